@@ -1,0 +1,189 @@
+// What a platform provides: processes whose guest code runs at native speed and comes back as traps.
+//
+// A platform::Thread is one guest thread. When the guest needs the kernel, the platform calls
+// TrapHandler::HandleTrap on one of its own sentry threads (any of them: nothing may depend on which). While
+// HandleTrap runs the guest thread is stopped; when it returns the thread resumes, unless Exit was called. HandleTrap
+// may block, provided that it brackets the wait with BeginBlock/EndBlock (Context::Block does).
+//
+// Guest memory is host-managed: faults, copy-on-write and fork never reach the sentry. The sentry decides the layout
+// and queues MemoryOps, which the stopped thread executes inside its own address space before it resumes.
+//
+// Everything a platform reports (registers, fault addresses, memory contents) comes from a hostile stub. It is only
+// ever wrong about itself.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/guest_addr.h"
+#include "base/ref.h"
+#include "base/result.h"
+#include "base/unique_fd.h"
+#include "platform/arch/registers.h"
+
+namespace sandbox::platform {
+
+class Thread;
+
+// How a call reaches the sentry. A hint: every call is correct in every lane, except that kFull calls are guaranteed
+// to arrive with Thread::has_registers().
+enum class Lane : uint8_t {
+  kShort,     // expected not to block; a notification that carries number and arguments only
+  kMayBlock,  // expected to block often: arrives parked, so that waiting costs the host nothing
+  kFull,      // needs the register file, changes memory mappings, or ends the thread
+};
+
+// Lanes by system call number; numbers outside the table are kShort.
+using LaneTable = std::array<Lane, 512>;
+
+// One change to a guest address space, executed by a thread of it. Ranges are page aligned and were validated by the
+// sentry's mm.
+struct MemoryOp {
+  enum class Kind : uint32_t {
+    kMapAnonymous,  // private anonymous at `range`, replacing what is there
+    kMapFile,       // `fd` at file offset `offset`, MAP_PRIVATE or MAP_SHARED, replacing what is there
+    kUnmap,
+    kProtect,
+    kMove,          // mremap(range -> target, new length target.length()), MREMAP_MAYMOVE|MREMAP_FIXED when it moves
+    kAdvise,        // madvise with `flags` as the advice
+  };
+  Kind kind;
+  GuestRange range;
+  GuestRange target = {};   // kMove
+  int prot = 0;             // PROT_*, host values equal guest values
+  int flags = 0;            // MAP_SHARED/MAP_PRIVATE/MAP_NORESERVE/MAP_GROWSDOWN…, or the advice
+  BorrowedFd fd = {};       // kMapFile; must stay open until the op was executed; opened with the guest's rights only
+  RefPtr<void> keep_alive;  // whatever owns `fd`
+  uint64_t offset = 0;
+};
+
+struct Fault {
+  int signo = 0;        // SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP
+  int code = 0;         // si_code
+  GuestAddr address;    // si_addr
+  uint64_t trapno = 0;  // for the guest's sigcontext
+  uint64_t error = 0;
+};
+
+struct Trap {
+  enum class Kind {
+    kSyscall,         // nr, args
+    kFault,           // fault
+    kInterrupt,       // answer to Thread::Interrupt, or a kick without a reason; registers present
+    kMemoryOpFailed,  // a queued op failed: failed_op, failed_errno; the ops after it were not executed
+    kDead,            // the host thread is gone (killed, OOM); only Exit may be called
+  };
+  Kind kind = Kind::kSyscall;
+  uint64_t nr = 0;
+  std::array<uint64_t, 6> args = {};
+  GuestAddr ip;  // of the instruction after the call
+  Fault fault;
+  MemoryOp failed_op = {};
+  int failed_errno = 0;
+  int death_signal = 0;  // kDead: the host's termination signal, 0 when unknown
+};
+
+// Implemented by the kernel's Task. Must outlive the Thread.
+class TrapHandler {
+ public:
+  virtual ~TrapHandler() = default;
+  virtual void HandleTrap(Thread& thread, const Trap& trap) = 0;
+};
+
+// Memory of one guest process (Linux: struct mm as far as its contents go). Shared by the threads and vfork children
+// that share it; the last Thread to exit ends it.
+class AddressSpace {
+ public:
+  virtual ~AddressSpace() = default;
+  // Copy as much as is accessible and return the byte count; EFAULT when the first byte is not. Never interpret the
+  // same bytes twice: copy once, then validate the copy. Callers hold no sentry lock (a fault may stall).
+  virtual Result<size_t> Read(GuestAddr from, void* to, size_t size) = 0;
+  virtual Result<size_t> Write(GuestAddr to, const void* from, size_t size) = 0;
+  // Atomic compare-and-exchange of an aligned 32-bit word. Returns the value found. EFAULT when inaccessible.
+  virtual Result<uint32_t> CompareExchange(GuestAddr at, uint32_t expected, uint32_t desired) = 0;
+  // Resident set in bytes, and minor/major faults so far, for /proc and getrusage; zeros when unknown.
+  struct Usage {
+    uint64_t resident = 0, minor_faults = 0, major_faults = 0;
+  };
+  virtual Usage GetUsage() = 0;
+};
+
+struct CloneOptions {
+  bool share_memory = false;  // CLONE_VM
+  bool thread = false;        // CLONE_THREAD (implies share_memory)
+};
+
+class Thread {
+ public:
+  virtual ~Thread() = default;  // after Exit, or for a thread that was never started
+
+  virtual const RefPtr<AddressSpace>& address_space() = 0;
+
+  // --- Only while stopped: inside HandleTrap, or before Start. ---------------------------------------------------
+
+  // False for a kShort call that has not blocked: then only SetReturn and Interrupt are meaningful.
+  virtual bool has_registers() const = 0;
+  // The register file; changes take effect on resume. Precondition: has_registers().
+  virtual arch::Registers& regs() = 0;
+  // Result of the current call.
+  virtual void SetReturn(int64_t value) = 0;
+  // Extended state in the layout of a signal frame's fpstate (XSAVE, with the FP_XSTATE magics); empty = initial state.
+  virtual Result<std::vector<uint8_t>> GetFpState() = 0;
+  virtual Result<void> SetFpState(std::span<const uint8_t> state) = 0;  // EINVAL for a malformed area
+
+  // Executed in order before the thread resumes. Failures come back as Trap::kMemoryOpFailed.
+  virtual void QueueMemoryOp(MemoryOp op) = 0;
+  // Executes the queued ops now and waits for their result; on failure the rest is dropped and the op's errno returned.
+  virtual Result<void> FlushMemoryOps() = 0;
+
+  // Makes a child of this thread: a copy of the address space, or sharing it. The child is stopped, with this
+  // thread's registers and extended state, return value 0. It runs after its Start. Precondition: has_registers().
+  virtual Result<std::unique_ptr<Thread>> Clone(const CloneOptions& options, TrapHandler& child) = 0;
+
+  // Lets a new thread run with regs(). Called once, from any sentry thread.
+  virtual void Start() = 0;
+
+  // Ends the guest thread instead of resuming it; HandleTrap must then return without touching the thread. Also
+  // legal from another sentry thread on a thread that was never started.
+  virtual void Exit() = 0;
+
+  // Around a wait inside HandleTrap: lets another sentry thread serve this process meanwhile.
+  virtual void BeginBlock() = 0;
+  virtual void EndBlock() = 0;
+
+  // --- At any time, from any sentry thread. ---------------------------------------------------------------------
+
+  // Makes the thread trap with kInterrupt as soon as it runs guest code. Idempotent until that trap is served.
+  virtual void Interrupt() = 0;
+  // Host CPU time consumed in guest code, nanoseconds.
+  virtual uint64_t CpuTimeNs() = 0;
+  // The host's thread id, for diagnosis and CPU affinity.
+  virtual int host_tid() const = 0;
+};
+
+struct PlatformOptions {
+  LaneTable lanes = {};
+  int pool_size = 2;  // prepared stubs kept for exec
+};
+
+class Platform {
+ public:
+  virtual ~Platform() = default;
+  virtual std::string_view name() const = 0;
+  // Where guest mappings may lie. Everything outside belongs to the platform.
+  virtual GuestRange guest_range() const = 0;
+  // A fresh, empty address space with one stopped thread in it, for boot and every exec.
+  virtual Result<std::unique_ptr<Thread>> NewProcess(TrapHandler& handler) = 0;
+};
+
+// Creates a platform: "systrap" or "ptrace"; ENOENT for an unknown name. Must be called while the process is still
+// single threaded and unconfined (it forks). Registered by each platform's own file (see registry.h).
+Result<std::unique_ptr<Platform>> CreatePlatform(std::string_view name, const PlatformOptions& options);
+
+}  // namespace sandbox::platform

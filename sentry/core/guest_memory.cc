@@ -1,0 +1,132 @@
+#include "sentry/core/guest_memory.h"
+
+#include <climits>
+#include <cstring>
+
+namespace sandbox {
+
+Result<std::string> GuestMemory::ReadString(GuestAddr from, size_t max, int too_long) {
+  std::string out;
+  while (out.size() < max) {
+    // Never across a page end in one step: the string may stop just before an unmapped page.
+    const size_t to_page_end = kPageSize - ((from.value() + out.size()) & kPageMask);
+    const size_t chunk = std::min({max - out.size(), to_page_end, size_t{256}});
+    const size_t old = out.size();
+    out.resize(old + chunk);
+    const size_t got = TRY(ReadSome(TRY(from.Add(old)), out.data() + old, chunk));
+    if (const void* nul = std::memchr(out.data() + old, 0, got)) {
+      out.resize(static_cast<const char*>(nul) - out.data());
+      return out;
+    }
+    if (got != chunk) return Err(EFAULT);
+  }
+  return Err(too_long);
+}
+
+Result<std::string> GuestStr::ReadPath(GuestMemory& memory) const {
+  return memory.ReadString(addr_, PATH_MAX, ENAMETOOLONG);
+}
+
+IoSequence IoSequence::Kernel(void* data, size_t size) {
+  IoSequence seq;
+  seq.segments_.push_back({reinterpret_cast<uint64_t>(data), size});
+  seq.remaining_ = size;
+  return seq;
+}
+
+IoSequence IoSequence::Guest(GuestMemory& memory, GuestAddr addr, size_t size) {
+  IoSequence seq;
+  seq.memory_ = &memory;
+  seq.remaining_ = std::min(size, kMaxBytes);
+  seq.segments_.push_back({addr.value(), seq.remaining_});
+  return seq;
+}
+
+Result<IoSequence> IoSequence::GuestIovecs(GuestMemory& memory, GuestAddr iov, uint64_t count) {
+  if (count > IOV_MAX) return Err(EINVAL);
+  const auto entries = TRY(InPtr<GuestIovec>(iov).ReadArray(memory, count));
+  IoSequence seq;
+  seq.memory_ = &memory;
+  seq.segments_.reserve(entries.size());
+  for (const GuestIovec& entry : entries) {
+    if (static_cast<int64_t>(entry.length) < 0) return Err(EINVAL);
+    const size_t take = std::min<size_t>(entry.length, kMaxBytes - seq.remaining_);
+    if (take == 0) continue;
+    seq.segments_.push_back({entry.base, take});
+    seq.remaining_ += take;
+  }
+  return seq;
+}
+
+void IoSequence::Truncate(size_t size) { remaining_ = std::min(remaining_, size); }
+
+void IoSequence::Advance(size_t size) {
+  CHECK(size <= remaining_);
+  remaining_ -= size;
+  while (size > 0) {
+    Segment& segment = segments_[index_];
+    const size_t step = std::min(size, segment.size);
+    segment.base += step;
+    segment.size -= step;
+    size -= step;
+    if (segment.size == 0) ++index_;
+  }
+}
+
+Result<size_t> IoSequence::CopyOut(const void* from, size_t size) {
+  size_t done = 0;
+  size = std::min(size, remaining_);
+  while (done < size) {
+    while (segments_[index_].size == 0) ++index_;
+    const Segment& segment = segments_[index_];
+    const size_t want = std::min(size - done, segment.size);
+    size_t moved = want;
+    if (memory_ == nullptr) {
+      std::memcpy(reinterpret_cast<char*>(segment.base), static_cast<const char*>(from) + done, want);
+    } else {
+      auto r = memory_->WriteSome(GuestAddr(segment.base), static_cast<const char*>(from) + done, want);
+      if (!r.ok()) return done > 0 ? Result<size_t>(done) : r;
+      moved = *r;
+    }
+    Advance(moved);
+    done += moved;
+    if (moved < want) break;
+  }
+  return done;
+}
+
+Result<size_t> IoSequence::CopyIn(void* to, size_t size) {
+  size_t done = 0;
+  size = std::min(size, remaining_);
+  while (done < size) {
+    while (segments_[index_].size == 0) ++index_;
+    const Segment& segment = segments_[index_];
+    const size_t want = std::min(size - done, segment.size);
+    size_t moved = want;
+    if (memory_ == nullptr) {
+      std::memcpy(static_cast<char*>(to) + done, reinterpret_cast<const char*>(segment.base), want);
+    } else {
+      auto r = memory_->ReadSome(GuestAddr(segment.base), static_cast<char*>(to) + done, want);
+      if (!r.ok()) return done > 0 ? Result<size_t>(done) : r;
+      moved = *r;
+    }
+    Advance(moved);
+    done += moved;
+    if (moved < want) break;
+  }
+  return done;
+}
+
+Result<size_t> IoSequence::ZeroOut(size_t size) {
+  static const char zeros[64 * 1024] = {};
+  size_t done = 0;
+  while (done < size && !empty()) {
+    auto r = CopyOut(zeros, std::min(size - done, sizeof(zeros)));
+    if (!r.ok()) return done > 0 ? Result<size_t>(done) : r;
+    if (*r == 0) break;
+    done += *r;
+  }
+  return done;
+}
+
+}  // namespace sandbox
