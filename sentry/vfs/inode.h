@@ -1,0 +1,133 @@
+// Inode: an object of a file system (Linux: struct inode with its operations). File systems derive from it and
+// override what they support; the defaults fail as Linux does for objects without that operation.
+//
+// Who checks what: the VFS (path walk and the namespace operations in vfs/operations.h) checks permissions, sticky
+// bits, read-only mounts, name lengths, existence (for the create family), emptiness is checked by the file system,
+// type rules (EISDIR, ENOTDIR) by the VFS. A file system may rely on it, except that a shared host directory can
+// change at any time: it reports what the host says.
+//
+// Locking: the VFS calls the directory operations of one directory with that directory's lock held (Dentry), and a
+// rename with both. Attribute and data operations may run concurrently; the inode guards its own state.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/ref.h"
+#include "base/result.h"
+#include "sentry/core/context.h"
+#include "sentry/vfs/attr.h"
+
+namespace sandbox {
+
+class FileDescription;
+class FileSystem;
+class Inode;
+class InotifyWatches;
+class RecordLocks;
+struct Path;
+
+using InodeRef = RefPtr<Inode>;
+using FileRef = RefPtr<FileDescription>;
+
+// One mounted file system instance (Linux: struct super_block).
+class FileSystem : public RefFromThis<FileSystem> {
+ public:
+  virtual ~FileSystem() = default;
+  virtual std::string_view type_name() const = 0;  // as in /proc/filesystems: "tmpfs", "proc"
+  virtual InodeRef root() = 0;
+  virtual Result<FsStat> StatFs(Context& context) = 0;
+  virtual Result<void> Sync(Context&) { return {}; }
+  // Extra options for the mount line in /proc/mounts, for example "size=64k,mode=1777"; empty = none.
+  virtual std::string MountOptions() const { return {}; }
+  // False when something outside the sentry may change the tree: cached dentries are then revalidated.
+  virtual bool exclusive() const { return true; }
+  uint64_t device() const { return device_; }  // st_dev, allocated per instance
+
+ protected:
+  FileSystem();
+
+ private:
+  const uint64_t device_;
+};
+
+// Type and permission of an object to be created. `mode` has been masked by the umask.
+struct CreateArgs {
+  uint32_t mode = 0;   // S_IFREG, S_IFIFO, S_IFSOCK, S_IFCHR, S_IFBLK, S_IFDIR, S_IFLNK with permission bits
+  uint64_t rdev = 0;   // device nodes
+  std::string target;  // S_IFLNK
+  uint32_t uid = 0, gid = 0;
+};
+
+class Inode : public RefFromThis<Inode> {
+ public:
+  explicit Inode(FileSystem& fs) : fs_(fs.weak_from_this()), device_(fs.device()) {}
+  virtual ~Inode();
+  Inode(const Inode&) = delete;
+
+  // The file system; alive as long as a mount or an open file of it is.
+  RefPtr<FileSystem> fs() const { return fs_.lock(); }
+  uint64_t device() const { return device_; }
+
+  // --- Attributes. `GetAttr` must be cheap: it is on every permission check. ---
+  virtual Result<Attr> GetAttr(Context& context) = 0;
+  // The file system applies all fields or none. Default EPERM.
+  virtual Result<void> SetAttr(Context& context, const AttrChange& change);
+
+  // --- Directories. Default ENOTDIR for non-directories. ---
+  // ENOENT when there is no such entry. `name` is never "", "." or "..", and has no slash.
+  virtual Result<InodeRef> Lookup(Context& context, std::string_view name);
+  // Makes an entry of any type; the VFS knows it does not exist (EEXIST is still possible on shared trees).
+  virtual Result<InodeRef> Create(Context& context, std::string_view name, const CreateArgs& args);
+  virtual Result<void> Link(Context& context, std::string_view name, const InodeRef& target);
+  virtual Result<void> Unlink(Context& context, std::string_view name, const InodeRef& victim);
+  virtual Result<void> Rmdir(Context& context, std::string_view name, const InodeRef& victim);
+  // `flags`: RENAME_NOREPLACE, RENAME_EXCHANGE, RENAME_WHITEOUT. `victim` is what new_name names now, or null.
+  virtual Result<void> Rename(Context& context, std::string_view old_name, const InodeRef& moved, Inode& new_dir,
+                              std::string_view new_name, const InodeRef& victim, unsigned flags);
+  // O_TMPFILE: an unlinked regular file in this directory's file system. Default EOPNOTSUPP.
+  virtual Result<InodeRef> CreateUnlinked(Context& context, const CreateArgs& args);
+
+  // --- Symbolic links. ---
+  virtual Result<std::string> ReadLink(Context& context);  // default EINVAL
+  // /proc's magic links: jumps to an object instead of walking text. Default: null path = walk ReadLink's text.
+  virtual Result<Path> Jump(Context& context);
+
+  // --- Opening. The VFS has checked permission for `flags` (O_* of open(2)). `path` is where it was found. O_TRUNC
+  // was already applied through SetAttr. Default ENXIO. Fifos and sockets are handled by the VFS itself.
+  virtual Result<FileRef> Open(Context& context, const Path& path, int flags);
+
+  // --- Extended attributes. Defaults EOPNOTSUPP. `name` includes its namespace prefix. ---
+  virtual Result<std::string> GetXattr(Context& context, std::string_view name);
+  virtual Result<void> SetXattr(Context& context, std::string_view name, std::string_view value, int flags);
+  virtual Result<std::vector<std::string>> ListXattr(Context& context);
+  virtual Result<void> RemoveXattr(Context& context, std::string_view name);
+
+  // Permission override for odd file systems (proc). `mask`: R_OK|W_OK|X_OK. The default is generic_permission over
+  // GetAttr and the caller's fsuid/fsgid/groups/capabilities. EACCES when denied.
+  virtual Result<void> CheckAccess(Context& context, int mask);
+
+  // State attached on demand by the VFS: record and flock locks, inotify watches, the bound unix socket, the fifo.
+  RecordLocks& locks();
+  InotifyWatches* watches_or_null() const { return watches_.load(std::memory_order_acquire); }
+  InotifyWatches& watches();
+  // A unix socket bound to this inode (sentry/socket/unix) or a fifo's pipe (sentry/fs/pipe).
+  RefPtr<void> attachment() const;
+  void set_attachment(RefPtr<void> object);
+
+ private:
+  const WeakRef<FileSystem> fs_;
+  const uint64_t device_;
+  std::atomic<RecordLocks*> locks_{nullptr};
+  std::atomic<InotifyWatches*> watches_{nullptr};
+  mutable Mutex attachment_mu_{LockRank::kLeaf};
+  RefPtr<void> attachment_ GUARDED_BY(attachment_mu_);
+};
+
+// Linux's generic_permission for `attr`.
+Result<void> CheckMode(const Credentials& creds, const Attr& attr, int mask);
+
+}  // namespace sandbox
