@@ -17,7 +17,7 @@ import tempfile
 import time
 from xml.sax.saxutils import quoteattr
 
-LIMIT_SECONDS = int(os.environ.get("GUEST_TIMEOUT", "240"))
+LIMIT_SECONDS = int(os.environ.get("GUEST_TIMEOUT", "60"))
 RUNSC = os.environ.get("RUNSC", "runsc/runsc")
 EVENT = re.compile(r"^\[ +(RUN|OK|FAILED|SKIPPED) +\] ([\w/]+\.[\w/]+)")
 
