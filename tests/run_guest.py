@@ -42,7 +42,7 @@ def command(platform, program, arguments):
     program = os.path.abspath(program)
     if platform == "native":
         return [program] + arguments
-    return [os.path.abspath(RUNSC), f"--platform={platform}", "do", program] + arguments
+    return [os.path.abspath(RUNSC), f"--platform={platform}", "do", f"--cwd={os.getcwd()}", program] + arguments
 
 
 def run(argv):

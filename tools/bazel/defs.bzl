@@ -44,18 +44,24 @@ def unit_tests(deps, size = "small", tags = [], **kwargs):
             **kwargs
         )
 
-def guest_programs(deps = []):
-    """A static program for each *.cc of the folder that is no test: what guests exec in tests."""
-    for src in native.glob(["*.cc"], exclude = ["*_test.cc"], allow_empty = True):
+def guest_programs(name, deps = []):
+    """A static program for each *.cc of the folder: what guests exec in tests. `name` is the filegroup of them all."""
+    programs = [src[:-len(".cc")] for src in native.glob(["*.cc"], allow_empty = True)]
+    for program in programs:
         native.cc_binary(
-            name = src[:-len(".cc")],
+            name = program,
             testonly = True,
-            srcs = [src],
+            srcs = [program + ".cc"],
             copts = COPTS,
             linkopts = STATIC_PIE,
-            visibility = ["//visibility:public"],
             deps = deps,
         )
+    native.filegroup(
+        name = name,
+        testonly = True,
+        srcs = [":" + program for program in programs],
+        visibility = ["//visibility:public"],
+    )
 
 def syscall_tests(deps = [], data = [], platforms = ["systrap", "ptrace"]):
     """For each <x>_test.cc: a static gtest program <x>_test and the tests <x>_test_{native,systrap,ptrace}.
