@@ -95,25 +95,29 @@ Result<size_t> IoSequence::CopyOut(const void* from, size_t size) {
   return done;
 }
 
-Result<size_t> IoSequence::CopyIn(void* to, size_t size) {
+Result<size_t> IoSequence::CopySegmentIn(const Segment& segment, void* to, size_t size) const {
+  if (memory_ != nullptr) return memory_->ReadSome(GuestAddr(segment.base), to, size);
+  std::memcpy(to, reinterpret_cast<const char*>(segment.base), size);
+  return size;
+}
+
+Result<size_t> IoSequence::PeekIn(void* to, size_t size) const {
   size_t done = 0;
   size = std::min(size, remaining_);
-  while (done < size) {
-    while (segments_[index_].size == 0) ++index_;
-    const Segment& segment = segments_[index_];
-    const size_t want = std::min(size - done, segment.size);
-    size_t moved = want;
-    if (memory_ == nullptr) {
-      std::memcpy(static_cast<char*>(to) + done, reinterpret_cast<const char*>(segment.base), want);
-    } else {
-      auto r = memory_->ReadSome(GuestAddr(segment.base), static_cast<char*>(to) + done, want);
-      if (!r.ok()) return done > 0 ? Result<size_t>(done) : r;
-      moved = *r;
-    }
-    Advance(moved);
-    done += moved;
-    if (moved < want) break;
+  for (size_t i = index_; done < size; ++i) {
+    const size_t want = std::min(size - done, segments_[i].size);
+    if (want == 0) continue;
+    const auto moved = CopySegmentIn(segments_[i], static_cast<char*>(to) + done, want);
+    if (!moved.ok()) return done > 0 ? Result<size_t>(done) : moved;
+    done += *moved;
+    if (*moved < want) break;
   }
+  return done;
+}
+
+Result<size_t> IoSequence::CopyIn(void* to, size_t size) {
+  const size_t done = TRY(PeekIn(to, size));
+  Advance(done);
   return done;
 }
 

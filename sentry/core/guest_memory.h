@@ -130,6 +130,8 @@ class IoSequence {
   Result<size_t> CopyOut(const void* from, size_t size);
   // Moves up to `size` bytes out of the sequence (a write's source) and consumes them.
   Result<size_t> CopyIn(void* to, size_t size);
+  // As CopyIn without consuming: for a destination that learns only under its lock how much it accepts (Advance).
+  Result<size_t> PeekIn(void* to, size_t size) const;
   Result<size_t> ZeroOut(size_t size);
   // Skips bytes that were moved by other means.
   void Advance(size_t size);
@@ -140,6 +142,8 @@ class IoSequence {
     size_t size;
   };
   GuestMemory* memory_ = nullptr;
+  Result<size_t> CopySegmentIn(const Segment& segment, void* to, size_t size) const;
+
   std::vector<Segment> segments_;
   size_t index_ = 0;
   size_t remaining_ = 0;
