@@ -1,0 +1,31 @@
+// One end of a gofer connection: datagrams over a SOCK_SEQPACKET socket pair, with at most one descriptor each.
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <utility>
+
+#include "base/result.h"
+#include "base/unique_fd.h"
+
+namespace sandbox::gofer {
+
+class Channel {
+ public:
+  explicit Channel(UniqueFd socket) : socket_(std::move(socket)) {}
+
+  static Result<std::pair<UniqueFd, UniqueFd>> MakePair();
+
+  // `fd` invalid = none. EPIPE when the peer is gone.
+  Result<void> Send(std::span<const std::byte> message, BorrowedFd fd = {});
+  // Waits for a datagram; returns its size. EPIPE when the peer is gone, EMSGSIZE when it did not fit. With `fd` null,
+  // descriptors that the peer sent are discarded by the kernel and never enter this process.
+  Result<size_t> Receive(std::span<std::byte> buffer, UniqueFd* fd = nullptr);
+
+  BorrowedFd socket() const { return socket_.borrow(); }
+
+ private:
+  UniqueFd socket_;
+};
+
+}  // namespace sandbox::gofer

@@ -1,0 +1,139 @@
+// The messages between the sentry's gofer client and the gofer server: one request and one reply a round trip, each
+// one SOCK_SEQPACKET datagram of at most kMaxMessage bytes.
+//
+// A message is a fixed header, the operation's fixed fields, then strings and repeated records. Both ends decode with
+// Reader (wire.h), which never reads past the datagram: the server treats the client as hostile, and the client trusts
+// no size or type the server sends. At most one descriptor travels with a reply, none with a request.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace sandbox::gofer {
+
+inline constexpr size_t kMaxMessage = 64 * 1024;
+inline constexpr size_t kMaxName = 255;      // NAME_MAX: bytes of one component
+inline constexpr size_t kMaxTarget = 4095;   // PATH_MAX without the NUL: a symbolic link's text
+inline constexpr size_t kMaxXattrName = 255;
+inline constexpr size_t kMaxXattrValue = 60 * 1024;  // of Linux's 64 KiB: must fit one message
+inline constexpr size_t kMaxWalk = 64;       // components of one walk, or names of one lookup batch
+inline constexpr size_t kMaxForget = 4096;   // handles of one forget
+inline constexpr uint32_t kProtocolVersion = 1;
+
+// Names an object on the server. Zero is never one; a stale or forged value gets EBADF.
+using Handle = uint64_t;
+
+enum class Op : uint32_t {
+  kHello = 1,     // version -> trees
+  kNewChannel,    // -> one more socket of the same session
+  kForget,        // handles the client dropped; no reply
+  kWalk,          // names, one below the other -> an Entry for each that exists
+  kLookupMany,    // names in one directory -> an Entry or an error for each
+  kGetAttr,
+  kSetAttr,
+  kOpen,          // -> descriptor with exactly the access asked for
+  kCreate,        // any type; regular files come back opened
+  kTmpfile,       // O_TMPFILE
+  kLink,
+  kUnlink,
+  kRename,
+  kReadLink,
+  kReadDir,
+  kStatFs,
+  kGetXattr,
+  kSetXattr,
+  kListXattr,
+  kRemoveXattr,
+  kSync,          // fsync of what has no donated descriptor (directories)
+  kMaxOp = kSync,
+};
+
+struct RequestHeader {
+  Op op;
+  uint32_t flags;   // per operation
+  Handle handle;    // the object (or directory) operated on
+};
+
+struct ReplyHeader {
+  Op op;
+  int32_t error;      // 0 or a Linux errno; on error nothing follows, except for kWalk and kLookupMany
+  uint32_t has_fd;
+  uint32_t count;     // records that follow, where the operation has records
+};
+
+// Attributes of one object as statx(2) reports them.
+struct FileAttr {
+  uint64_t dev, ino, size, blocks, rdev, attributes, attributes_mask;
+  int64_t atime_s, mtime_s, ctime_s, btime_s;
+  uint32_t atime_ns, mtime_ns, ctime_ns, btime_ns;
+  uint32_t mode, nlink, uid, gid, blksize, has_btime;
+};
+
+// One object found: followed by its target string (empty unless it is a symbolic link).
+struct Entry {
+  Handle handle;
+  int32_t error;  // kLookupMany: errno of this name, and nothing else is valid
+  uint32_t reserved;
+  FileAttr attr;
+};
+
+// kHello's records.
+struct TreeInfo {
+  Handle root;
+  uint32_t read_only;
+  uint32_t reserved;
+  FileAttr attr;
+};
+
+// kWalk: `flags` of the header. With kWalkOpen a uint32 of open flags follows the names, and when the last component
+// is a regular file that can be opened so, the reply carries its descriptor.
+inline constexpr uint32_t kWalkOpen = 1;
+
+struct SetAttrRequest {
+  enum : uint32_t { kMode = 1, kUid = 2, kGid = 4, kSize = 8, kAtime = 16, kMtime = 32, kAll = 63 };
+  uint64_t size;
+  int64_t atime_s, mtime_s;
+  uint32_t atime_ns, mtime_ns;
+  uint32_t valid, mode, uid, gid;
+};
+
+// kCreate: followed by the name and the target. kTmpfile: followed by nothing.
+struct CreateRequest {
+  uint64_t rdev;
+  uint32_t mode, uid, gid;
+  uint32_t open_flags;  // access mode of the descriptor, for regular files
+};
+
+// kUnlink: followed by the name. A victim that is still in use keeps its descriptor on the server (see node.h).
+struct UnlinkRequest {
+  Handle victim;  // 0 = nobody uses it
+  uint32_t is_dir;
+  uint32_t reserved;
+};
+
+// kRename: followed by the old and the new name. The header's handle is the old directory.
+struct RenameRequest {
+  Handle new_dir;
+  Handle moved;     // what old name refers to; its handle stays valid under the new name
+  Handle replaced;  // what new name refers to, if it is in use; 0 = none
+  uint32_t flags;   // RENAME_NOREPLACE, RENAME_EXCHANGE
+  uint32_t reserved;
+};
+
+// kReadDir: request is a uint64 position (0 = start). Reply: DirReply, then `count` of DirRecord + name.
+struct DirReply {
+  uint64_t next;  // position to continue from
+  uint32_t end;   // nothing after this batch
+  uint32_t reserved;
+};
+struct DirRecord {
+  uint64_t ino;
+  uint32_t type;  // DT_*
+  uint32_t reserved;
+};
+
+struct StatFsReply {
+  uint64_t type, block_size, blocks, blocks_free, blocks_available, files, files_free, name_max, flags;
+};
+
+}  // namespace sandbox::gofer

@@ -1,0 +1,143 @@
+// Directory contents and names: listing, linking, removing, renaming.
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cstring>
+
+#include "gofer/server/host_fs.h"
+#include "gofer/server/ops.h"
+
+namespace sandbox::gofer {
+namespace {
+
+// The kernel's struct linux_dirent64: fixed part, then the name.
+struct RawDirent {
+  uint64_t ino;
+  int64_t next;
+  uint16_t length;
+  uint8_t type;
+};
+constexpr size_t kRawName = 19;  // offset of the name: behind the fields, without the padding of RawDirent
+
+// A handle in a request that may be absent (0).
+Result<NodeRef> GetOptional(NodeTable& nodes, Handle handle) {
+  if (handle == 0) return NodeRef();
+  return nodes.Get(handle);
+}
+
+// Keeps `victim` reachable after its name goes, when it is what `name` in `dir` refers to.
+void PinVictim(NodeTable& nodes, const Target& dir, const std::string& name, const NodeRef& victim) {
+  if (victim == nullptr) return;
+  const auto attr = StatIn(dir.fd->borrow(), name.c_str());
+  if (!attr.ok() || attr->dev != victim->dev() || attr->ino != victim->ino()) return;
+  // Failing to pin costs the guest an ESTALE on an unlinked open file, not more.
+  (void)nodes.Pin(victim).ok();
+}
+
+bool IsAt(const Target& dir, const std::string& name, const NodeRef& node) {
+  const auto attr = StatIn(dir.fd->borrow(), name.c_str());
+  return attr.ok() && attr->dev == node->dev() && attr->ino == node->ino();
+}
+
+}  // namespace
+
+Result<void> OpReadDir(NodeTable& nodes, const RequestHeader& header, Reader& in, Reply& reply) {
+  const auto position = in.Get<uint64_t>();
+  if (!in.Done()) return Err(EPROTO);
+  const Target dir = TRY(GetTarget(nodes, header.handle));
+  if (dir.node->type() != S_IFDIR) return Err(ENOTDIR);
+  const UniqueFd fd = TRY(Reopen(dir.fd->borrow(), O_RDONLY | O_DIRECTORY));
+  if (position != 0 && ::lseek(fd.get(), static_cast<off_t>(position), SEEK_SET) < 0) return LastErrno();
+  DirReply head{position, 0, 0};
+  const size_t head_at = reply.body.size();
+  reply.body.Put(head);
+  alignas(8) char buffer[32 * 1024];
+  for (bool full = false; !full;) {
+    const long size = ::syscall(SYS_getdents64, fd.get(), buffer, sizeof(buffer));
+    if (size < 0) return LastErrno();
+    if (size == 0) {
+      head.end = 1;
+      break;
+    }
+    for (long at = 0; at < size;) {
+      RawDirent raw;
+      std::memcpy(&raw, buffer + at, kRawName);
+      const std::string_view name(buffer + at + kRawName);
+      at += raw.length;
+      if (reply.body.room() < sizeof(DirRecord) + 2 + name.size()) {
+        full = true;
+        break;
+      }
+      head.next = static_cast<uint64_t>(raw.next);
+      if (name == "." || name == "..") continue;
+      reply.body.Put(DirRecord{raw.ino, raw.type, 0});
+      reply.body.PutString(name);
+      ++reply.count;
+    }
+  }
+  reply.body.PutAt(head_at, head);
+  return {};
+}
+
+Result<void> OpLink(NodeTable& nodes, const RequestHeader& header, Reader& in, Reply& reply) {
+  const Handle target_handle = in.Get<Handle>();
+  const std::string name = TRY(GetName(in));
+  if (!in.Done()) return Err(EPROTO);
+  const Target dir = TRY(GetWritableDir(nodes, header.handle));
+  const Target target = TRY(GetWritable(nodes, target_handle));
+  if (target.node->type() == S_IFDIR) return Err(EPERM);
+  if (target.node->tree() != dir.node->tree()) return Err(EXDEV);
+  if (::linkat(target.fd->get(), "", dir.fd->get(), name.c_str(), AT_EMPTY_PATH) != 0) {
+    // Before Linux 6.10 AT_EMPTY_PATH needs CAP_DAC_READ_SEARCH: link by name and check what was linked.
+    if (errno != ENOENT) return LastErrno();
+    const auto place = nodes.PlaceOf(target.node);
+    if (place.parent == nullptr || place.name.empty()) return Err(ENOENT);
+    const SharedFd parent = TRY(nodes.Fd(place.parent));
+    TRY(HostResult(::linkat(parent->get(), place.name.c_str(), dir.fd->get(), name.c_str(), 0)));
+    if (!IsAt(dir, name, target.node)) {
+      ::unlinkat(dir.fd->get(), name.c_str(), 0);
+      return Err(ESTALE);
+    }
+  }
+  nodes.Moved(target.node, dir.node, name);  // the newest name: an unnamed file has one now
+  nodes.Unpin(target.node);
+  reply.body.Put(TRY(StatIn(target.fd->borrow(), "")));
+  return {};
+}
+
+Result<void> OpUnlink(NodeTable& nodes, const RequestHeader& header, Reader& in, Reply&) {
+  const auto want = in.Get<UnlinkRequest>();
+  const std::string name = TRY(GetName(in));
+  if (!in.Done() || want.is_dir > 1) return Err(EPROTO);
+  const Target dir = TRY(GetWritableDir(nodes, header.handle));
+  PinVictim(nodes, dir, name, TRY(GetOptional(nodes, want.victim)));
+  TRY(HostResult(::unlinkat(dir.fd->get(), name.c_str(), want.is_dir ? AT_REMOVEDIR : 0)));
+  return {};
+}
+
+Result<void> OpRename(NodeTable& nodes, const RequestHeader& header, Reader& in, Reply&) {
+  const auto want = in.Get<RenameRequest>();
+  const std::string old_name = TRY(GetName(in));
+  const std::string new_name = TRY(GetName(in));
+  if (!in.Done()) return Err(EPROTO);
+  if (want.flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE)) return Err(EINVAL);
+  const Target old_dir = TRY(GetWritableDir(nodes, header.handle));
+  const Target new_dir = TRY(GetWritableDir(nodes, want.new_dir));
+  if (old_dir.node->tree() != new_dir.node->tree()) return Err(EXDEV);
+  const NodeRef moved = TRY(GetOptional(nodes, want.moved));
+  const NodeRef replaced = TRY(GetOptional(nodes, want.replaced));
+  const bool exchange = want.flags & RENAME_EXCHANGE;
+  if (!exchange) PinVictim(nodes, new_dir, new_name, replaced);
+  TRY(HostResult(::renameat2(old_dir.fd->get(), old_name.c_str(), new_dir.fd->get(), new_name.c_str(), want.flags)));
+  // Only what is seen to be there is recorded: a client that lies about `moved` gains a stale node.
+  if (moved != nullptr && IsAt(new_dir, new_name, moved)) nodes.Moved(moved, new_dir.node, new_name);
+  if (exchange && replaced != nullptr && IsAt(old_dir, old_name, replaced))
+    nodes.Moved(replaced, old_dir.node, old_name);
+  return {};
+}
+
+}  // namespace sandbox::gofer

@@ -1,0 +1,42 @@
+#include "gofer/server/main.h"
+
+#include <sys/prctl.h>
+#include <sys/stat.h>
+
+#include <csignal>
+
+#include "base/log.h"
+#include "gofer/server/host_fs.h"
+#include "gofer/server/session.h"
+
+namespace sandbox::gofer {
+
+int GoferMain(GoferOptions options) {
+  (void)::signal(SIGPIPE, SIG_IGN);
+  // Terminal and group signals are for the guest: the gofer ends when its last channel closes.
+  (void)::signal(SIGINT, SIG_IGN);
+  (void)::signal(SIGHUP, SIG_IGN);
+  if (const auto ready = InitReopen(); !ready.ok()) {
+    LOGF(kError, "gofer: cannot open /proc/self/fd: errno %d", ready.error().value());
+    return 1;
+  }
+  Session session;
+  for (Tree& tree : options.trees) {
+    if (const auto added = session.nodes().AddTree(std::move(tree)); !added.ok()) {
+      LOGF(kError, "gofer: cannot export a tree: errno %d", added.error().value());
+      return 1;
+    }
+  }
+  ::umask(0);
+  if (options.confine) {
+    if (const auto confined = Confine(); !confined.ok()) {
+      LOGF(kError, "gofer: cannot confine itself: errno %d", confined.error().value());
+      return 1;
+    }
+  }
+  if (!session.Start(std::move(options.connection)).ok()) return 1;
+  session.Wait();
+  return 0;
+}
+
+}  // namespace sandbox::gofer

@@ -1,0 +1,112 @@
+#include "gofer/server/session.h"
+
+#include <system_error>
+
+#include "base/log.h"
+#include "gofer/server/ops.h"
+
+namespace sandbox::gofer {
+namespace {
+
+OpFunction* const kOps[] = {
+    nullptr,    OpHello,  nullptr /* kNewChannel */, OpForget,  OpWalk,     OpLookupMany, OpGetAttr,  OpSetAttr,
+    OpOpen,     OpCreate, OpTmpfile,                 OpLink,    OpUnlink,   OpRename,     OpReadLink, OpReadDir,
+    OpStatFs,   OpGetXattr, OpSetXattr,              OpListXattr, OpRemoveXattr, OpSync,
+};
+static_assert(std::size(kOps) == static_cast<size_t>(Op::kMaxOp) + 1);
+
+}  // namespace
+
+Session::~Session() { Wait(); }
+
+Result<void> Session::NewChannel(Reply& reply) {
+  auto [ours, theirs] = TRY(Channel::MakePair());
+  TRY(Start(std::move(ours)));
+  reply.fd = std::move(theirs);
+  return {};
+}
+
+Result<void> Session::Dispatch(const RequestHeader& header, Reader& in, Reply& reply) {
+  if (header.op == Op::kNewChannel) return in.Done() ? NewChannel(reply) : Err(EPROTO);
+  const auto index = static_cast<uint32_t>(header.op);
+  if (index >= std::size(kOps) || kOps[index] == nullptr) return Err(EPROTO);
+  return kOps[index](nodes_, header, in, reply);
+}
+
+Result<size_t> Session::Handle(std::span<const std::byte> request, std::span<std::byte> out, UniqueFd* fd) {
+  Reader in(request);
+  const auto header = in.Get<RequestHeader>();
+  if (!in.ok()) return Err(EPROTO);
+  Reply reply(out);
+  reply.body.Put(ReplyHeader{});
+  const auto result = Dispatch(header, in, reply);
+  if (result.Is(EPROTO)) return Err(EPROTO);
+  if (header.op == Op::kForget) return 0;
+  ReplyHeader answer{header.op, 0, 0, reply.count};
+  if (!result.ok()) {
+    // A walk's or batch's own records stay; every other operation answers the error alone.
+    answer.error = result.error().value();
+    if (header.op != Op::kWalk) {
+      reply.body.Rewind(sizeof(ReplyHeader));
+      answer.count = 0;
+    }
+    reply.fd.reset();
+  }
+  if (!reply.body.ok()) {
+    // Every operation bounds what it writes; a name or target that still does not fit is refused, not cut.
+    reply.body.Rewind(sizeof(ReplyHeader));
+    answer = {header.op, EMSGSIZE, 0, 0};
+    reply.fd.reset();
+  }
+  answer.has_fd = reply.fd.valid() ? 1 : 0;
+  reply.body.PutAt(0, answer);
+  *fd = std::move(reply.fd);
+  return reply.body.size();
+}
+
+void Session::Serve(UniqueFd socket) {
+  Channel channel(std::move(socket));
+  // Touched only as far as messages are large, so an idle channel costs a page or two.
+  auto in = std::make_unique_for_overwrite<std::array<std::byte, kMaxMessage>>();
+  auto out = std::make_unique_for_overwrite<std::array<std::byte, kMaxMessage>>();
+  for (;;) {
+    const auto size = channel.Receive(*in);
+    if (!size.ok()) return;
+    UniqueFd fd;
+    const auto reply = Handle(std::span(*in).first(*size), *out, &fd);
+    if (!reply.ok()) {
+      LOGF(kWarning, "gofer: malformed request of %zu bytes, closing the channel", *size);
+      return;
+    }
+    if (*reply == 0) continue;
+    if (!channel.Send(std::span(*out).first(*reply), fd.borrow()).ok()) return;
+  }
+}
+
+Result<void> Session::Start(UniqueFd socket) {
+  {
+    MutexLock lock(mu_);
+    if (channels_ >= kMaxChannels) return Err(EMFILE);
+    ++channels_;
+  }
+  auto serve = [this, fd = std::make_shared<UniqueFd>(std::move(socket))] {
+    Serve(std::move(*fd));
+    MutexLock lock(mu_);
+    if (--channels_ == 0) idle_.NotifyAll();
+  };
+  try {
+    std::thread(std::move(serve)).detach();
+  } catch (const std::system_error&) {  // the pids limit of the container
+    MutexLock lock(mu_);
+    --channels_;
+    return Err(EAGAIN);
+  }
+  return {};
+}
+
+void Session::Wait() {
+  MutexLock lock(mu_);
+  while (channels_ > 0) idle_.Wait(mu_);
+}
+
+}  // namespace sandbox::gofer
