@@ -1,8 +1,3 @@
-// Entry point of every role of the runsc binary. Placeholder: prints usage until the command line lands.
+#include "runsc/cli/main.h"
 
-#include <cstdio>
-
-int main() {
-  std::fputs("usage: runsc [--platform=systrap|ptrace] COMMAND [ARGS…]\n", stderr);
-  return 1;
-}
+int main(int argc, char** argv) { return sandbox::cli::Main(argc, argv); }

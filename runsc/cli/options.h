@@ -1,0 +1,24 @@
+// The global options, with runc's names where runc has them.
+#pragma once
+
+#include <string>
+
+namespace sandbox::cli {
+
+struct GlobalOptions {
+  std::string root;             // --root: where container state lives; default by user, see DefaultRoot
+  std::string platform = "systrap";
+  std::string network = "none";
+  std::string log;              // --log: errors as engines read them
+  std::string log_format = "text";
+  std::string debug_log;        // --debug-log: file, or "-" for standard error
+  bool debug = false;
+  bool strace = false;
+  bool rootless = false;
+  bool systemd_cgroup = false;
+};
+
+// /run/runsc for root, $XDG_RUNTIME_DIR/runsc otherwise.
+std::string DefaultRoot();
+
+}  // namespace sandbox::cli

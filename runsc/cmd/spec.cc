@@ -1,0 +1,48 @@
+// runsc spec: writes an example config.json.
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "CLI/CLI.hpp"
+#include "base/unique_fd.h"
+#include "runsc/cli/command.h"
+#include "runsc/cli/error_log.h"
+#include "runsc/spec/spec.h"
+
+namespace sandbox::cmd {
+namespace {
+
+class SpecCommand final : public cli::Command {
+ public:
+  const char* name() const override { return "spec"; }
+  const char* help() const override { return "Write an example config.json"; }
+  void Configure(CLI::App& app) override {
+    app.add_option("-b,--bundle", bundle_, "Folder to write to")->capture_default_str();
+    app.add_option("command", args_, "The process to run");
+  }
+  int Run(const cli::GlobalOptions& options) override {
+    spec::Spec spec = spec::DefaultSpec();
+    if (!args_.empty()) {
+      spec.process.args = args_;
+      spec.process.terminal = false;
+    }
+    const std::string path = bundle_ + "/config.json";
+    UniqueFd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
+    const std::string text = spec::ToJson(spec) + "\n";
+    if (!fd.valid() || ::write(fd.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size())) {
+      return cli::ReportError(options, path + ": " + std::strerror(errno));
+    }
+    return 0;
+  }
+
+ private:
+  std::string bundle_ = ".";
+  std::vector<std::string> args_;
+};
+
+const cli::CommandRegistration registration(std::make_unique<SpecCommand>());
+
+}  // namespace
+}  // namespace sandbox::cmd
