@@ -16,6 +16,7 @@ namespace {
 
 std::atomic<LogLevel> threshold{LogLevel::kWarning};
 std::atomic<bool> json_messages{false};
+std::atomic<int> log_fd{2};
 
 // Writes each line with one write(2) to a descriptor that stays usable after the process entered its empty root.
 class FdSink final : public spdlog::sinks::base_sink<std::mutex> {
@@ -66,7 +67,10 @@ void InitLog(const LogOptions& options) {
   Logger() = std::move(logger);
   json_messages.store(json);
   threshold.store(options.level);
+  log_fd.store(options.fd);
 }
+
+int LogFd() { return log_fd.load(); }
 
 bool LogEnabled(LogLevel level) { return level >= threshold.load(std::memory_order_relaxed); }
 

@@ -18,6 +18,7 @@ struct LogOptions {
 };
 
 void InitLog(const LogOptions& options);
+int LogFd();  // the descriptor given to InitLog; 2 before
 bool LogEnabled(LogLevel level);
 // Writes one line. Callers format with fmt::format or the LOGF macro.
 void LogLine(LogLevel level, std::string_view message);

@@ -5,6 +5,7 @@
 #include <condition_variable>
 #include <mutex>
 
+#include "absl/base/thread_annotations.h"  // GUARDED_BY, NO_THREAD_SAFETY_ANALYSIS
 #include "base/lock_rank.h"
 
 #if defined(__clang__)
@@ -12,12 +13,10 @@
 #else
 #define TSA(x)
 #endif
-#define GUARDED_BY(x) TSA(guarded_by(x))
 #define REQUIRES(...) TSA(requires_capability(__VA_ARGS__))
 #define EXCLUDES(...) TSA(locks_excluded(__VA_ARGS__))
 #define ACQUIRE(...) TSA(acquire_capability(__VA_ARGS__))
 #define RELEASE(...) TSA(release_capability(__VA_ARGS__))
-#define NO_THREAD_SAFETY_ANALYSIS TSA(no_thread_safety_analysis)
 
 namespace sandbox {
 

@@ -102,6 +102,8 @@ absl::StatusOr<uint64_t> CapabilityMask(const std::vector<std::string>& names) {
   return mask;
 }
 
+std::vector<std::string> AllCapabilityNames() { return {kCapabilityNames.begin(), kCapabilityNames.end()}; }
+
 absl::StatusOr<int> RlimitNumber(std::string_view name) {
   for (const auto& [known, number] : kRlimitNames) {
     if (name == known) return number;

@@ -93,6 +93,8 @@ Spec DefaultSpec();
 
 // Bits of CAP_* names; InvalidArgument for an unknown name.
 absl::StatusOr<uint64_t> CapabilityMask(const std::vector<std::string>& names);
+// Every CAP_* name, in bit order.
+std::vector<std::string> AllCapabilityNames();
 // Number of an RLIMIT_* name.
 absl::StatusOr<int> RlimitNumber(std::string_view name);
 
