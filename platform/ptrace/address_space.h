@@ -2,6 +2,8 @@
 // protections; compare-and-exchange by a guest thread that is sent through the stub page.
 #pragma once
 
+#include <sys/uio.h>
+
 #include <vector>
 
 #include "platform/ptrace/tracer.h"
@@ -23,7 +25,7 @@ class PtraceAddressSpace final : public AddressSpace {
   Usage GetUsage() override;
 
  private:
-  using Transfer = ssize_t (*)(pid_t, const struct iovec*, unsigned long, const struct iovec*, unsigned long,
+  using Transfer = ssize_t (*)(pid_t, const iovec*, unsigned long, const iovec*, unsigned long,
                                unsigned long);
   Result<size_t> Copy(Transfer transfer, GuestAddr remote, void* local, size_t size);
   RefPtr<Tracee> Thread(size_t index);

@@ -15,7 +15,7 @@ namespace sandbox::platform::ptrace {
 
 class CpuAccount {
  public:
-  explicit CpuAccount(pid_t tgid) : tgid_(tgid), mu_(LockRank::kPlatformThread) {}
+  explicit CpuAccount(pid_t tgid) : tgid_(tgid), mu_(LockRank::kLeaf) {}
   void Add(pid_t tid);
   void Remove(pid_t tid);
   void SetRunning(pid_t tid, bool running);

@@ -19,7 +19,7 @@ class DescriptorChannel {
   static constexpr size_t kMaxDescriptors = 16;  // in one message
 
   DescriptorChannel(UniqueFd send, UniqueFd receive)
-      : send_(std::move(send)), receive_(std::move(receive)), mu_(LockRank::kPlatformThread) {}
+      : send_(std::move(send)), receive_(std::move(receive)), mu_(LockRank::kPlatform) {}
 
   // Held around Send and the injected receive, including the wait for the guest thread: it cannot block there.
   Mutex& mu() { return mu_; }

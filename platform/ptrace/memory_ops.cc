@@ -76,7 +76,7 @@ MemoryOpsOutcome RunPlain(Tracer& tracer, const RefPtr<Tracee>& tracee, std::spa
   return {ops.size(), 0};
 }
 
-// Operations that begin with a file mapping and contain at most kMaxDescriptors of them: receive the descriptors,
+// Operations with at most kMaxDescriptors file mappings among them: receive the descriptors,
 // execute, close the descriptors in one go.
 MemoryOpsOutcome RunWithFiles(Tracer& tracer, DescriptorChannel& channel, const RefPtr<Tracee>& tracee,
                               std::span<const MemoryOp> ops) {

@@ -43,7 +43,7 @@ class PtracePlatform final : public Platform {
       : zygote_pid_(zygote.pid),
         channel_(std::move(zygote.send), std::move(zygote.receive)),
         tracer_(workers_),
-        machine_{tracer_, channel_},
+        machine_{workers_, tracer_, channel_},
         mu_(LockRank::kPlatform) {
     workers_.SetServe([this](const RefPtr<Tracee>& tracee) { PtraceThread::Serve(machine_, tracee); });
   }

@@ -2,7 +2,6 @@
 
 #include <elf.h>
 #include <linux/audit.h>
-#include <linux/ptrace.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -40,7 +39,7 @@ Result<void> ResumeGuest(pid_t tid) { return Request(PTRACE_SYSEMU, tid, 0, null
 Result<void> ResumeStub(pid_t tid) { return Request(PTRACE_CONT, tid, 0, nullptr); }
 
 Result<bool> IsNativeSyscall(pid_t tid) {
-  __ptrace_syscall_info info;
+  __ptrace_syscall_info info = {};
   TRY(Request(PTRACE_GET_SYSCALL_INFO, tid, sizeof(info), &info));
   return info.arch == AUDIT_ARCH_X86_64;
 }

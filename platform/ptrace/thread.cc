@@ -108,6 +108,26 @@ Result<std::unique_ptr<Thread>> PtraceThread::Clone(const CloneOptions& options,
   return std::unique_ptr<Thread>(new PtraceThread(machine_, std::move(tracee), std::move(memory), child));
 }
 
+bool PtraceThread::RunQueuedOps(Machine& machine, const RefPtr<Tracee>& tracee) {
+  if (tracee->ops.empty()) return true;
+  std::vector<MemoryOp> ops;
+  ops.swap(tracee->ops);
+  const auto outcome = RunMemoryOps(machine.tracer, machine.channel, tracee, ops);
+  if (outcome.error == 0) return true;
+  tracee->trap.kind = Trap::Kind::kMemoryOpFailed;
+  tracee->trap.failed_op = ops[outcome.done];
+  tracee->trap.failed_errno = outcome.error;
+  return false;
+}
+
+void PtraceThread::Start() {
+  if (RunQueuedOps(machine_, tracee_)) {
+    machine_.tracer.Resume(tracee_);
+  } else {
+    machine_.workers.Post(tracee_);
+  }
+}
+
 void PtraceThread::Serve(Machine& machine, const RefPtr<Tracee>& tracee) {
   current_tracee = tracee.get();
   Trap& trap = tracee->trap;
@@ -117,18 +137,7 @@ void PtraceThread::Serve(Machine& machine, const RefPtr<Tracee>& tracee) {
   for (;;) {
     tracee->handler->HandleTrap(*tracee->thread, trap);
     if (tracee->exited.load()) break;
-    if (tracee->ops.empty()) {
-      machine.tracer.Resume(tracee);
-      break;
-    }
-    std::vector<MemoryOp> ops;
-    ops.swap(tracee->ops);
-    const auto outcome = RunMemoryOps(machine.tracer, machine.channel, tracee, ops);
-    if (outcome.error != 0) {
-      trap.kind = Trap::Kind::kMemoryOpFailed;
-      trap.failed_op = ops[outcome.done];
-      trap.failed_errno = outcome.error;
-    } else {
+    if (trap.kind == Trap::Kind::kDead || RunQueuedOps(machine, tracee)) {
       machine.tracer.Resume(tracee);
       break;
     }

@@ -10,6 +10,7 @@ namespace sandbox::platform::ptrace {
 
 // What threads share: owned by the platform, outlives them.
 struct Machine {
+  WorkerPool& workers;
   Tracer& tracer;
   DescriptorChannel& channel;
 };
@@ -28,7 +29,7 @@ class PtraceThread final : public Thread {
   void QueueMemoryOp(MemoryOp op) override { tracee_->ops.push_back(std::move(op)); }
   Result<void> FlushMemoryOps() override;
   Result<std::unique_ptr<Thread>> Clone(const CloneOptions& options, TrapHandler& child) override;
-  void Start() override { machine_.tracer.Resume(tracee_); }
+  void Start() override;
   void Exit() override;
   void BeginBlock() override {}  // this thread's worker serves nobody else
   void EndBlock() override {}
@@ -40,6 +41,9 @@ class PtraceThread final : public Thread {
   static void Serve(Machine& machine, const RefPtr<Tracee>& tracee);
 
  private:
+  // Executes the queued operations; on failure fills in the trap that reports it and returns false.
+  static bool RunQueuedOps(Machine& machine, const RefPtr<Tracee>& tracee);
+
   Machine& machine_;
   const RefPtr<Tracee> tracee_;
   const RefPtr<PtraceAddressSpace> memory_;

@@ -11,7 +11,7 @@
 
 namespace sandbox::platform::ptrace {
 
-Tracer::Tracer(WorkerPool& workers) : workers_(workers), mu_(LockRank::kPlatform) {}
+Tracer::Tracer(WorkerPool& workers) : workers_(workers), mu_(LockRank::kLeaf) {}
 
 Tracer::~Tracer() {
   if (!thread_.joinable()) return;

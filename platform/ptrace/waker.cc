@@ -93,13 +93,25 @@ long InterruptibleWait::Wait(int* status) {
   // Pairs with Kick: either it sees waiting_ and sends the signal, or the assembly sees kicked_.
   waiting_.store(1, std::memory_order_seq_cst);
   const long result = sandbox_ptrace_wait(reinterpret_cast<const uint32_t*>(&kicked_), status);
+  if (result != -ECHILD) {
+    waiting_.store(0, std::memory_order_relaxed);
+    return result;
+  }
+  // Before the first tracee; a kick changes the word, so that the wait cannot miss it.
+  waiting_.store(2, std::memory_order_seq_cst);
+  while (kicked_.load(std::memory_order_seq_cst) == 0) Futex(kicked_, FUTEX_WAIT, 0);
   waiting_.store(0, std::memory_order_relaxed);
-  return result;
+  return -EINTR;
 }
 
 void InterruptibleWait::Kick() {
   if (kicked_.exchange(1, std::memory_order_seq_cst) != 0) return;
-  if (waiting_.load(std::memory_order_seq_cst) == 0) return;
+  const uint32_t waiting = waiting_.load(std::memory_order_seq_cst);
+  if (waiting == 0) return;
+  if (waiting == 2) {
+    Futex(kicked_, FUTEX_WAKE, 1);
+    return;
+  }
   // The thread may have left the wait since; the handler then changes nothing.
   (void)syscall(SYS_tgkill, tgid_, tid_, KickSignal());
 }

@@ -26,7 +26,7 @@ class InterruptibleWait {
  public:
   // Claims a real-time signal's disposition for the process. Call once per tracer, from its thread.
   void BindToThisThread();
-  // Returns a pid, or -errno; -EINTR after Kick, also one that came earlier.
+  // Returns a pid, or -errno; -EINTR after Kick, also one that came earlier. Without tracees it waits for Kick alone.
   long Wait(int* status);
   // From any thread.
   void Kick();
@@ -35,7 +35,7 @@ class InterruptibleWait {
 
  private:
   std::atomic<uint32_t> kicked_{0};
-  std::atomic<uint32_t> waiting_{0};
+  std::atomic<uint32_t> waiting_{0};  // 1 in wait4, 2 on the futex
   int tgid_ = 0;
   int tid_ = 0;
 };

@@ -12,7 +12,7 @@ namespace sandbox::platform::ptrace {
 class WorkerPool {
  public:
   using Serve = std::function<void(const RefPtr<Tracee>&)>;
-  WorkerPool() : mu_(LockRank::kPlatform) {}
+  WorkerPool() : mu_(LockRank::kLeaf) {}
   ~WorkerPool();  // waits until every worker is idle and ends it
 
   // Called once, before the first Post.

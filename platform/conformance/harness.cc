@@ -1,0 +1,207 @@
+#include "platform/conformance/harness.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstring>
+#include <map>
+
+#include "base/check.h"
+
+namespace sandbox::platform {
+namespace {
+
+constexpr auto kPatience = std::chrono::seconds(10);
+
+std::map<std::string_view, std::unique_ptr<Platform>>& Platforms() {
+  static std::map<std::string_view, std::unique_ptr<Platform>> platforms;
+  return platforms;
+}
+
+}  // namespace
+
+Task::~Task() {
+  if (thread_ == nullptr) return;
+  EXPECT_TRUE(WaitExit()) << "thread never exited";
+}
+
+void Task::Adopt(std::unique_ptr<Thread> thread) { thread_ = std::move(thread); }
+
+void Task::Run(std::unique_ptr<Thread> thread) {
+  ASSERT_NE(thread, nullptr);
+  Adopt(std::move(thread));
+  thread_->Start();
+}
+
+void Task::Exit() {
+  thread_->Exit();
+  std::lock_guard<std::mutex> lock(mu_);
+  exited_ = true;
+  changed_.notify_all();
+}
+
+bool Task::exited() {
+  std::lock_guard<std::mutex> lock(mu_);
+  return exited_;
+}
+
+bool Task::WaitExit() {
+  std::unique_lock<std::mutex> lock(mu_);
+  return changed_.wait_for(lock, kPatience, [&] { return exited_; });
+}
+
+bool Task::WaitReports(size_t count) {
+  std::unique_lock<std::mutex> lock(mu_);
+  return changed_.wait_for(lock, kPatience, [&] { return reports_.size() >= count; });
+}
+
+std::vector<uint64_t> Task::reports() {
+  std::lock_guard<std::mutex> lock(mu_);
+  return reports_;
+}
+
+std::vector<Trap> Task::traps() {
+  std::lock_guard<std::mutex> lock(mu_);
+  return traps_;
+}
+
+void Task::Report(uint64_t value) {
+  std::lock_guard<std::mutex> lock(mu_);
+  reports_.push_back(value);
+  changed_.notify_all();
+}
+
+void Task::HandleTrap(Thread& thread, const Trap& trap) {
+  if (on_any) {
+    on_any(*this, thread, trap);
+    return;
+  }
+  if (trap.kind == Trap::Kind::kSyscall) {
+    if (trap.nr == kCallExit) {
+      Exit();
+    } else if (trap.nr == kCallReport) {
+      thread.SetReturn(0);
+      Report(trap.args[0]);
+    } else if (trap.nr == kCallHook && hook) {
+      hook(*this, thread, trap);
+    } else {
+      thread.SetReturn(-ENOSYS);
+    }
+    return;
+  }
+  {
+    std::lock_guard<std::mutex> lock(mu_);
+    traps_.push_back(trap);
+  }
+  if (hook) {
+    hook(*this, thread, trap);
+  } else {
+    Exit();
+  }
+}
+
+void CreateAllPlatforms() {
+  for (const std::string_view name : RegisteredPlatforms()) {
+    PlatformOptions options;
+    options.lanes.fill(Lane::kShort);
+    options.lanes[kCallExit] = Lane::kFull;
+    options.lanes[kCallReport] = Lane::kMayBlock;
+    options.lanes[kCallHook] = Lane::kFull;
+    auto platform = CreatePlatform(name, options);
+    CHECK(platform.ok());
+    Platforms()[name] = std::move(*platform);
+  }
+}
+
+Platform& PlatformNamed(std::string_view name) { return *Platforms().at(name); }
+
+namespace {
+
+MemoryOp Op(MemoryOp::Kind kind, uint64_t at, uint64_t size) {
+  MemoryOp op;
+  op.kind = kind;
+  op.range = {GuestAddr(at), GuestAddr(at + size)};
+  return op;
+}
+
+}  // namespace
+
+MemoryOp MapAnonymous(uint64_t at, uint64_t size, int prot) {
+  MemoryOp op = Op(MemoryOp::Kind::kMapAnonymous, at, size);
+  op.prot = prot;
+  op.flags = MAP_PRIVATE;
+  return op;
+}
+
+MemoryOp MapFile(uint64_t at, uint64_t size, int prot, int flags, int fd, uint64_t offset) {
+  MemoryOp op = Op(MemoryOp::Kind::kMapFile, at, size);
+  op.prot = prot;
+  op.flags = flags;
+  op.fd = BorrowedFd(fd);
+  op.offset = offset;
+  return op;
+}
+
+MemoryOp Unmap(uint64_t at, uint64_t size) { return Op(MemoryOp::Kind::kUnmap, at, size); }
+
+MemoryOp Protect(uint64_t at, uint64_t size, int prot) {
+  MemoryOp op = Op(MemoryOp::Kind::kProtect, at, size);
+  op.prot = prot;
+  return op;
+}
+
+void PlatformTest::AddCode(Thread& thread, int index, std::string_view code) {
+  ASSERT_LE(code.size(), kPageSize);
+  const uint64_t at = kCodeAddr + static_cast<uint64_t>(index) * kPageSize;
+  thread.QueueMemoryOp(MapAnonymous(at, kPageSize, PROT_READ | PROT_WRITE));
+  ASSERT_TRUE(thread.FlushMemoryOps().ok());
+  const auto written = thread.address_space()->Write(GuestAddr(at), code.data(), code.size());
+  ASSERT_TRUE(written.ok() && *written == code.size());
+  thread.QueueMemoryOp(Protect(at, kPageSize, PROT_READ | PROT_EXEC));
+  ASSERT_TRUE(thread.FlushMemoryOps().ok());
+}
+
+std::unique_ptr<Thread> PlatformTest::NewProcess(Task& task, std::string_view code) {
+  auto made = platform().NewProcess(task);
+  EXPECT_TRUE(made.ok());
+  if (!made.ok()) return nullptr;
+  std::unique_ptr<Thread> thread = std::move(*made);
+  AddCode(*thread, 0, code);
+  thread->QueueMemoryOp(MapAnonymous(kDataAddr, kDataSize, PROT_READ | PROT_WRITE));
+  thread->QueueMemoryOp(MapAnonymous(kStackTop - 4 * kPageSize, 4 * kPageSize, PROT_READ | PROT_WRITE));
+  EXPECT_TRUE(thread->FlushMemoryOps().ok());
+  thread->regs().rip = kCodeAddr;
+  thread->regs().rsp = kStackTop;
+  return thread;
+}
+
+uint64_t ReadWord(Thread& thread, uint64_t at) {
+  uint64_t value = 0;
+  const auto got = thread.address_space()->Read(GuestAddr(at), &value, sizeof(value));
+  EXPECT_TRUE(got.ok() && *got == sizeof(value)) << "reading guest memory at " << std::hex << at;
+  return value;
+}
+
+void WriteWord(Thread& thread, uint64_t at, uint64_t value) {
+  const auto got = thread.address_space()->Write(GuestAddr(at), &value, sizeof(value));
+  EXPECT_TRUE(got.ok() && *got == sizeof(value)) << "writing guest memory at " << std::hex << at;
+}
+
+UniqueFd MakeFile(int pages, uint8_t fill) {
+  UniqueFd fd(memfd_create("conformance", MFD_CLOEXEC));
+  EXPECT_TRUE(fd.valid());
+  for (int i = 0; i < pages; ++i) {
+    std::vector<uint8_t> page(kPageSize, static_cast<uint8_t>(fill + i));
+    EXPECT_EQ(pwrite(fd.get(), page.data(), page.size(), i * static_cast<off_t>(kPageSize)), ssize_t{kPageSize});
+  }
+  return fd;
+}
+
+}  // namespace sandbox::platform
+
+int main(int argc, char** argv) {
+  testing::InitGoogleTest(&argc, argv);
+  sandbox::platform::CreateAllPlatforms();
+  return RUN_ALL_TESTS();
+}
