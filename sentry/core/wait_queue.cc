@@ -1,34 +1,89 @@
 #include "sentry/core/wait_queue.h"
 
+#include <utility>
+
 #include "base/check.h"
 
 namespace sandbox {
+namespace internal {
 
-WaitQueue::~WaitQueue() { CHECK(entries_.empty()); }
+// Circular list with the queue and every registered entry as its owners.
+struct WaitList {
+  Mutex mu{LockRank::kWaitQueue};
+  WaitEntry* head GUARDED_BY(mu) = nullptr;
+  WaitEntry* tail GUARDED_BY(mu) = nullptr;
+  std::atomic<int> count{0};
+  std::atomic<int> refs{1};
 
-void WaitQueue::Register(WaitEntry& entry, EventMask mask) {
-  MutexLock lock(mu_);
-  CHECK(entry.queue_ == nullptr);
-  entry.mask_ = mask | kEventAlways;
-  entry.queue_ = this;
-  entry.position_ = entries_.insert(entries_.end(), &entry);
-  __atomic_add_fetch(&count_, 1, __ATOMIC_SEQ_CST);
+  void Unref() {
+    if (refs.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
+  }
+  void Append(WaitEntry& entry) {
+    MutexLock lock(mu);
+    entry.previous_ = tail;
+    entry.next_ = nullptr;
+    (tail != nullptr ? tail->next_ : head) = &entry;
+    tail = &entry;
+    count.fetch_add(1, std::memory_order_seq_cst);
+  }
+  void Remove(WaitEntry& entry) {
+    MutexLock lock(mu);
+    (entry.previous_ != nullptr ? entry.previous_->next_ : head) = entry.next_;
+    (entry.next_ != nullptr ? entry.next_->previous_ : tail) = entry.previous_;
+    count.fetch_sub(1, std::memory_order_seq_cst);
+  }
+  void Notify(EventMask events) {
+    // Pairs with the waiter's "register, then check": either it sees the new state or this sees it.
+    if (count.load(std::memory_order_seq_cst) == 0) return;
+    MutexLock lock(mu);
+    for (WaitEntry* entry = head; entry != nullptr; entry = entry->next_) {
+      if (const EventMask hit = events & entry->mask_) entry->Notify(hit);
+    }
+  }
+};
+
+}  // namespace internal
+
+using internal::WaitList;
+
+void WaitEntry::Unregister() {
+  if (list_ == nullptr) return;
+  list_->Remove(*this);
+  std::exchange(list_, nullptr)->Unref();
 }
 
-void WaitQueue::Unregister(WaitEntry& entry) {
-  MutexLock lock(mu_);
-  if (entry.queue_ != this) return;
-  entries_.erase(entry.position_);
-  entry.queue_ = nullptr;
-  __atomic_sub_fetch(&count_, 1, __ATOMIC_SEQ_CST);
+WaitQueue::~WaitQueue() {
+  WaitList* list = list_.load(std::memory_order_acquire);
+  if (list == nullptr) return;
+  list->Notify(kEventErr | kEventHup);
+  list->Unref();
+}
+
+void WaitQueue::Register(WaitEntry& entry, EventMask mask) {
+  CHECK(entry.list_ == nullptr);
+  WaitList* list = list_.load(std::memory_order_acquire);
+  if (list == nullptr) {
+    auto* fresh = new WaitList;
+    if (list_.compare_exchange_strong(list, fresh, std::memory_order_seq_cst)) {
+      list = fresh;
+    } else {
+      delete fresh;
+    }
+  }
+  list->refs.fetch_add(1, std::memory_order_relaxed);
+  entry.mask_ = mask | kEventAlways;
+  entry.list_ = list;
+  list->Append(entry);
 }
 
 void WaitQueue::Notify(EventMask events) {
-  if (empty()) return;
-  MutexLock lock(mu_);
-  for (WaitEntry* entry : entries_) {
-    if (const EventMask hit = events & entry->mask_) entry->Notify(hit);
-  }
+  WaitList* list = list_.load(std::memory_order_seq_cst);
+  if (list != nullptr) list->Notify(events);
+}
+
+bool WaitQueue::empty() const {
+  const WaitList* list = list_.load(std::memory_order_seq_cst);
+  return list == nullptr || list->count.load(std::memory_order_seq_cst) == 0;
 }
 
 }  // namespace sandbox

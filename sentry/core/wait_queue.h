@@ -2,8 +2,8 @@
 // registers a WaitEntry, checks the state, and sleeps in Context::Block. Register before the check, or a wake is lost.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
-#include <list>
 
 #include "base/mutex.h"
 
@@ -20,38 +20,49 @@ inline constexpr EventMask kEventAlways = kEventErr | kEventHup;
 inline constexpr EventMask kAllEvents = 0xffffffff;
 
 class WaitQueue;
+namespace internal {
+struct WaitList;
+}
 
 // Lives on its owner; must be unregistered before it is destroyed.
 class WaitEntry {
  public:
+  WaitEntry() = default;
+  WaitEntry(const WaitEntry&) = delete;
   virtual ~WaitEntry() = default;
   // Called with the queue's lock held: must be short, must not block, and must not touch the queue. `events` are
   // those that were notified and are in mask().
   virtual void Notify(EventMask events) = 0;
   EventMask mask() const { return mask_; }
+  // Takes the entry off its queue, if it is on one; no Notify runs or will run after it returns.
+  void Unregister();
 
  private:
   friend class WaitQueue;
+  friend struct internal::WaitList;
   EventMask mask_ = 0;
-  WaitQueue* queue_ = nullptr;
-  std::list<WaitEntry*>::iterator position_;
+  internal::WaitList* list_ = nullptr;
+  WaitEntry* next_ = nullptr;
+  WaitEntry* previous_ = nullptr;
 };
 
+// The list behind a queue is allocated with the first waiter and shared with the entries, so a queue may be destroyed
+// while entries are registered (an epoll set does not keep its files alive): they are notified of a hang-up and
+// stay, orphaned, until they unregister.
 class WaitQueue {
  public:
-  WaitQueue() : mu_(LockRank::kWaitQueue) {}
+  WaitQueue() = default;
+  WaitQueue(const WaitQueue&) = delete;
   ~WaitQueue();
   void Register(WaitEntry& entry, EventMask mask);
-  void Unregister(WaitEntry& entry);  // no Notify runs or will run after it returns
+  void Unregister(WaitEntry& entry) { entry.Unregister(); }
   // Wakes every entry whose mask intersects `events` (kEventAlways always matches).
   void Notify(EventMask events);
   // Cheap test for "nobody waits"; a stale answer is only a lost optimisation when the caller changed state first.
-  bool empty() const { return __atomic_load_n(&count_, __ATOMIC_SEQ_CST) == 0; }
+  bool empty() const;
 
  private:
-  Mutex mu_;
-  std::list<WaitEntry*> entries_ GUARDED_BY(mu_);
-  int count_ = 0;
+  std::atomic<internal::WaitList*> list_{nullptr};
 };
 
 }  // namespace sandbox
