@@ -97,12 +97,17 @@ struct SetAttrRequest {
   uint32_t valid, mode, uid, gid;
 };
 
-// kCreate: followed by the name and the target. kTmpfile: followed by nothing.
+// Operations that change a directory answer its attributes after the change (both directories' for kRename), so that
+// the client's cached ones stay right without another round trip.
+
+// kCreate: followed by the name and the target. kTmpfile: followed by nothing. Reply: Entry, "", directory's FileAttr.
 struct CreateRequest {
   uint64_t rdev;
   uint32_t mode, uid, gid;
   uint32_t open_flags;  // access mode of the descriptor, for regular files
 };
+
+// kLink: request is the target's Handle and the name. Reply: FileAttr of the target, then of the directory.
 
 // kUnlink: followed by the name. A victim that is still in use keeps its descriptor on the server (see node.h).
 struct UnlinkRequest {

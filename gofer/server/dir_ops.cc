@@ -106,20 +106,22 @@ Result<void> OpLink(NodeTable& nodes, const RequestHeader& header, Reader& in, R
   nodes.Moved(target.node, dir.node, name);  // the newest name: an unnamed file has one now
   nodes.Unpin(target.node);
   reply.body.Put(TRY(StatIn(target.fd->borrow(), "")));
+  reply.body.Put(TRY(StatIn(dir.fd->borrow(), "")));
   return {};
 }
 
-Result<void> OpUnlink(NodeTable& nodes, const RequestHeader& header, Reader& in, Reply&) {
+Result<void> OpUnlink(NodeTable& nodes, const RequestHeader& header, Reader& in, Reply& reply) {
   const auto want = in.Get<UnlinkRequest>();
   const std::string name = TRY(GetName(in));
   if (!in.Done() || want.is_dir > 1) return Err(EPROTO);
   const Target dir = TRY(GetWritableDir(nodes, header.handle));
   PinVictim(nodes, dir, name, TRY(GetOptional(nodes, want.victim)));
   TRY(HostResult(::unlinkat(dir.fd->get(), name.c_str(), want.is_dir ? AT_REMOVEDIR : 0)));
+  reply.body.Put(TRY(StatIn(dir.fd->borrow(), "")));
   return {};
 }
 
-Result<void> OpRename(NodeTable& nodes, const RequestHeader& header, Reader& in, Reply&) {
+Result<void> OpRename(NodeTable& nodes, const RequestHeader& header, Reader& in, Reply& reply) {
   const auto want = in.Get<RenameRequest>();
   const std::string old_name = TRY(GetName(in));
   const std::string new_name = TRY(GetName(in));
@@ -137,6 +139,8 @@ Result<void> OpRename(NodeTable& nodes, const RequestHeader& header, Reader& in,
   if (moved != nullptr && IsAt(new_dir, new_name, moved)) nodes.Moved(moved, new_dir.node, new_name);
   if (exchange && replaced != nullptr && IsAt(old_dir, old_name, replaced))
     nodes.Moved(replaced, old_dir.node, old_name);
+  reply.body.Put(TRY(StatIn(old_dir.fd->borrow(), "")));
+  reply.body.Put(TRY(StatIn(new_dir.fd->borrow(), "")));
   return {};
 }
 

@@ -55,9 +55,10 @@ Result<void> FinishNew(BorrowedFd object, BorrowedFd open_file, const CreateRequ
   return {};
 }
 
-Result<void> PutNew(const FileAttr& attr, Handle handle, Reply& reply) {
+Result<void> PutNew(const FileAttr& attr, Handle handle, const Target& dir, Reply& reply) {
   reply.body.Put(Entry{handle, 0, 0, attr});
   reply.body.PutString("");
+  reply.body.Put(TRY(StatIn(dir.fd->borrow(), "")));
   reply.count = 1;
   return {};
 }
@@ -73,7 +74,7 @@ Result<void> CreateRegular(NodeTable& nodes, const Target& dir, const std::strin
   const FileAttr attr = TRY(StatIn(fd.borrow(), ""));
   const Made made = TRY(MakeHandle(nodes, dir, name, attr));
   reply.fd = std::move(fd);
-  return PutNew(attr, made.handle, reply);
+  return PutNew(attr, made.handle, dir, reply);
 }
 
 }  // namespace
@@ -120,7 +121,7 @@ Result<void> OpCreate(NodeTable& nodes, const RequestHeader& header, Reader& in,
   const FileAttr attr = TRY(StatIn(object->borrow(), ""));
   const Made made = TRY(MakeHandle(nodes, dir, name, attr));
   nodes.SetFd(made.node, std::move(*object));
-  return PutNew(attr, made.handle, reply);
+  return PutNew(attr, made.handle, dir, reply);
 }
 
 Result<void> OpTmpfile(NodeTable& nodes, const RequestHeader& header, Reader& in, Reply& reply) {
@@ -136,7 +137,7 @@ Result<void> OpTmpfile(NodeTable& nodes, const RequestHeader& header, Reader& in
   TRY(nodes.Pin(node));
   const Handle handle = TRY(nodes.NewHandle(std::move(node)));
   reply.fd = std::move(fd);
-  return PutNew(attr, handle, reply);
+  return PutNew(attr, handle, dir, reply);
 }
 
 }  // namespace sandbox::gofer

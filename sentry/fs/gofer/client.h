@@ -1,0 +1,185 @@
+// The sentry's end of a gofer connection: typed round trips over a pool of channels.
+//
+// A call takes a free channel for itself, so calls of different tasks run side by side; when tasks have to wait for
+// one, another channel is made (up to kMaxChannels). What the gofer sends is data, not truth about sizes: every count,
+// name and type is checked before use, and a malformed answer is EIO.
+#pragma once
+
+#include <array>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/mutex.h"
+#include "base/ref.h"
+#include "base/result.h"
+#include "base/unique_fd.h"
+#include "gofer/protocol/channel.h"
+#include "gofer/protocol/messages.h"
+#include "gofer/protocol/wire.h"
+
+namespace sandbox {
+
+class GoferClient;
+
+// A handle that the server is told to forget when the last user drops it.
+class GoferHandle {
+ public:
+  GoferHandle(RefPtr<GoferClient> client, gofer::Handle value) : client_(std::move(client)), value_(value) {}
+  ~GoferHandle();
+  GoferHandle(const GoferHandle&) = delete;
+  gofer::Handle value() const { return value_; }
+
+ private:
+  const RefPtr<GoferClient> client_;
+  const gofer::Handle value_;
+};
+using GoferHandleRef = RefPtr<GoferHandle>;
+
+struct GoferEntry {
+  GoferHandleRef handle;
+  gofer::FileAttr attr;
+  std::string target;  // of a symbolic link
+};
+
+struct GoferWalk {
+  std::vector<GoferEntry> entries;  // as far as objects exist
+  int error = 0;                    // why the walk ended early; 0 also when a symbolic link ended it
+  UniqueFd fd;                      // of the last entry, when an open was asked for and possible
+};
+
+struct GoferLookup {
+  int error = 0;
+  GoferEntry entry;
+};
+
+struct GoferCreated {
+  GoferEntry entry;
+  gofer::FileAttr dir;
+  UniqueFd fd;  // regular files
+};
+
+struct GoferDirEntry {
+  std::string name;
+  uint64_t ino;
+  uint8_t type;  // DT_*
+};
+
+struct GoferDirBatch {
+  std::vector<GoferDirEntry> entries;
+  uint64_t next = 0;
+  bool end = false;
+};
+
+class GoferClient : public RefFromThis<GoferClient> {
+ public:
+  static constexpr int kMaxChannels = 8;
+
+  struct Tree {
+    gofer::Handle root;
+    bool read_only;
+    gofer::FileAttr attr;
+  };
+
+  // Greets the server; `socket` is the client's end of the pair that GoferMain was given.
+  static Result<RefPtr<GoferClient>> Connect(UniqueFd socket);
+  ~GoferClient();
+
+  const std::vector<Tree>& trees() const { return trees_; }
+
+  // `names` are components, at most kMaxWalk, one below the other. `open_flags`: open the last one so if it is a file.
+  Result<GoferWalk> Walk(gofer::Handle dir, std::span<const std::string_view> names, std::optional<uint32_t> open_flags);
+  // One answer a name, in order; possibly fewer than asked for.
+  Result<std::vector<GoferLookup>> LookupMany(gofer::Handle dir, std::span<const std::string_view> names);
+  Result<gofer::FileAttr> GetAttr(gofer::Handle file);
+  Result<gofer::FileAttr> SetAttr(gofer::Handle file, const gofer::SetAttrRequest& change);
+  Result<std::pair<UniqueFd, gofer::FileAttr>> Open(gofer::Handle file, uint32_t flags);
+  Result<GoferCreated> Create(gofer::Handle dir, std::string_view name, const gofer::CreateRequest& what,
+                              std::string_view target);
+  Result<GoferCreated> Tmpfile(gofer::Handle dir, const gofer::CreateRequest& what);
+  struct Linked {
+    gofer::FileAttr file, dir;
+  };
+  Result<Linked> Link(gofer::Handle dir, std::string_view name, gofer::Handle target);
+  // Returns the directory's attributes afterwards.
+  Result<gofer::FileAttr> Unlink(gofer::Handle dir, std::string_view name, const gofer::UnlinkRequest& what);
+  struct Renamed {
+    gofer::FileAttr old_dir, new_dir;
+  };
+  Result<Renamed> Rename(gofer::Handle old_dir, std::string_view old_name, std::string_view new_name,
+                         const gofer::RenameRequest& what);
+  Result<std::string> ReadLink(gofer::Handle link);
+  Result<GoferDirBatch> ReadDir(gofer::Handle dir, uint64_t position);
+  Result<gofer::StatFsReply> StatFs(gofer::Handle file);
+  Result<std::string> GetXattr(gofer::Handle file, std::string_view name);
+  Result<void> SetXattr(gofer::Handle file, std::string_view name, std::string_view value, int flags);
+  Result<std::vector<std::string>> ListXattr(gofer::Handle file);
+  Result<void> RemoveXattr(gofer::Handle file, std::string_view name);
+  Result<void> Sync(gofer::Handle file);
+
+  // Round trips made so far, for tests and benchmarks.
+  uint64_t round_trips() const { return round_trips_.load(std::memory_order_relaxed); }
+
+ private:
+  friend class GoferHandle;
+  friend class GoferCall;
+  // A channel and its buffers, used by one call at a time.
+  struct Lane {
+    explicit Lane(UniqueFd socket) : channel(std::move(socket)) {}
+    gofer::Channel channel;
+    std::array<std::byte, gofer::kMaxMessage> request;
+    std::array<std::byte, gofer::kMaxMessage> reply;
+  };
+  using LaneRef = std::unique_ptr<Lane>;
+
+  static LaneRef MakeLane(UniqueFd socket);
+  LaneRef Acquire();
+  void Release(LaneRef lane);
+  // One more channel, asked for over `lane`; null when the server refuses.
+  LaneRef AddLane(Lane& lane);
+  void Forget(gofer::Handle handle);
+  void SendForgets(Lane& lane);
+  Result<void> Hello();
+  GoferHandleRef Own(gofer::Handle value);
+  Result<GoferEntry> GetEntry(gofer::Reader& in);
+  Result<GoferCreated> FinishCreate(class GoferCall& call);
+
+  std::vector<Tree> trees_;
+  std::atomic<uint64_t> round_trips_{0};
+  Mutex mu_{LockRank::kGofer};
+  CondVar free_lane_;
+  std::vector<LaneRef> idle_ GUARDED_BY(mu_);  // a stack: the warmest channel is used first
+  int lanes_ GUARDED_BY(mu_) = 0;
+  int waiters_ GUARDED_BY(mu_) = 0;
+  std::vector<gofer::Handle> forgotten_ GUARDED_BY(mu_);
+};
+
+// One round trip. Holds its channel while it lives, so the reply's bytes stay valid until then.
+class GoferCall {
+ public:
+  GoferCall(GoferClient& client, gofer::Op op, gofer::Handle handle, uint32_t flags = 0);
+  ~GoferCall();
+  GoferCall(const GoferCall&) = delete;
+
+  gofer::Writer& request() { return request_; }
+  // Sends and waits. The error is the server's (walks report theirs through error() instead), EIO when it is gone.
+  Result<void> Run();
+  gofer::Reader& reply() { return reply_; }
+  uint32_t count() const { return header_.count; }
+  int error() const { return header_.error; }
+  UniqueFd TakeFd() { return std::move(fd_); }
+
+ private:
+  GoferClient& client_;
+  const gofer::Op op_;
+  GoferClient::LaneRef lane_;
+  gofer::Writer request_;
+  gofer::Reader reply_;
+  gofer::ReplyHeader header_{};
+  UniqueFd fd_;
+};
+
+}  // namespace sandbox

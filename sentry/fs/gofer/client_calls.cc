@@ -1,0 +1,234 @@
+// The typed round trips of GoferClient.
+
+#include <sys/stat.h>
+
+#include "sentry/fs/gofer/client.h"
+
+namespace sandbox {
+
+using gofer::FileAttr;
+using gofer::Handle;
+using gofer::Op;
+
+namespace {
+
+void PutNames(gofer::Writer& out, std::span<const std::string_view> names) {
+  out.Put(static_cast<uint32_t>(names.size()));
+  for (const std::string_view name : names) out.PutString(name);
+}
+
+Result<FileAttr> GetFileAttr(gofer::Reader& in) {
+  const auto attr = in.Get<FileAttr>();
+  if (!in.ok()) return Err(EIO);
+  // What a guest's stat could not represent, or arithmetic could not survive, did not come from statx.
+  if (attr.size > INT64_MAX || attr.atime_ns > 999'999'999 || attr.mtime_ns > 999'999'999 ||
+      attr.ctime_ns > 999'999'999 || attr.btime_ns > 999'999'999)
+    return Err(EIO);
+  return attr;
+}
+
+}  // namespace
+
+Result<GoferEntry> GoferClient::GetEntry(gofer::Reader& in) {
+  const Handle handle = in.Get<Handle>();
+  (void)in.Get<int32_t>();
+  (void)in.Get<uint32_t>();
+  FileAttr attr = TRY(GetFileAttr(in));
+  std::string target(in.GetString(gofer::kMaxTarget));
+  if (!in.ok()) return Err(EIO);
+  return GoferEntry{Own(handle), attr, std::move(target)};
+}
+
+Result<GoferWalk> GoferClient::Walk(Handle dir, std::span<const std::string_view> names,
+                                    std::optional<uint32_t> open_flags) {
+  GoferCall call(*this, Op::kWalk, dir, open_flags ? gofer::kWalkOpen : 0);
+  PutNames(call.request(), names);
+  if (open_flags) call.request().Put(*open_flags);
+  TRY(call.Run());
+  if (call.count() > names.size()) return Err(EIO);
+  GoferWalk walk;
+  walk.error = call.error();
+  for (uint32_t i = 0; i < call.count(); ++i) walk.entries.push_back(TRY(GetEntry(call.reply())));
+  if (walk.entries.size() == names.size() && S_ISREG(walk.entries.back().attr.mode)) walk.fd = call.TakeFd();
+  return walk;
+}
+
+Result<std::vector<GoferLookup>> GoferClient::LookupMany(Handle dir, std::span<const std::string_view> names) {
+  GoferCall call(*this, Op::kLookupMany, dir);
+  PutNames(call.request(), names);
+  TRY(call.Run());
+  if (call.count() > names.size()) return Err(EIO);
+  std::vector<GoferLookup> found;
+  for (uint32_t i = 0; i < call.count(); ++i) {
+    gofer::Reader peek = call.reply();
+    const auto head = peek.Get<gofer::Entry>();
+    if (head.error == 0) {
+      found.push_back({0, TRY(GetEntry(call.reply()))});
+      continue;
+    }
+    call.reply().Get<gofer::Entry>();
+    call.reply().GetString(0);
+    if (!call.reply().ok() || head.error < 0 || head.error > 4095) return Err(EIO);
+    found.push_back({head.error, {}});
+  }
+  return found;
+}
+
+Result<FileAttr> GoferClient::GetAttr(Handle file) {
+  GoferCall call(*this, Op::kGetAttr, file);
+  TRY(call.Run());
+  return GetFileAttr(call.reply());
+}
+
+Result<FileAttr> GoferClient::SetAttr(Handle file, const gofer::SetAttrRequest& change) {
+  GoferCall call(*this, Op::kSetAttr, file);
+  call.request().Put(change);
+  TRY(call.Run());
+  return GetFileAttr(call.reply());
+}
+
+Result<std::pair<UniqueFd, FileAttr>> GoferClient::Open(Handle file, uint32_t flags) {
+  GoferCall call(*this, Op::kOpen, file, flags);
+  TRY(call.Run());
+  const FileAttr attr = TRY(GetFileAttr(call.reply()));
+  UniqueFd fd = call.TakeFd();
+  if (!fd.valid()) return Err(EMFILE);  // our own table was full: the kernel dropped the descriptor
+  return std::pair(std::move(fd), attr);
+}
+
+Result<GoferCreated> GoferClient::FinishCreate(GoferCall& call) {
+  TRY(call.Run());
+  GoferCreated created;
+  created.entry = TRY(GetEntry(call.reply()));
+  created.dir = TRY(GetFileAttr(call.reply()));
+  created.fd = call.TakeFd();
+  return created;
+}
+
+Result<GoferCreated> GoferClient::Create(Handle dir, std::string_view name, const gofer::CreateRequest& what,
+                                         std::string_view target) {
+  if (target.size() > gofer::kMaxTarget) return Err(ENAMETOOLONG);
+  GoferCall call(*this, Op::kCreate, dir);
+  call.request().Put(what);
+  call.request().PutString(name);
+  call.request().PutString(target);
+  auto created = FinishCreate(call);
+  if (created.ok()) created->entry.target = target;
+  return created;
+}
+
+Result<GoferCreated> GoferClient::Tmpfile(Handle dir, const gofer::CreateRequest& what) {
+  GoferCall call(*this, Op::kTmpfile, dir);
+  call.request().Put(what);
+  return FinishCreate(call);
+}
+
+Result<GoferClient::Linked> GoferClient::Link(Handle dir, std::string_view name, Handle target) {
+  GoferCall call(*this, Op::kLink, dir);
+  call.request().Put(target);
+  call.request().PutString(name);
+  TRY(call.Run());
+  const FileAttr file = TRY(GetFileAttr(call.reply()));
+  return Linked{file, TRY(GetFileAttr(call.reply()))};
+}
+
+Result<FileAttr> GoferClient::Unlink(Handle dir, std::string_view name, const gofer::UnlinkRequest& what) {
+  GoferCall call(*this, Op::kUnlink, dir);
+  call.request().Put(what);
+  call.request().PutString(name);
+  TRY(call.Run());
+  return GetFileAttr(call.reply());
+}
+
+Result<GoferClient::Renamed> GoferClient::Rename(Handle old_dir, std::string_view old_name, std::string_view new_name,
+                                                 const gofer::RenameRequest& what) {
+  GoferCall call(*this, Op::kRename, old_dir);
+  call.request().Put(what);
+  call.request().PutString(old_name);
+  call.request().PutString(new_name);
+  TRY(call.Run());
+  const FileAttr old_attr = TRY(GetFileAttr(call.reply()));
+  return Renamed{old_attr, TRY(GetFileAttr(call.reply()))};
+}
+
+Result<std::string> GoferClient::ReadLink(Handle link) {
+  GoferCall call(*this, Op::kReadLink, link);
+  TRY(call.Run());
+  std::string target(call.reply().GetString(gofer::kMaxTarget));
+  if (!call.reply().ok()) return Err(EIO);
+  return target;
+}
+
+Result<GoferDirBatch> GoferClient::ReadDir(Handle dir, uint64_t position) {
+  GoferCall call(*this, Op::kReadDir, dir);
+  call.request().Put(position);
+  TRY(call.Run());
+  const auto head = call.reply().Get<gofer::DirReply>();
+  GoferDirBatch batch{{}, head.next, head.end != 0};
+  for (uint32_t i = 0; i < call.count(); ++i) {
+    const auto record = call.reply().Get<gofer::DirRecord>();
+    const std::string_view name = call.reply().GetString(gofer::kMaxName);
+    if (!call.reply().ok()) return Err(EIO);
+    if (gofer::ValidName(name)) batch.entries.push_back({std::string(name), record.ino, static_cast<uint8_t>(record.type)});
+  }
+  if (!call.reply().ok()) return Err(EIO);
+  // A batch that neither ends nor advances would be asked for for ever.
+  if (!batch.end && (call.count() == 0 || batch.next == position)) batch.end = true;
+  return batch;
+}
+
+Result<gofer::StatFsReply> GoferClient::StatFs(Handle file) {
+  GoferCall call(*this, Op::kStatFs, file);
+  TRY(call.Run());
+  const auto reply = call.reply().Get<gofer::StatFsReply>();
+  if (!call.reply().ok()) return Err(EIO);
+  return reply;
+}
+
+Result<std::string> GoferClient::GetXattr(Handle file, std::string_view name) {
+  if (name.size() > gofer::kMaxXattrName) return Err(ERANGE);
+  GoferCall call(*this, Op::kGetXattr, file);
+  call.request().PutString(name);
+  TRY(call.Run());
+  std::string value(call.reply().GetString(gofer::kMaxXattrValue));
+  if (!call.reply().ok()) return Err(EIO);
+  return value;
+}
+
+Result<void> GoferClient::SetXattr(Handle file, std::string_view name, std::string_view value, int flags) {
+  if (name.size() > gofer::kMaxXattrName) return Err(ERANGE);
+  if (value.size() > gofer::kMaxXattrValue) return Err(E2BIG);
+  GoferCall call(*this, Op::kSetXattr, file, static_cast<uint32_t>(flags));
+  call.request().PutString(name);
+  call.request().PutString(value);
+  return call.Run();
+}
+
+Result<std::vector<std::string>> GoferClient::ListXattr(Handle file) {
+  GoferCall call(*this, Op::kListXattr, file);
+  TRY(call.Run());
+  std::string_view list = call.reply().GetString(gofer::kMaxXattrValue);
+  if (!call.reply().ok()) return Err(EIO);
+  std::vector<std::string> names;
+  while (!list.empty()) {
+    const size_t end = list.find('\0');
+    names.emplace_back(list.substr(0, end));
+    if (end == std::string_view::npos) break;
+    list.remove_prefix(end + 1);
+  }
+  return names;
+}
+
+Result<void> GoferClient::RemoveXattr(Handle file, std::string_view name) {
+  if (name.size() > gofer::kMaxXattrName) return Err(ERANGE);
+  GoferCall call(*this, Op::kRemoveXattr, file);
+  call.request().PutString(name);
+  return call.Run();
+}
+
+Result<void> GoferClient::Sync(Handle file) {
+  GoferCall call(*this, Op::kSync, file);
+  return call.Run();
+}
+
+}  // namespace sandbox

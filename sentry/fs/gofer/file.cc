@@ -1,0 +1,170 @@
+#include "sentry/fs/gofer/file.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <memory>
+
+#include "sentry/mm/mappable.h"
+#include "sentry/vfs/mount.h"
+
+namespace sandbox {
+namespace {
+
+// Large enough that its system calls do not show in a long transfer, small enough to stay in the second-level cache.
+constexpr size_t kTransferSize = 128 * 1024;
+
+char* TransferBuffer() {
+  thread_local const auto buffer = std::make_unique_for_overwrite<char[]>(kTransferSize);
+  return buffer.get();
+}
+
+// The host file itself, as mm sees it. Holds a descriptor with exactly the rights of the guest's.
+class GoferMappable final : public Mappable {
+ public:
+  GoferMappable(GoferInodeRef inode, HostFileRef file, Identity identity)
+      : inode_(std::move(inode)), file_(std::move(file)), identity_(std::move(identity)) {}
+
+  Result<HostBacking> Back(Context&, uint64_t, uint64_t, int prot, bool shared) override {
+    if (file_->access == O_WRONLY) return Err(EACCES);
+    if (shared && (prot & PROT_WRITE) && file_->access != O_RDWR) return Err(EACCES);
+    return HostBacking{file_->fd.borrow(), file_, 0};
+  }
+  void CountMapping(int delta, bool writable_shared) override {
+    if (!writable_shared) return;
+    inode_->CountWritableMapping(delta);
+    inode_->MarkStale();
+  }
+  Identity MappingIdentity() const override { return identity_; }
+
+ private:
+  const GoferInodeRef inode_;
+  const HostFileRef file_;
+  const Identity identity_;
+};
+
+}  // namespace
+
+GoferFile::GoferFile(const Path& path, int flags, GoferInodeRef inode, HostFileRef file)
+    : FileDescription(path, flags), inode_(std::move(inode)), file_(std::move(file)) {
+  inode_->OpenCount(1);
+}
+
+GoferFile::~GoferFile() { inode_->OpenCount(-1); }
+
+Result<size_t> GoferFile::Read(Context&, IoSequence& to, int64_t* offset, int) {
+  char* const buffer = TransferBuffer();
+  size_t total = 0;
+  while (!to.empty()) {
+    const size_t want = std::min(to.remaining(), kTransferSize);
+    const ssize_t got = ::pread(file_->fd.get(), buffer, want, *offset);
+    if (got < 0) {
+      if (errno == EINTR) continue;
+      if (total > 0) break;
+      return LastErrno();
+    }
+    if (got == 0) break;
+    const auto copied = to.CopyOut(buffer, static_cast<size_t>(got));
+    if (!copied.ok()) {
+      if (total > 0) break;
+      return copied.error();
+    }
+    total += *copied;
+    *offset += static_cast<int64_t>(*copied);
+    if (*copied < static_cast<size_t>(got) || static_cast<size_t>(got) < want) break;
+  }
+  if (!(flags() & O_NOATIME) && !read_noted_.exchange(true, std::memory_order_relaxed)) inode_->NoteRead();
+  return total;
+}
+
+Result<size_t> GoferFile::WriteChunk(const char* data, size_t size, int64_t* offset, int rwf) {
+  const bool append = (flags() & O_APPEND) || (rwf & RWF_APPEND);
+  int host_flags = rwf & (RWF_DSYNC | RWF_SYNC);
+  if (flags() & O_DSYNC) host_flags |= RWF_DSYNC;
+  if ((flags() & O_SYNC) == O_SYNC) host_flags |= RWF_SYNC;
+  const iovec iov{const_cast<char*>(data), size};
+  ssize_t put;
+  if (append) {
+    // RWF_APPEND makes the host choose the place; our lock keeps the position we report right among ourselves.
+    MutexLock lock(inode_->append_mutex());
+    do {
+      put = ::pwritev2(file_->fd.get(), &iov, 1, 0, host_flags | RWF_APPEND);
+    } while (put < 0 && errno == EINTR);
+    if (put >= 0) *offset = ::lseek(file_->fd.get(), 0, SEEK_END);
+  } else {
+    do {
+      put = ::pwritev2(file_->fd.get(), &iov, 1, *offset, host_flags);
+    } while (put < 0 && errno == EINTR);
+    if (put > 0) *offset += put;
+  }
+  if (put < 0) return LastErrno();
+  return static_cast<size_t>(put);
+}
+
+Result<size_t> GoferFile::Write(Context&, IoSequence& from, int64_t* offset, int rwf) {
+  char* const buffer = TransferBuffer();
+  size_t total = 0;
+  while (!from.empty()) {
+    const auto taken = from.CopyIn(buffer, std::min(from.remaining(), kTransferSize));
+    if (!taken.ok() || *taken == 0) {
+      if (total > 0 || taken.ok()) break;
+      return taken.error();
+    }
+    const auto put = WriteChunk(buffer, *taken, offset, rwf);
+    if (!put.ok()) {
+      if (total > 0) break;
+      return put.error();
+    }
+    total += *put;
+    inode_->MarkStale();
+    if (*put < *taken) break;
+  }
+  return total;
+}
+
+Result<int64_t> GoferFile::Seek(Context& context, int64_t offset, int whence) {
+  if (whence == SEEK_END) {
+    const auto size = static_cast<int64_t>(TRY(inode_->GetAttr(context)).size);
+    int64_t at;
+    if (__builtin_add_overflow(size, offset, &at)) return Err(EOVERFLOW);
+    if (at < 0) return Err(EINVAL);
+    return at;
+  }
+  if (whence != SEEK_DATA && whence != SEEK_HOLE) return Err(EINVAL);
+  if (offset < 0) return Err(ENXIO);
+  // Moves the descriptor's own position, which nothing uses.
+  const off_t at = ::lseek(file_->fd.get(), offset, whence);
+  if (at < 0) return LastErrno();
+  return at;
+}
+
+Result<void> GoferFile::Sync(Context&, bool data_only) {
+  TRY(HostResult(data_only ? ::fdatasync(file_->fd.get()) : ::fsync(file_->fd.get())));
+  return {};
+}
+
+Result<void> GoferFile::Allocate(Context&, int mode, int64_t offset, int64_t length) {
+  TRY(HostResult(::fallocate(file_->fd.get(), mode, offset, length)));
+  inode_->MarkStale();
+  return {};
+}
+
+Result<void> GoferFile::Advise(Context&, int64_t offset, int64_t length, int advice) {
+  if (const int error = ::posix_fadvise(file_->fd.get(), offset, length, advice); error != 0) return Err(error);
+  return {};
+}
+
+Result<RefPtr<Mappable>> GoferFile::GetMappable(Context& context) {
+  // The sentry's own descriptor may be wider than the guest's; what the stub gets must not be.
+  HostFileRef exact = file_;
+  const int access = flags() & O_ACCMODE;
+  if (exact->access != access) exact = TRY(inode_->HostFileExact(access));
+  const Attr attr = TRY(inode_->GetAttr(context));
+  Mappable::Identity identity{inode_->device(), attr.ino, PathToString(path(), Path{})};
+  return RefPtr<Mappable>(MakeRef<GoferMappable>(inode_, std::move(exact), std::move(identity)));
+}
+
+}  // namespace sandbox

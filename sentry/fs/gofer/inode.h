@@ -1,0 +1,142 @@
+// GoferInode: one host object as the sentry knows it.
+//
+// Attributes are cached. In an exclusive tree they stay valid until this sandbox changes the object; changes through a
+// donated descriptor (writes, mappings) only mark them stale, and the next stat asks the host with fstat(2) on that
+// descriptor, which costs no round trip. In a shared tree they are good for kSharedValidNs only.
+//
+// Locks: mu_ guards attributes, dir_mu_ what is known of the names below; neither is held over a round trip. The VFS
+// serialises lookups and changes in one directory, and dir_version_ catches a listing that was being read meanwhile.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+
+#include "base/mutex.h"
+#include "sentry/fs/gofer/dir_listing.h"
+#include "sentry/fs/gofer/fs.h"
+#include "sentry/fs/gofer/host_file.h"
+
+namespace sandbox {
+
+class GoferInode final : public Inode {
+ public:
+  // How long attributes of a shared tree are believed: enough for the checks of one system call.
+  static constexpr int64_t kSharedValidNs = 200'000;
+
+  GoferInode(FileSystem& fs, GoferTreeRef tree, GoferEntry entry);
+  ~GoferInode() override;
+
+  Result<Attr> GetAttr(Context& context) override;
+  Result<void> SetAttr(Context& context, const AttrChange& change) override;
+
+  Result<InodeRef> Lookup(Context& context, std::string_view name) override;
+  Result<InodeRef> Create(Context& context, std::string_view name, const CreateArgs& args) override;
+  Result<void> Link(Context& context, std::string_view name, const InodeRef& target) override;
+  Result<void> Unlink(Context& context, std::string_view name, const InodeRef& victim) override;
+  Result<void> Rmdir(Context& context, std::string_view name, const InodeRef& victim) override;
+  Result<void> Rename(Context& context, std::string_view old_name, const InodeRef& moved, Inode& new_dir,
+                      std::string_view new_name, const InodeRef& victim, unsigned flags) override;
+  Result<InodeRef> CreateUnlinked(Context& context, const CreateArgs& args) override;
+  // One round trip for all of `path` (components below this directory) that nothing is known of: the lookups that
+  // follow are answered from it. `open_flags`: also open the last component so, if it is a file.
+  void WalkAhead(std::string_view path, std::optional<uint32_t> open_flags);
+
+  Result<std::string> ReadLink(Context& context) override;
+  Result<FileRef> Open(Context& context, const Path& path, int flags) override;
+
+  Result<std::string> GetXattr(Context& context, std::string_view name) override;
+  Result<void> SetXattr(Context& context, std::string_view name, std::string_view value, int flags) override;
+  Result<std::vector<std::string>> ListXattr(Context& context) override;
+  Result<void> RemoveXattr(Context& context, std::string_view name) override;
+
+  // --- For this file system's open files. ---
+  // A descriptor with the access mode `access`, from the cache or the gofer.
+  Result<HostFileRef> HostFileExact(int access);
+  // One that can do what `access` asks for, used by the sentry only: a wider one that is open already will do.
+  Result<HostFileRef> HostFileFor(int access);
+  // All entries: the cached listing of an exclusive tree, or a fresh one.
+  Result<DirListingRef> Listing();
+  // Data or times have changed behind the cached attributes.
+  void MarkStale() { stale_.store(true, std::memory_order_release); }
+  // The host may have updated atime, as relatime mounts do.
+  void NoteRead();
+  void OpenCount(int delta);
+  void CountWritableMapping(int delta) { writable_mappings_.fetch_add(delta, std::memory_order_relaxed); }
+  // Appends are atomic with the size; held over one pwrite(2), never over a copy of guest memory.
+  Mutex& append_mutex() { return append_mu_; }
+  Result<void> SyncWithoutFile() { return tree_->client().Sync(handle()->value()); }
+
+  // --- For the tree's table. ---
+  uint64_t host_dev() const { return dev_; }
+  uint64_t host_ino() const { return ino_; }
+  bool IsSameObject(const gofer::FileAttr& attr) const;
+  // A newer answer about this object.
+  void Update(GoferEntry entry);
+  uint32_t type() const { return type_; }
+
+ private:
+  friend class GoferFs;
+  // Never copied out of the inode without its lock; kept by a call while it runs.
+  GoferHandleRef handle() const;
+  Attr ToAttr() const REQUIRES(mu_);
+  uint64_t BeginFetch();
+  void StoreAttr(const gofer::FileAttr& attr, uint64_t fetch);
+  Result<void> Refresh();
+  Result<void> SetSize(uint64_t size);
+  Result<void> SetAttrRemote(const gofer::SetAttrRequest& request);
+  void KeepOwner(uint32_t uid, uint32_t gid);
+
+  // inode_dir.cc
+  Result<InodeRef> LookupWindow(std::string_view name, DirListing& listing);
+  Result<InodeRef> LookupOne(std::string_view name);
+  Result<DirListingRef> LoadListing(bool first_batch_only);
+  DirListingRef CachedListing() const;
+  std::optional<GoferInodeRef> TakeAhead(std::string_view name);
+  void PutAhead(std::string_view name, GoferInodeRef inode);
+  void NoteMiss();
+  // Names that appear in and go from this directory; `attr` is the directory afterwards.
+  void NoteAdded(std::string_view name, const GoferInode& inode, const gofer::FileAttr& attr);
+  void NoteRemoved(std::string_view name, const gofer::FileAttr& attr);
+  Result<void> Remove(std::string_view name, const InodeRef& victim, bool is_dir);
+  void LoseName(bool last);
+  bool InUse() const;
+
+  const GoferTreeRef tree_;
+  const uint64_t dev_;
+  const uint64_t ino_;
+  const uint32_t type_;
+  const std::string target_;
+
+  mutable Mutex mu_{LockRank::kLeaf};
+  GoferHandleRef handle_ GUARDED_BY(mu_);
+  gofer::FileAttr attr_ GUARDED_BY(mu_);
+  int64_t fetched_ns_ GUARDED_BY(mu_) = 0;
+  uint64_t fetches_ GUARDED_BY(mu_) = 0;  // begun
+  uint64_t stored_ GUARDED_BY(mu_) = 0;   // the newest that was stored
+  // Owner the guest gave it and the host refused (a gofer without CAP_CHOWN).
+  std::optional<std::pair<uint32_t, uint32_t>> owner_ GUARDED_BY(mu_);
+  std::atomic<bool> stale_{false};
+  std::atomic<int> open_count_{0};
+  std::atomic<int> writable_mappings_{0};
+  std::atomic<bool> has_host_files_{false};
+  std::atomic<bool> removed_{false};  // no name left
+  Mutex append_mu_{LockRank::kInode};
+
+  // Directories only.
+  struct DirState {
+    DirListingRef listing;  // complete, and kept so
+    std::unordered_map<std::string, GoferInodeRef> ahead;  // answers nobody asked for yet; null = no such entry
+    int64_t ahead_ns = 0;
+    uint64_t version = 0;  // counts changes of names
+    int misses = 0;
+    bool large = false;    // not worth listing for the sake of negative answers
+  };
+  mutable Mutex dir_mu_{LockRank::kLeaf};
+  std::unique_ptr<DirState> dir_ GUARDED_BY(dir_mu_);
+  DirState& dir() REQUIRES(dir_mu_);
+};
+
+}  // namespace sandbox
