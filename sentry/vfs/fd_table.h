@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "base/mutex.h"
@@ -57,9 +58,12 @@ class FdTable {
     FileRef file;
     bool close_on_exec = false;
   };
+  int32_t FindFree(int32_t from) const REQUIRES(mu_);
+  void Put(int32_t fd, FileRef file, bool close_on_exec) REQUIRES(mu_);
+
   mutable Mutex mu_{LockRank::kFdTable};
   std::vector<Entry> entries_ GUARDED_BY(mu_);
-  int32_t first_free_hint_ GUARDED_BY(mu_) = 0;
+  int32_t first_free_hint_ GUARDED_BY(mu_) = 0;  // nothing below it is free
 };
 
 }  // namespace sandbox

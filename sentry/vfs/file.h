@@ -36,7 +36,7 @@ class DirSink {
 
 class FileDescription : public RefFromThis<FileDescription> {
  public:
-  // `path` may be empty (pipes, sockets, anonymous files); `flags` are open(2)'s, without creation flags.
+  // `path` may be empty (pipes, sockets, anonymous files); `flags` are open(2)'s; creation flags are dropped.
   FileDescription(Path path, int flags);
   virtual ~FileDescription();
   FileDescription(const FileDescription&) = delete;
@@ -56,6 +56,10 @@ class FileDescription : public RefFromThis<FileDescription> {
   virtual Result<size_t> Read(Context& context, IoSequence& to, int64_t* offset, int rwf);
   // O_APPEND is honoured by the implementation (atomic with the size), RLIMIT_FSIZE by CheckFileSize in vfs/io.h.
   virtual Result<size_t> Write(Context& context, IoSequence& from, int64_t* offset, int rwf);
+  // True for byte streams (pipes, ttys, stream sockets): a blocking write goes on until everything is taken.
+  virtual bool writes_all() const { return false; }
+  // SO_RCVTIMEO and SO_SNDTIMEO in nanoseconds; 0 = wait for ever. EAGAIN when it passes.
+  virtual int64_t TransferTimeoutNs(bool /*write*/) const { return 0; }
   // False for pipes, sockets, ttys: lseek and pread give ESPIPE.
   virtual bool seekable() const { return false; }
   // SEEK_END, SEEK_DATA, SEEK_HOLE need the size; SEEK_SET/CUR are generic. Returns the new position. Default ESPIPE.
@@ -85,12 +89,20 @@ class FileDescription : public RefFromThis<FileDescription> {
   virtual std::string FdInfo(Context&) { return {}; }
   // What /proc/self/fd/N reads when path() is empty: "pipe:[12]", "socket:[7]", "anon_inode:[eventpoll]".
   virtual std::string AnonymousName() const { return "anon_inode:[unknown]"; }
+  // Opens the same object again through /proc/self/fd/N when path() is empty (pipes). Default ENXIO.
+  virtual Result<FileRef> Reopen(Context&, int /*flags*/) { return Err(ENXIO); }
   // The host descriptor behind a donated regular file, for zero-copy transfers between two of them; invalid if none.
   virtual BorrowedFd HostFd() const { return {}; }
 
-  // File position, under its own lock so that concurrent reads of one description do not overlap.
+  // File position. Its lock is held across a whole transfer, guest copies included, so that concurrent reads of one
+  // description do not overlap (Linux: f_pos_lock); it can delay only those who share the description.
   Mutex& position_mutex() { return position_mu_; }
   int64_t& position() REQUIRES(position_mu_) { return position_; }
+
+  // For the VFS: this description counts as a writer of its inode and mount, or (exec) keeps writers out, until it is
+  // destroyed. ETXTBSY when the other side is there; nothing is held then.
+  Result<void> HoldWriteAccess();
+  Result<void> DenyWriteAccess();
 
   // Owner of SIGIO (F_SETOWN): positive = process, negative = group, 0 = none; and its signal (F_SETSIG).
   std::atomic<int32_t> async_owner{0};
@@ -102,6 +114,8 @@ class FileDescription : public RefFromThis<FileDescription> {
  private:
   const Path path_;
   std::atomic<int> flags_;
+  enum class Hold : uint8_t { kNone, kWriter, kDenyWrite };
+  Hold hold_ = Hold::kNone;  // set while opening, before the description is shared
   Mutex position_mu_{LockRank::kFile};
   int64_t position_ GUARDED_BY(position_mu_) = 0;
 };

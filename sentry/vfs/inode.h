@@ -23,6 +23,7 @@
 
 namespace sandbox {
 
+class Dentry;
 class FileDescription;
 class FileSystem;
 class Inode;
@@ -47,11 +48,20 @@ class FileSystem : public RefFromThis<FileSystem> {
   virtual bool exclusive() const { return true; }
   uint64_t device() const { return device_; }  // st_dev, allocated per instance
 
+  // For the VFS: the one dentry of root(), and the lock that makes renames between directories see a stable tree
+  // (Linux: s_root, s_vfs_rename_mutex).
+  RefPtr<Dentry> root_dentry();
+  Mutex& rename_lock() { return rename_mu_; }
+  std::atomic<int> mount_count{0};
+
  protected:
   FileSystem();
 
  private:
   const uint64_t device_;
+  Mutex rename_mu_{LockRank::kRename};
+  Mutex root_mu_{LockRank::kLeaf};
+  WeakRef<Dentry> root_dentry_ GUARDED_BY(root_mu_);
 };
 
 // Type and permission of an object to be created. `mode` has been masked by the umask.
@@ -72,6 +82,13 @@ class Inode : public RefFromThis<Inode> {
   RefPtr<FileSystem> fs() const { return fs_.lock(); }
   uint64_t device() const { return device_; }
 
+  // S_IFMT bits. They never change, so they are asked once; 0 when the file system cannot tell (a GetAttr error).
+  uint32_t Type(Context& context) {
+    const uint32_t type = type_.load(std::memory_order_relaxed);
+    return type != 0 ? type : FetchType(context);
+  }
+  bool IsDir(Context& context) { return Type(context) == S_IFDIR; }
+
   // --- Attributes. `GetAttr` must be cheap: it is on every permission check. ---
   virtual Result<Attr> GetAttr(Context& context) = 0;
   // The file system applies all fields or none. Default EPERM.
@@ -80,6 +97,9 @@ class Inode : public RefFromThis<Inode> {
   // --- Directories. Default ENOTDIR for non-directories. ---
   // ENOENT when there is no such entry. `name` is never "", "." or "..", and has no slash.
   virtual Result<InodeRef> Lookup(Context& context, std::string_view name);
+  // Only on file systems that are not exclusive(): what `name`, cached as `cached`, means now; `cached` itself while
+  // it is still right, ENOENT when it is gone. Called without the directory's lock. Default: Lookup.
+  virtual Result<InodeRef> Revalidate(Context& context, std::string_view name, const InodeRef& cached);
   // Makes an entry of any type; the VFS knows it does not exist (EEXIST is still possible on shared trees).
   virtual Result<InodeRef> Create(Context& context, std::string_view name, const CreateArgs& args);
   virtual Result<void> Link(Context& context, std::string_view name, const InodeRef& target);
@@ -94,10 +114,12 @@ class Inode : public RefFromThis<Inode> {
   // --- Symbolic links. ---
   virtual Result<std::string> ReadLink(Context& context);  // default EINVAL
   // /proc's magic links: jumps to an object instead of walking text. Default: null path = walk ReadLink's text.
+  // A link to an open file gives PathOfFile (anonymous.h), which also works for pipes and the like.
   virtual Result<Path> Jump(Context& context);
 
   // --- Opening. The VFS has checked permission for `flags` (O_* of open(2)). `path` is where it was found. O_TRUNC
-  // was already applied through SetAttr. Default ENXIO. Fifos and sockets are handled by the VFS itself.
+  // was already applied through SetAttr. Fifos and sockets are handled by the VFS itself; the default opens device
+  // nodes through special.h and gives ENXIO for the rest.
   virtual Result<FileRef> Open(Context& context, const Path& path, int flags);
 
   // --- Extended attributes. Defaults EOPNOTSUPP. `name` includes its namespace prefix. ---
@@ -112,22 +134,42 @@ class Inode : public RefFromThis<Inode> {
 
   // State attached on demand by the VFS: record and flock locks, inotify watches, the bound unix socket, the fifo.
   RecordLocks& locks();
+  RecordLocks* locks_or_null() const { return locks_.load(std::memory_order_acquire); }
   InotifyWatches* watches_or_null() const { return watches_.load(std::memory_order_acquire); }
   InotifyWatches& watches();
   // A unix socket bound to this inode (sentry/socket/unix) or a fifo's pipe (sentry/fs/pipe).
   RefPtr<void> attachment() const;
   void set_attachment(RefPtr<void> object);
+  // Sets `object` unless there is one already; returns what is attached then.
+  RefPtr<void> attach_if_absent(RefPtr<void> object);
+
+  // Open-for-write and being-executed exclude each other (Linux: i_writecount). ETXTBSY when the other side holds.
+  Result<void> AcquireWrite();
+  void ReleaseWrite() { write_count_.fetch_sub(1, std::memory_order_relaxed); }
+  Result<void> DenyWrite();
+  void AllowWrite() { write_count_.fetch_add(1, std::memory_order_relaxed); }
+  bool HasWriters() const { return write_count_.load(std::memory_order_relaxed) > 0; }
+
+ protected:
+  // For file systems that know it when they make the inode.
+  void set_type(uint32_t mode) { type_.store(mode & S_IFMT, std::memory_order_relaxed); }
 
  private:
+  uint32_t FetchType(Context& context);
+
   const WeakRef<FileSystem> fs_;
   const uint64_t device_;
+  std::atomic<uint32_t> type_{0};
+  std::atomic<int> write_count_{0};  // > 0 writers, < 0 executions
   std::atomic<RecordLocks*> locks_{nullptr};
   std::atomic<InotifyWatches*> watches_{nullptr};
   mutable Mutex attachment_mu_{LockRank::kLeaf};
   RefPtr<void> attachment_ GUARDED_BY(attachment_mu_);
 };
 
-// Linux's generic_permission for `attr`.
+// Linux's generic_permission for `attr`: R_OK|W_OK|X_OK against the fsuid, the groups and the capabilities.
 Result<void> CheckMode(const Credentials& creds, const Attr& attr, int mask);
+// Owner of the object, or CAP_FOWNER (Linux: inode_owner_or_capable).
+bool IsOwnerOrCapable(const Credentials& creds, const Attr& attr);
 
 }  // namespace sandbox

@@ -18,7 +18,7 @@ struct OpenOptions {
 };
 
 Result<FileRef> Open(Context&, const WalkBase&, std::string_view path, const OpenOptions&);
-// Opens an object that was already found (/proc/self/fd/N re-open, exec).
+// Opens an object that was already found (open_by_handle_at, sockets' directories…), with all checks of open(2).
 Result<FileRef> OpenPath(Context&, const Path&, int flags);
 // MAY_EXEC check and open for execve: EACCES for noexec mounts and non-regular files.
 Result<FileRef> OpenForExec(Context&, const WalkBase&, std::string_view path, const WalkOptions&);
@@ -44,7 +44,15 @@ struct TimeChange {
 };
 Result<void> ChangeTimes(Context&, const Path&, TimeChange atime, TimeChange mtime);
 Result<void> Truncate(Context&, const Path&, uint64_t size);
-// access(2) with real ids and faccessat2's AT_EACCESS.
+// ftruncate(2): the permission was checked when `file` was opened.
+Result<void> TruncateFile(Context&, FileDescription& file, uint64_t size);
+// RLIMIT_FSIZE for a change to `size`: EFBIG with SIGXFSZ.
+Result<void> CheckSizeLimit(Context&, uint64_t size);
+// The mode without the set-id bits a write by `creds` takes away, or nothing (Linux: should_remove_suid).
+std::optional<uint32_t> ModeAfterWrite(const Credentials& creds, const Attr& attr);
+// EROFS when the mount is read-only.
+Result<void> RequireWritable(const Path& path);
+// access(2) with real ids and faccessat2's AT_EACCESS. `mask`: R_OK|W_OK|X_OK, 0 for existence.
 Result<void> CheckPathAccess(Context&, const Path&, int mask, bool effective);
 
 }  // namespace sandbox
