@@ -150,7 +150,8 @@ class Thread {
   virtual void Start() = 0;
 
   // Ends the guest thread instead of resuming it; HandleTrap must then return without touching the thread. Also
-  // legal from another sentry thread on a thread that was never started.
+  // legal from another sentry thread on a thread that was never started. The Thread may be destroyed as soon as Exit
+  // has returned, while HandleTrap is still on the stack.
   virtual void Exit() = 0;
 
   // Around a wait inside HandleTrap: lets another sentry thread serve this process meanwhile.

@@ -1,18 +1,28 @@
 // Task: one guest thread as the kernel sees it (Linux: struct task_struct). Split by concern over the files of this
 // folder: task.cc (life), task_run.cc (trap to reply), task_block.cc, task_signal.cc, task_clone.cc, task_exec.cc,
 // task_exit.cc, task_futex.cc.
+//
+// State marked "own trap" is read and written only while the task's own trap is served, except where a getter marked
+// (any) takes mu_ for others. Lock order: tree lock, group's signal lock, mu_.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "base/mutex.h"
 #include "base/ref.h"
 #include "base/result.h"
 #include "platform/api/platform.h"
 #include "sentry/core/context.h"
+#include "sentry/kernel/clone_args.h"
+#include "sentry/kernel/namespaces.h"
+#include "sentry/kernel/signal.h"
+#include "sentry/kernel/thread_group.h"
 #include "sentry/mm/memory_manager.h"
 #include "sentry/vfs/fd_table.h"
 #include "sentry/vfs/fs_context.h"
@@ -23,14 +33,35 @@ namespace sandbox {
 
 class Kernel;
 class Task;
-class ThreadGroup;
-class UtsNamespace;
-class IpcNamespace;
+struct FutexWaiter;
+struct VforkWait;
 using TaskRef = RefPtr<Task>;
+
+// A descriptor table and how many live tasks use it: the last one closes all (/proc may hold the table longer).
+struct FdTableUsers {
+  explicit FdTableUsers(RefPtr<FdTable> t) : table(std::move(t)) {}
+  const RefPtr<FdTable> table;
+  std::atomic<int> users{1};
+};
+
+struct ExecArgs {
+  FileRef file;                   // from OpenForExec
+  std::string filename;           // as given; AT_EXECFN and a script's argument
+  std::vector<std::string> argv, envv;
+  bool fd_is_cloexec = false;     // execveat of a close-on-exec descriptor: scripts cannot work (ENOENT)
+};
+
+// What a system call that a signal interrupted continues with (restart_syscall(2)).
+using RestartBlock = std::function<Result<int64_t>(Task&)>;
 
 class Task final : public Context, public platform::TrapHandler, public RefFromThis<Task> {
  public:
+  struct Init;  // task_init.h
+  explicit Task(Init init);
   ~Task() override;
+
+  // The task behind a context, or null for the kernel's own.
+  static Task* Of(Context& context) { return dynamic_cast<Task*>(&context); }
 
   // --- What system call handlers use. Valid on the task's own trap; other tasks' state goes through the getters
   // marked (any). ---
@@ -39,7 +70,7 @@ class Task final : public Context, public platform::TrapHandler, public RefFromT
   platform::Thread& thread() { return *thread_; }
   MemoryManager& mm() { return *mm_; }
   RefPtr<MemoryManager> mm_ref() const;                        // (any) null after exit
-  FdTable& fds() { return *fds_; }
+  FdTable& fds() { return *fds_->table; }
   RefPtr<FdTable> fds_ref() const;                             // (any) null after exit
   FsContext& fs() { return *fs_; }
   RefPtr<FsContext> fs_ref() const;                            // (any) null after exit
@@ -57,7 +88,8 @@ class Task final : public Context, public platform::TrapHandler, public RefFromT
   GuestMemory& memory() override { return *mm_; }
   uint64_t rlimit(int resource) const override;
   int32_t tgid() const override;
-  int32_t tid() const override { return tid_; }
+  int32_t tid() const override { return tid_.load(); }
+  // Queued when the call returns, so that it may be called with any lock held.
   void RaiseSignal(int signo) override;
   Result<void> Block(const Deadline& deadline) override;
   Result<void> BlockKillable(const Deadline& deadline) override;
@@ -68,20 +100,159 @@ class Task final : public Context, public platform::TrapHandler, public RefFromT
   std::string name() const;                // comm, at most 15 bytes (any)
   void SetName(std::string name);
 
+  // --- Signals. ---
+  SignalSet signal_mask() const { return mask_.load(); }           // (any)
+  void SetSignalMask(SignalSet mask);                              // own trap; SIGKILL and SIGSTOP are dropped
+  // For ppoll, pselect, epoll_pwait, sigsuspend: `mask` applies during the call; the old one is back when it returns,
+  // or after the handler that interrupted it.
+  void SetTemporaryMask(SignalSet mask);
+  // Takes one pending signal of `which`, blocked or not (sigtimedwait, signalfd read). Own trap or a reader's.
+  std::optional<SignalInfo> TakeSignal(SignalSet which);
+  SignalSet pending_signals() const;       // own and the group's (any)
+  SignalSet own_pending_signals() const;   // (any)
+  // Notified with kReadable when a signal was queued to this task or its group (signalfd, sigtimedwait).
+  WaitQueue& signal_events() { return signal_events_; }
+  // A fault: delivered now even if blocked or ignored (then the default action). Own trap.
+  void ForceSignal(const SignalInfo& info, uint64_t trapno = 0, uint64_t error = 0);
+  bool killed() const { return killed_.load(); }                   // (any) a fatal signal or exit_group is under way
+  stack_t signal_stack() const { return signal_stack_; }           // own trap
+  void set_signal_stack(const stack_t& stack) { signal_stack_ = stack; }
+  // rt_sigreturn(2).
+  Result<int64_t> SignalReturn();
+  // A call that returns kErestartRestartblock leaves here how to go on.
+  void SetRestartBlock(RestartBlock block) { restart_block_ = std::move(block); }
+  Result<int64_t> RunRestartBlock();
+
+  // --- Life. ---
+  // clone(2) and its kin: the child's tid as the caller sees it.
+  Result<int32_t> Clone(const CloneArgs& args);
+  // unshare(2) of what `flags` names.
+  Result<void> Unshare(uint64_t flags);
+  // Does not return to the old program when Ok: the trap's result is the new image.
+  Result<void> Exec(ExecArgs args);
+  // exit(2), exit_group(2): the handler returns normally afterwards, the trap ends the thread.
+  void Exit(int wait_status);
+  void ExitGroup(int wait_status);
+  // Joins the mount namespace `mounts` (setns, unshare).
+  void SetMounts(RefPtr<MountNamespace> mounts, RefPtr<FsContext> fs);
+  void SetUts(RefPtr<UtsNamespace> uts);
+  void SetIpc(RefPtr<IpcNamespace> ipc);
+
+  // --- Accounting (any). ---
+  Usage usage() const;
+  int64_t start_time_ns() const { return start_time_ns_; }  // CLOCK_BOOTTIME
+  enum class State : char { kRunning = 'R', kSleeping = 'S', kStopped = 'T', kZombie = 'Z', kDead = 'X' };
+  State state() const;
+  // Number and arguments of the call being served, or nullopt (/proc/*/syscall); -1 number when none.
+  int64_t current_syscall() const { return current_syscall_.load(); }
+
+  // --- Attributes a task only stores. ---
+  std::atomic<int> nice{0};
+  std::atomic<int> sched_policy{0}, sched_priority{0};
+  std::atomic<bool> sched_reset_on_fork{false};
+  std::atomic<int> ioprio{0};
+  std::atomic<int> parent_death_signal{0};
+  std::atomic<uint64_t> personality{0};
+  std::atomic<uint64_t> timer_slack_ns{50'000};
+  std::atomic<uint64_t> clear_child_tid{0};
+  std::atomic<uint64_t> robust_list{0};
+  std::atomic<bool> keep_caps{false};
+  std::vector<uint64_t> cpu_affinity;      // mu_; empty = all
+  Mutex& attributes_mutex() const { return mu_; }
+
   // --- platform::TrapHandler. ---
   void HandleTrap(platform::Thread& thread, const platform::Trap& trap) override;
 
  private:
   friend class Kernel;
   friend class ThreadGroup;
+  friend class ProcessTree;
+  friend class FutexTable;
+
+  // --- task_run.cc. ---
+  void ServeTrap(const platform::Trap& trap);
+  void ServeSyscall(const platform::Trap& trap);
+  void ServeFault(const platform::Fault& fault);
+  void ServeFailedOp(const platform::Trap& trap);
+  // Delivers signals, stops, exits; false when the thread is gone. Afterwards the guest may run.
+  bool PrepareToResume();
+  bool HasWork() const;
+  void FinishCall(Result<int64_t> result);
+
+  // --- task_signal.cc. ---
+  bool DeliverSignals();
+  bool DeliverOne(const QueuedSignal& signal);
+  void ApplyDefault(int signo);
+  Result<void> PushFrame(const SignalInfo& info, const SignalAction& action);
+  void RestartCall(const SignalAction* handler);
+  void QueueRaised();
+  // Recomputes has_work_ for signals; with the group's sig_mu_ held.
+  void RecalcSignalsLocked();
+  void KickLocked();
+  void StopHere();
+
+  // --- task_block.cc. ---
+  enum class Sleep { kInterruptible, kKillable, kStopped };
+  Result<void> BlockAs(Sleep how, const Deadline& deadline);
+  void Kick();
+
+  // --- task_clone.cc, task_exec.cc, task_exit.cc. ---
+  void RunExit();
+  void ReleaseMemory();
+  void ReleaseResources();
+  void WalkRobustList();
+  Result<void> BecomeOnlyThread();
+  friend struct TaskCloner;
+  friend struct TaskExec;
+
   Kernel& kernel_;
   const RefPtr<ThreadGroup> group_;
-  const int32_t tid_;
-  std::unique_ptr<platform::Thread> thread_;
+  std::atomic<int32_t> tid_;  // changes once when a non-leader execs
+  const int64_t start_time_ns_;
+
+  // Written by the own trap under mu_; read by others under mu_.
+  mutable Mutex mu_{LockRank::kTask};
+  std::unique_ptr<platform::Thread> thread_;  // also under the group's sig_mu_: Kick uses it
   RefPtr<MemoryManager> mm_;
-  RefPtr<FdTable> fds_;
+  RefPtr<FdTableUsers> fds_;
   RefPtr<FsContext> fs_;
+  RefPtr<MountNamespace> mounts_;
+  RefPtr<UtsNamespace> uts_;
+  RefPtr<IpcNamespace> ipc_;
   CredentialsRef creds_;
+  std::string name_ GUARDED_BY(mu_);
+
+  // Group's sig_mu_ for writers.
+  PendingSignals pending_;
+  std::atomic<SignalSet> mask_{0};
+  std::atomic<bool> signal_work_{false};   // a deliverable signal, a stop or an exit is pending
+  std::atomic<bool> killed_{false};
+  bool stop_joined_ = false;               // counted as stopped
+  bool exited_ = false;
+  WaitQueue signal_events_;
+  std::atomic<SignalSet> raised_{0};
+
+  // Own trap.
+  std::optional<SignalSet> saved_mask_;    // to restore after a temporary mask
+  SignalSet waiting_for_ = 0;              // sigtimedwait: blocked signals that end the wait
+  stack_t signal_stack_ = {};
+  RestartBlock restart_block_;
+  uint64_t fault_trapno_ = 0, fault_error_ = 0, fault_address_ = 0;  // for the next frame's sigcontext
+  bool resume_syscall_result_ = true;
+  int restart_code_ = 0;                   // kErestart* of the call that just ended, 0 = none
+  uint64_t restart_nr_ = 0, restart_ip_ = 0;
+  bool exit_requested_ = false;
+  int exit_status_ = 0;
+  bool thread_gone_ = false;               // Exit was called on thread_, or it was replaced by exec
+  std::shared_ptr<VforkWait> vfork_;       // the parent that waits for this task's exec or exit
+
+  // The sleep word of task_block.cc.
+  std::atomic<uint32_t> wake_word_{0};
+  std::atomic<bool> in_guest_{true};
+  std::atomic<char> sleep_state_{'R'};
+  std::atomic<int64_t> current_syscall_{-1};
+  std::atomic<uint64_t> system_ns_{0}, switches_{0}, old_threads_cpu_ns_{0};
+  int64_t trap_start_ns_ = 0, slept_ns_ = 0;
 };
 
 }  // namespace sandbox

@@ -1,0 +1,142 @@
+// Kernel: everything that exists once per sandbox. The pid table, the process tree's lock, futexes, and what the host
+// side of runsc asks for: start a process, wait for it, signal it.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/mutex.h"
+#include "base/ref.h"
+#include "base/result.h"
+#include "platform/api/platform.h"
+#include "sentry/core/credentials.h"
+#include "sentry/kernel/futex.h"
+#include "sentry/kernel/limits.h"
+#include "sentry/kernel/namespaces.h"
+#include "sentry/kernel/session.h"
+#include "sentry/kernel/signal.h"
+#include "sentry/kernel/task.h"
+#include "sentry/kernel/thread_group.h"
+#include "sentry/vfs/fd_table.h"
+#include "sentry/vfs/fs_context.h"
+#include "sentry/vfs/mount.h"
+
+namespace sandbox {
+
+// Runs one system call (syscalls/table.h: Dispatch). The kernel sits below the table, so it is handed in.
+using SyscallDispatcher = Result<int64_t> (*)(Task& task, uint64_t nr, const std::array<uint64_t, 6>& args);
+
+struct KernelOptions {
+  std::unique_ptr<platform::Platform> platform;
+  SyscallDispatcher dispatch = nullptr;
+  std::string hostname = "runsc";
+  std::string domainname = "(none)";
+  bool strace = false;           // trace calls to the debug log
+  int32_t pid_max = 32768;       // /proc/sys/kernel/pid_max
+  int32_t pids_limit = 0;        // most tasks at a time; 0 = no limit but pid_max
+};
+
+struct CreateProcessArgs {
+  std::string filename;          // looked up in PATH of envv when it has no slash
+  std::vector<std::string> argv, envv;
+  std::string cwd = "/";         // guest path
+  RefPtr<MountNamespace> mounts;
+  CredentialsRef creds;          // null = root with all capabilities
+  RefPtr<FdTable> fds;           // null = empty
+  LimitSet limits = DefaultLimits();
+  uint32_t umask = 022;
+  RefPtr<ControllingTerminal> terminal;  // becomes the new session's, or null
+  RefPtr<UtsNamespace> uts;      // null = init's
+  RefPtr<IpcNamespace> ipc;      // null = init's
+  // The container's init: pid 1, whose end ends every other process. Otherwise a process beside it (runsc exec).
+  bool init = true;
+  // Signals without a handler are dropped for pid 1, as Linux does. `runsc do` turns it off so that ^C works.
+  bool shield_init = true;
+};
+
+class Kernel {
+ public:
+  static Result<std::unique_ptr<Kernel>> Create(KernelOptions options);
+  ~Kernel();
+
+  platform::Platform& platform() { return *platform_; }
+  const KernelOptions& options() const { return options_; }
+
+  // --- Host side. ---
+  // Loads and starts a process. Errors are those of execve(2) and chdir(2).
+  Result<TaskRef> CreateProcess(CreateProcessArgs args);
+  // Blocks the calling host thread until the group is a zombie; reaps it when the host started it. Wait status.
+  int WaitForExit(ThreadGroup& group);
+  void OnExit(ThreadGroup& group, std::function<void(int wait_status)> done);
+  // As from outside the sandbox. ESRCH when nobody is there.
+  Result<void> SendSignal(int32_t tgid, int signo);
+  Result<void> SendSignalToProcessGroup(int32_t pgid, int signo);
+  Result<void> SendSignalToForeground(ControllingTerminal& terminal, int signo);
+  Result<void> SendSignalToAll(int signo);  // every process
+  // SIGKILL to every process but `except`.
+  void KillAll(ThreadGroup* except = nullptr);
+
+  // --- The pid table (any). ---
+  TaskRef FindTask(int32_t tid) const;           // threads too; zombies included
+  ThreadGroupRef FindGroup(int32_t tgid) const;  // by the leader's pid
+  std::vector<ThreadGroupRef> Groups() const;    // ascending pid, zombies included
+  std::vector<ThreadGroupRef> GroupsOfProcessGroup(int32_t pgid) const;
+  TaskRef init() const;                          // leader of pid 1's group, or null
+  int task_count() const;
+  int32_t last_pid() const;
+
+  // --- Facts for /proc and sysinfo. ---
+  int64_t boot_time_ns() const { return boot_time_ns_; }          // CLOCK_REALTIME at the kernel's start
+  int64_t start_monotonic_ns() const { return start_monotonic_ns_; }
+  std::array<double, 3> load_averages();
+  uint64_t forks() const { return forks_.load(); }                // processes and threads made since boot
+  int running_tasks() const;
+  const RefPtr<UtsNamespace>& uts() const { return uts_; }        // init's
+  const RefPtr<IpcNamespace>& ipc() const { return ipc_; }
+
+  // Linux's tasklist_lock. Outermost of the guest-facing locks.
+  Mutex& tree_lock() const { return tree_mu_; }
+  FutexTable& futexes() { return futexes_; }
+
+ private:
+  friend class ThreadGroup;
+  friend class Task;
+  friend class JobControl;
+  friend class ChildWaiter;
+  friend class ProcessTree;
+  friend struct TaskCloner;
+  friend struct TaskExec;
+
+  explicit Kernel(KernelOptions options);
+  Result<int32_t> AllocatePid() REQUIRES(tree_mu_);
+  TaskRef FindTaskLocked(int32_t tid) const REQUIRES(tree_mu_);
+  ThreadGroupRef FindGroupLocked(int32_t tgid) const REQUIRES(tree_mu_);
+  RefPtr<ProcessGroup> FindProcessGroupLocked(int32_t pgid) const REQUIRES(tree_mu_);
+  Result<void> StartLoaded(const TaskRef& task, CreateProcessArgs& args);
+
+  KernelOptions options_;
+  const std::unique_ptr<platform::Platform> platform_;
+  const int64_t boot_time_ns_, start_monotonic_ns_;
+  RefPtr<UtsNamespace> uts_;
+  RefPtr<IpcNamespace> ipc_;
+  FutexTable futexes_;
+  std::atomic<uint64_t> forks_{0};
+
+  mutable Mutex tree_mu_{LockRank::kTaskTree};
+  std::map<int32_t, TaskRef> tasks_ GUARDED_BY(tree_mu_);
+  std::map<int32_t, std::weak_ptr<ProcessGroup>> process_groups_ GUARDED_BY(tree_mu_);
+  int32_t last_pid_ GUARDED_BY(tree_mu_) = 0;
+  std::map<uint32_t, int> tasks_of_user_ GUARDED_BY(tree_mu_);  // RLIMIT_NPROC, by real uid
+  ThreadGroup* init_group_ GUARDED_BY(tree_mu_) = nullptr;
+  CondVar exit_changed_;  // with tree_mu_
+  std::map<ThreadGroup*, std::vector<std::function<void(int)>>> exit_callbacks_ GUARDED_BY(tree_mu_);
+  CondVar tasks_changed_;
+};
+
+}  // namespace sandbox

@@ -1,0 +1,128 @@
+// What a signal is made of: sets, siginfo, actions, and the queues of pending ones (Linux: include/uapi/asm-generic/
+// siginfo.h, struct sigpending). No policy: who may send and what happens on delivery is in thread_group_signal.cc and
+// task_signal.cc.
+#pragma once
+
+#include <signal.h>
+
+#include <array>
+#include <cstdint>
+#include <cstring>
+#include <list>
+#include <optional>
+
+#include "base/result.h"
+
+namespace sandbox {
+
+// Bit n-1 for signal n, as the guest's sigset_t.
+using SignalSet = uint64_t;
+inline constexpr int kSignalCount = 64;
+inline constexpr int kFirstRealTimeSignal = 32;  // the kernel's SIGRTMIN
+
+constexpr SignalSet SignalBit(int signo) { return uint64_t{1} << (signo - 1); }
+constexpr bool ValidSignal(int signo) { return signo >= 1 && signo <= kSignalCount; }
+constexpr bool IsRealTime(int signo) { return signo >= kFirstRealTimeSignal; }
+
+// Cannot be caught, blocked or ignored.
+inline constexpr SignalSet kUnblockable = SignalBit(SIGKILL) | SignalBit(SIGSTOP);
+inline constexpr SignalSet kStopSignals =
+    SignalBit(SIGSTOP) | SignalBit(SIGTSTP) | SignalBit(SIGTTIN) | SignalBit(SIGTTOU);
+inline constexpr SignalSet kSynchronousSignals = SignalBit(SIGSEGV) | SignalBit(SIGBUS) | SignalBit(SIGILL) |
+                                                 SignalBit(SIGTRAP) | SignalBit(SIGFPE) | SignalBit(SIGSYS);
+
+enum class DefaultAction { kTerminate, kCore, kIgnore, kStop, kContinue };
+DefaultAction DefaultActionOf(int signo);  // signal(7)
+
+// siginfo_t as the guest sees it: 128 bytes of the 64-bit layout.
+struct SignalInfo {
+  int32_t signo = 0;
+  int32_t error = 0;
+  int32_t code = 0;
+  int32_t pad = 0;
+  // What follows depends on `code`; the union of the C library is spelled as offsets.
+  union {
+    struct {
+      int32_t pid;
+      uint32_t uid;
+      uint64_t value;
+    } rt;  // SI_QUEUE, SI_MESGQ; SI_USER and SI_TKILL use pid and uid
+    struct {
+      int32_t timer;
+      int32_t overrun;
+      uint64_t value;
+      int32_t private_data;
+    } timer;  // SI_TIMER
+    struct {
+      int32_t pid;
+      uint32_t uid;
+      int32_t status;
+      int32_t pad;
+      int64_t utime, stime;  // clock ticks
+    } child;  // SIGCHLD
+    struct {
+      uint64_t address;
+      int16_t lsb;
+    } fault;
+    struct {
+      int64_t band;
+      int32_t fd;
+    } poll;
+    struct {
+      uint64_t call_address;
+      int32_t syscall;
+      uint32_t arch;
+    } sys;  // SIGSYS
+    uint8_t raw[112];
+  };
+
+  SignalInfo() { std::memset(raw, 0, sizeof(raw)); }
+  static SignalInfo Kernel(int signo);  // SI_KERNEL
+  static SignalInfo User(int signo, int32_t pid, uint32_t uid, int code = SI_USER);
+  static SignalInfo Fault(int signo, int code, uint64_t address);
+  bool from_user() const { return code <= 0; }
+};
+static_assert(sizeof(SignalInfo) == 128);
+
+// struct sigaction as rt_sigaction(2) passes it.
+struct SignalAction {
+  uint64_t handler = 0;  // SIG_DFL, SIG_IGN or an address
+  uint64_t flags = 0;
+  uint64_t restorer = 0;
+  SignalSet mask = 0;
+
+  bool is_default() const { return handler == 0; }
+  bool is_ignore() const { return handler == 1; }
+};
+static_assert(sizeof(SignalAction) == 32);
+
+
+// A queued signal.
+struct QueuedSignal {
+  SignalInfo info;
+  void* timer = nullptr;  // identity of the POSIX timer that sent it: one entry a timer, its overrun is filled late
+};
+
+// Pending signals of a task or a thread group. The owner's lock guards it.
+class PendingSignals {
+ public:
+  SignalSet set() const { return set_; }
+  size_t size() const { return size_; }
+  bool Contains(int signo) const { return set_ & SignalBit(signo); }
+  // Queues one. A standard signal that is pending already is merged. Returns false then.
+  bool Add(const QueuedSignal& signal);
+  // Marks a signal pending without information (queue limit reached, sender is the kernel).
+  void AddBare(int signo);
+  // Takes the next one in `allowed`: synchronous ones first, then the lowest number, oldest first.
+  std::optional<QueuedSignal> Take(SignalSet allowed);
+  void Discard(SignalSet signals);
+  void DiscardTimer(const void* timer);
+  QueuedSignal* FindTimer(const void* timer);
+
+ private:
+  SignalSet set_ = 0;
+  size_t size_ = 0;
+  std::array<std::list<QueuedSignal>, kSignalCount + 1> queues_;
+};
+
+}  // namespace sandbox
