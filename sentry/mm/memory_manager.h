@@ -2,10 +2,15 @@
 // enforces limits and permissions, and answers /proc/*/maps. The truth is the host's page table of the stub; changes
 // get there as MemoryOps queued on the calling thread, which runs them before it resumes.
 //
-// An unmapped range may not be handed out again to another thread before the unmapping thread has executed its op, so
-// freed ranges of a multi-threaded process stay in quarantine until that thread traps again (OpsExecuted).
+// The list changes at once, the host a little later. Two rules keep them together:
+// - Quarantine: a freed range is not handed out to another thread before the thread that freed it has executed its op
+//   (OpsExecuted), or the late unmap would destroy the new mapping.
+// - Undo: what an op replaced is remembered until it has run, and restored when the host refuses it (OpFailed).
+//
+// Lock: `mu_` (kMm). Ops are queued, Mappables asked for their backing, and guest memory copied without it.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <map>
 #include <optional>
@@ -20,22 +25,10 @@
 #include "sentry/core/context.h"
 #include "sentry/core/guest_memory.h"
 #include "sentry/mm/mappable.h"
+#include "sentry/mm/vma.h"
+#include "sentry/mm/vma_set.h"
 
 namespace sandbox {
-
-// One mapping (Linux: struct vm_area_struct).
-struct Vma {
-  GuestRange range;
-  int prot = 0;             // PROT_*
-  int max_prot = 0;         // what mprotect may grant (VM_MAY*)
-  bool shared = false;
-  bool grows_down = false;
-  bool locked = false;
-  bool dont_fork = false, wipe_on_fork = false, dont_dump = false;
-  RefPtr<Mappable> mappable;  // null = private anonymous
-  uint64_t offset = 0;        // file offset of range.start
-  std::string label;          // "[heap]", "[stack]", "[vdso]", PR_SET_VMA name
-};
 
 struct MapRequest {
   GuestAddr hint;
@@ -58,15 +51,22 @@ struct MmLayout {
 
 class MemoryManager final : public GuestMemory {
  public:
+  // Mappings one process may have (vm.max_map_count). The host's limit counts the stub's own mappings too, and splits
+  // that the host makes and we do not, so ours is lower.
+  static constexpr size_t kMaxMappings = 65000;
+  // vm.mmap_min_addr.
+  static constexpr uint64_t kMinAddress = 65536;
+
   // `range`: platform.guest_range(). Layout randomisation is drawn here.
   MemoryManager(RefPtr<platform::AddressSpace> space, GuestRange range);
   ~MemoryManager() override;
 
-  // GuestMemory over the host address space.
+  // GuestMemory over the host address space; EFAULT outside the guest's range, whose rest belongs to the stub.
   Result<size_t> ReadSome(GuestAddr from, void* to, size_t size) override;
   Result<size_t> WriteSome(GuestAddr to, const void* from, size_t size) override;
 
   const RefPtr<platform::AddressSpace>& space() const { return space_; }
+  GuestRange range() const { return range_; }
 
   // mmap(2) … with Linux's errors. `thread` is the stopped caller (or the new process's first thread in exec).
   Result<GuestAddr> Map(Context& context, platform::Thread& thread, const MapRequest& request);
@@ -77,19 +77,48 @@ class MemoryManager final : public GuestMemory {
   Result<GuestAddr> Brk(Context& context, platform::Thread& thread, GuestAddr addr);
   Result<void> Advise(Context& context, platform::Thread& thread, GuestAddr addr, uint64_t length, int advice);
 
-  // The copy a forked child gets; `space` is the child's.
-  RefPtr<MemoryManager> Fork(RefPtr<platform::AddressSpace> space);
-  // The ops `thread` queued before this trap have run (called at each trap), or one failed.
+  // mlock(2) family: accounted only. The host's memory is the host's to swap; a sandbox pins nothing.
+  Result<void> Lock(Context& context, GuestAddr addr, uint64_t length);
+  Result<void> Unlock(GuestAddr addr, uint64_t length);
+  Result<void> LockAll(Context& context, int flags);  // MCL_*
+  Result<void> UnlockAll();
+  Result<void> Sync(Context& context, GuestAddr addr, uint64_t length, int flags);  // MS_*
+  // ENOMEM unless every page of the range is mapped (mincore(2), mlock(2)).
+  Result<void> CheckMapped(GuestAddr addr, uint64_t length) const;
+  // PR_SET_VMA_ANON_NAME; empty removes the name.
+  Result<void> SetAnonName(GuestAddr addr, uint64_t length, const std::string& name);
+
+  // The copy a forked child gets; `space` is the child's. `child` runs what MADV_DONTFORK and MADV_WIPEONFORK ask for
+  // before its first instruction.
+  RefPtr<MemoryManager> Fork(RefPtr<platform::AddressSpace> space, platform::Thread* child = nullptr);
+  // The ops `thread` queued before this trap have run (called at each trap and at its exit), or one failed.
   void OpsExecuted(platform::Thread& thread);
+  // Restores the list to what the host has. The caller returns the host's errno from the interrupted call.
   void OpFailed(platform::Thread& thread, const platform::MemoryOp& op);
 
   // A fault the host could not resolve: true when it was a legal growth of a stack mapping and the access can be
   // repeated.
   bool GrowStack(Context& context, platform::Thread& thread, GuestAddr addr);
 
+  // For the loader. Places the mapping area below a stack of `stack_limit` bytes; `randomize` is false for
+  // ADDR_NO_RANDOMIZE.
+  void SetUpLayout(uint64_t stack_limit, bool randomize);
+  GuestAddr stack_top() const { return stack_top_; }
+  // Where a position-independent executable of `length` bytes starts.
+  GuestAddr PieBase(uint64_t length, uint64_t align);
+  // Start of the heap for a program that ends at `end`.
+  void SetUpBrk(GuestAddr end);
+  // The main stack: the whole of what RLIMIT_STACK allows is mapped at once (bounded by kMaxMainStack), so that the
+  // sentry can write below what the guest has touched. Only the part Linux would map counts against RLIMIT_AS.
+  static constexpr uint64_t kMaxMainStack = uint64_t{8} << 20;
+  Result<GuestRange> MapStack(Context& context, platform::Thread& thread, uint64_t stack_limit, int prot);
+
   std::optional<Vma> Find(GuestAddr addr) const;       // mapping containing addr
   std::vector<Vma> List() const;                       // ascending
   uint64_t total_bytes() const;
+  VmaSet::Totals totals() const;
+  uint64_t peak_bytes() const;
+  GuestAddr brk() const;
   MmLayout layout() const;
   void SetLayout(const MmLayout& layout);
 
@@ -109,13 +138,79 @@ class MemoryManager final : public GuestMemory {
   void set_dumpable(bool on) { dumpable_.store(on); }
 
  private:
+  // What one queued op replaced, to be put back if it fails.
+  struct Undo {
+    platform::MemoryOp::Kind kind;
+    GuestRange range, target;
+    bool frees = false;  // `range` is quarantined until the op has run
+    std::vector<Vma> before, before_target;
+    std::optional<GuestAddr> brk;
+  };
+  // Ops of one call: built under the lock, queued on the thread after it.
+  struct Batch {
+    std::vector<platform::MemoryOp> ops;
+    std::vector<Undo> undo;
+  };
+  // What Remap does with one mapping, or a part of it.
+  struct Move {
+    Vma vma;                            // as it was found
+    GuestRange from, to;
+    bool keep_old = false;              // MREMAP_DONTUNMAP, or an old length of zero: the source stays mapped
+    Mappable::HostBacking backing = {};  // of the object, for keep_old
+  };
+
+  // Appends the op with what it replaced (default: what its range holds now, so call before changing the list).
+  void Add(Batch& batch, platform::MemoryOp op) REQUIRES(mu_);
+  // Hands the batch over. Under the lock: remembers the undo records; without it: queues.
+  void Remember(platform::Thread& thread, Batch& batch) REQUIRES(mu_);
+  static void Queue(platform::Thread& thread, Batch& batch);
+
+  // --- Limits (mm_limits.cc). ---
+  Result<void> CheckExpand(Context& context, const Vma& added, uint64_t replaced) const REQUIRES(mu_);
+  Result<void> CheckLock(Context& context, uint64_t added_bytes, int err) const REQUIRES(mu_);
+  Result<void> CheckMapCount(size_t added) const REQUIRES(mu_);
+
+  // --- Addresses (mm_address.cc). ---
+  Result<GuestAddr> ChooseAddress(platform::Thread& thread, GuestAddr hint, uint64_t length, int flags, bool huge)
+      REQUIRES(mu_);
+  std::optional<GuestAddr> SearchGap(platform::Thread& thread, GuestRange within, uint64_t length, uint64_t align)
+      REQUIRES(mu_);
+  std::optional<GuestRange> QuarantinedIn(platform::Thread& thread, GuestRange range) const REQUIRES(mu_);
+  bool IsFree(platform::Thread& thread, GuestRange range) const REQUIRES(mu_);
+  // ENOMEM when a fixed range leaves the guest's part of the address space, EPERM below mmap_min_addr.
+  Result<GuestRange> FixedRange(GuestAddr start, uint64_t length) const;
+
+  uint64_t TotalBytes() const REQUIRES(mu_);
+
+  // --- Steps of the calls. ---
+  Result<GuestAddr> MapLocked(Context& context, platform::Thread& thread, const MapRequest& request, uint64_t length,
+                              const Mappable::HostBacking& backing, Batch& batch) REQUIRES(mu_);
+  void UnmapLocked(GuestRange range, Batch& batch, std::optional<GuestAddr> old_brk = {}) REQUIRES(mu_);
+  Result<GuestAddr> RemapLocked(Context& context, platform::Thread& thread, Move& move, uint64_t old_length,
+                                uint64_t new_length, int flags, GuestAddr new_addr, Batch& batch) REQUIRES(mu_);
+  // Grows without moving; none when the neighbour is in the way.
+  bool GrowInPlace(platform::Thread& thread, const Vma& vma, GuestRange old, uint64_t new_length, Batch& batch)
+      REQUIRES(mu_);
+  void MoveLocked(Move& move, Batch& batch) REQUIRES(mu_);
+
   const RefPtr<platform::AddressSpace> space_;
   const GuestRange range_;
   std::atomic<bool> dumpable_{true};
+  // Drawn once; changed only by SetUpLayout, before the process runs.
+  GuestAddr stack_top_, mmap_base_, pie_base_;
+  bool randomize_ = true;
+
   mutable Mutex mu_{LockRank::kMm};
-  std::map<GuestAddr, Vma> vmas_ GUARDED_BY(mu_);  // by start
+  VmaSet vmas_ GUARDED_BY(mu_);
+  GuestAddr brk_ GUARDED_BY(mu_);
+  uint64_t stack_reserve_ GUARDED_BY(mu_) = 0;  // part of the main stack that is mapped ahead of need
+  bool lock_future_ GUARDED_BY(mu_) = false;  // MCL_FUTURE
+  uint64_t peak_bytes_ GUARDED_BY(mu_) = 0;
   MmLayout layout_ GUARDED_BY(mu_);
   RefPtr<void> executable_ GUARDED_BY(mu_);
+  // By the thread that queued them; the pointer is a key only.
+  std::map<const platform::Thread*, std::vector<Undo>> pending_ GUARDED_BY(mu_);
+  std::atomic<int> pending_count_{0};  // size of pending_, to keep OpsExecuted off the lock
 };
 
 }  // namespace sandbox
