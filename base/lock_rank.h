@@ -25,6 +25,7 @@ enum class LockRank : int {
   kTty = 170,
   kIpc = 180,
   kFutex = 190,        // futex bucket
+  kHostNotifier = 195, // dispatch of host readiness
   kWaitQueue = 200,
   kGofer = 210,        // gofer connection
   kPlatform = 220,     // platform: thread and listener tables
