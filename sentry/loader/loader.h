@@ -28,6 +28,7 @@ struct LoadArgs {
     bool secure = false;
   };
   std::function<Result<Identity>(const FileRef& executable)> identify;
+  bool randomize = true;      // false for ADDR_NO_RANDOMIZE (personality(2))
 };
 
 struct LoadedImage {

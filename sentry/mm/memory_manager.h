@@ -106,12 +106,16 @@ class MemoryManager final : public GuestMemory {
   GuestAddr stack_top() const { return stack_top_; }
   // Where a position-independent executable of `length` bytes starts.
   GuestAddr PieBase(uint64_t length, uint64_t align);
+  // A free range of the mapping area, not reserved: for several mappings that belong together.
+  Result<GuestAddr> FindFree(platform::Thread& thread, uint64_t length, uint64_t align);
   // Start of the heap for a program that ends at `end`.
   void SetUpBrk(GuestAddr end);
   // The main stack: the whole of what RLIMIT_STACK allows is mapped at once (bounded by kMaxMainStack), so that the
   // sentry can write below what the guest has touched. Only the part Linux would map counts against RLIMIT_AS.
   static constexpr uint64_t kMaxMainStack = uint64_t{8} << 20;
-  Result<GuestRange> MapStack(Context& context, platform::Thread& thread, uint64_t stack_limit, int prot);
+  // `needed`: bytes the loader will put there at once.
+  Result<GuestRange> MapStack(Context& context, platform::Thread& thread, uint64_t stack_limit, uint64_t needed,
+                              int prot);
 
   std::optional<Vma> Find(GuestAddr addr) const;       // mapping containing addr
   std::vector<Vma> List() const;                       // ascending

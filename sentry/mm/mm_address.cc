@@ -45,6 +45,14 @@ GuestAddr MemoryManager::PieBase(uint64_t length, uint64_t align) {
   return {};
 }
 
+Result<GuestAddr> MemoryManager::FindFree(platform::Thread& thread, uint64_t length, uint64_t align) {
+  MutexLock lock(mu_);
+  if (length > range_.length()) return Err(ENOMEM);
+  const auto found = SearchGap(thread, {range_.start, mmap_base_}, length, std::max(align, kPageSize));
+  if (!found) return Err(ENOMEM);
+  return *found;
+}
+
 void MemoryManager::SetUpBrk(GuestAddr end) {
   const uint64_t start = (end.value() + kPageMask) & ~kPageMask;
   MutexLock lock(mu_);

@@ -224,12 +224,14 @@ Result<GuestAddr> MemoryManager::Brk(Context& context, platform::Thread& thread,
   return result;
 }
 
-Result<GuestRange> MemoryManager::MapStack(Context& context, platform::Thread& thread, uint64_t stack_limit, int prot) {
-  const uint64_t size = std::clamp(stack_limit & ~kPageMask, kInitialStack, kMaxMainStack);
+Result<GuestRange> MemoryManager::MapStack(Context& context, platform::Thread& thread, uint64_t stack_limit,
+                                           uint64_t needed, int prot) {
+  const uint64_t least = kInitialStack + TRY(PageRoundUp(needed));
+  const uint64_t size = std::max(std::min(stack_limit & ~kPageMask, kMaxMainStack), least);
   const GuestRange range{stack_top_ - size, stack_top_};
   {
     MutexLock lock(mu_);
-    stack_reserve_ = size - kInitialStack;
+    stack_reserve_ = size - least;
   }
   MapRequest request{.hint = range.start, .length = size, .prot = prot};
   request.flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_GROWSDOWN | MAP_NORESERVE;

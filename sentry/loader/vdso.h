@@ -1,0 +1,15 @@
+// The vDSO: code of ours that every guest has mapped, for clocks that are read without a system call (vdso(7)).
+#pragma once
+
+#include "base/guest_addr.h"
+#include "base/result.h"
+#include "platform/api/platform.h"
+#include "sentry/core/context.h"
+#include "sentry/mm/memory_manager.h"
+
+namespace sandbox::loader {
+
+// Queues the mappings of the vDSO. Returns its address for AT_SYSINFO_EHDR; null when there is none.
+Result<GuestAddr> MapVdso(Context& context, MemoryManager& mm, platform::Thread& thread);
+
+}  // namespace sandbox::loader
