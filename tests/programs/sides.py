@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -53,6 +54,10 @@ exec chroot . /usr/bin/env -i "$@"
 """
 
 
+# bash names the pid when it reports a killed job: "script.sh: line 7:    28 Killed   …".
+JOB_PID = re.compile(r"(: line \d+:) +\d+ (Killed|Terminated|Segmentation|Aborted|Hangup)")
+
+
 @dataclasses.dataclass
 class Outcome:
     stdout: str
@@ -60,8 +65,11 @@ class Outcome:
     status: int  # exit code; negative a signal of the side's own process; None killed at the time limit
     seconds: float
 
+    def comparable(self):
+        return self.stdout, JOB_PID.sub(r"\1 PID \2", self.stderr), self.status
+
     def same(self, other):
-        return (self.stdout, self.stderr, self.status) == (other.stdout, other.stderr, other.status)
+        return self.comparable() == other.comparable()
 
 
 def bundle_config():

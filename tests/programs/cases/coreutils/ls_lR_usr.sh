@@ -1,6 +1,6 @@
 #!/bin/bash
 # timeout: 180
-ls -lR /usr > /tmp/list; echo $?
+ls -lR --time-style=+%s /usr > /tmp/list; echo $?
 wc -l < /tmp/list; sha256sum < /tmp/list; head -40 /tmp/list
-ls -la /etc /root | head -60
+ls -lA --time-style=+%s /etc /root | head -60
 ls -d --color=never /bin /lib /dev/null /nosuch; echo $?
