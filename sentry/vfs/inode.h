@@ -70,6 +70,7 @@ struct CreateArgs {
   uint64_t rdev = 0;   // device nodes
   std::string target;  // S_IFLNK
   uint32_t uid = 0, gid = 0;
+  bool linkable = true;  // CreateUnlinked without O_EXCL: linkat may give it a name later
 };
 
 class Inode : public RefFromThis<Inode> {

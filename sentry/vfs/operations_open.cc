@@ -141,6 +141,7 @@ Result<FileRef> OpenUnlinked(Context& context, const WalkBase& base, std::string
   TRY(dir.CheckAccess(context, W_OK | X_OK));
   CreateArgs args;
   args.mode = S_IFREG | (options.mode & 07777 & ~options.umask);
+  args.linkable = !(options.flags & O_EXCL);
   InheritOwner(context.creds(), TRY(dir.GetAttr(context)), args);
   InodeRef inode = TRY(dir.CreateUnlinked(context, args));
   const uint64_t ino = TRY(inode->GetAttr(context)).ino;

@@ -1,0 +1,80 @@
+// The bytes of one tmpfs file. They live in sentry pages while the file is small and nobody maps it, and in a memory
+// file of its own (memfd) after that, which a stub can map. Descriptors of the sentry are scarce, so a file gets one
+// only when it must, and large files stay in pages once the budget is spent.
+//
+// Not thread-safe: the inode's lock guards it.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+
+#include "base/guest_addr.h"
+#include "base/ref.h"
+#include "base/result.h"
+#include "base/unique_fd.h"
+#include "sentry/fs/tmpfs/usage.h"
+
+namespace sandbox {
+
+// A memory file of the host: the writable descriptor, and one for those who may only read, made on demand.
+class HostMemory {
+ public:
+  static Result<RefPtr<HostMemory>> Create(const char* name);
+  ~HostMemory();
+  HostMemory(UniqueFd fd) : fd_(std::move(fd)) {}
+  BorrowedFd fd() const { return fd_.borrow(); }
+  // Opened O_RDONLY, so that a hostile stub cannot turn a read-only mapping into a writable one. EACCES when the
+  // host offers no way to reopen (see PrepareReopen).
+  Result<BorrowedFd> ReadOnly();
+  uint64_t AllocatedPages() const;
+
+  // How many exist: the descriptor budget.
+  static int count();
+  // Opens what ReadOnly needs. Call before the process gives up its view of /proc.
+  static void PrepareReopen();
+
+ private:
+  const UniqueFd fd_;
+  UniqueFd read_only_;
+};
+
+class TmpfsData {
+ public:
+  explicit TmpfsData(RefPtr<TmpfsUsage> usage) : usage_(std::move(usage)) {}
+  ~TmpfsData();
+  TmpfsData(const TmpfsData&) = delete;
+
+  uint64_t size() const { return size_; }
+  uint64_t allocated_pages() const;
+
+  // Bytes read; 0 at or after the end.
+  Result<size_t> Read(uint64_t offset, char* to, size_t count) const;
+  // Bytes written, fewer when space runs out on the way; ENOSPC when nothing fits. Grows the file.
+  Result<size_t> Write(uint64_t offset, const char* from, size_t count);
+  Result<void> Resize(uint64_t size);
+  // Backs [offset, offset + length) with pages, growing the file unless `keep_size`.
+  Result<void> Allocate(uint64_t offset, uint64_t length, bool keep_size);
+  Result<void> PunchHole(uint64_t offset, uint64_t length);
+  // SEEK_DATA and SEEK_HOLE: ENXIO past the end.
+  Result<int64_t> SeekData(uint64_t offset) const;
+  Result<int64_t> SeekHole(uint64_t offset) const;
+  // Moves the bytes to a memory file. ENOMEM or the host's error.
+  Result<RefPtr<HostMemory>> ToHostMemory();
+
+ private:
+  using Page = std::unique_ptr<char[]>;
+  Result<size_t> ReadPages(uint64_t offset, char* to, size_t count) const;
+  Result<size_t> WritePages(uint64_t offset, const char* from, size_t count);
+  Result<char*> PageAt(uint64_t index);  // makes it
+  bool ShouldMove(uint64_t end) const;
+  void Recount();  // after a change to host memory
+
+  const RefPtr<TmpfsUsage> usage_;
+  uint64_t size_ = 0;
+  std::map<uint64_t, Page> pages_;  // by index; absent = hole
+  RefPtr<HostMemory> host_;         // when set, pages_ is empty
+  uint64_t charged_pages_ = 0;
+};
+
+}  // namespace sandbox
