@@ -9,6 +9,7 @@
 #include <memory>
 
 #include "sentry/mm/mappable.h"
+#include "sentry/vfs/io.h"
 #include "sentry/vfs/mount.h"
 
 namespace sandbox {
@@ -104,11 +105,16 @@ Result<size_t> GoferFile::WriteChunk(const char* data, size_t size, int64_t* off
   return static_cast<size_t>(put);
 }
 
-Result<size_t> GoferFile::Write(Context&, IoSequence& from, int64_t* offset, int rwf) {
+Result<size_t> GoferFile::Write(Context& context, IoSequence& from, int64_t* offset, int rwf) {
   char* const buffer = TransferBuffer();
   size_t total = 0;
   while (!from.empty()) {
-    const auto taken = from.CopyIn(buffer, std::min(from.remaining(), kTransferSize));
+    const auto room = CheckFileSize(context, *offset, std::min(from.remaining(), kTransferSize));
+    if (!room.ok()) {
+      if (total > 0) break;
+      return room.error();
+    }
+    const auto taken = from.CopyIn(buffer, *room);
     if (!taken.ok() || *taken == 0) {
       if (total > 0 || taken.ok()) break;
       return taken.error();
@@ -163,7 +169,7 @@ Result<RefPtr<Mappable>> GoferFile::GetMappable(Context& context) {
   const int access = flags() & O_ACCMODE;
   if (exact->access != access) exact = TRY(inode_->HostFileExact(access));
   const Attr attr = TRY(inode_->GetAttr(context));
-  Mappable::Identity identity{inode_->device(), attr.ino, PathToString(path(), Path{})};
+  Mappable::Identity identity{inode_->device(), attr.ino, path().empty() ? "" : PathToString(path(), Path{})};
   return RefPtr<Mappable>(MakeRef<GoferMappable>(inode_, std::move(exact), std::move(identity)));
 }
 

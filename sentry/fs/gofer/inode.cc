@@ -40,7 +40,9 @@ GoferInode::GoferInode(FileSystem& fs, GoferTreeRef tree, GoferEntry entry)
       target_(std::move(entry.target)),
       handle_(std::move(entry.handle)),
       attr_(entry.attr),
-      fetched_ns_(NowNs()) {}
+      fetched_ns_(NowNs()) {
+  set_type(type_);
+}
 
 GoferInode::~GoferInode() {
   if (has_host_files_.load()) HostFileCache::Get().Drop(*this);
@@ -270,9 +272,9 @@ void GoferInode::OpenCount(int delta) {
   if (now == 0 && removed_.load()) HostFileCache::Get().Drop(*this);
 }
 
-Result<FileRef> GoferInode::Open(Context&, const Path& path, int flags) {
+Result<FileRef> GoferInode::Open(Context& context, const Path& path, int flags) {
   if (type_ == S_IFDIR) return FileRef(MakeRef<GoferDirFile>(path, flags, std::static_pointer_cast<GoferInode>(shared_from_this())));
-  if (type_ != S_IFREG) return Err(ENXIO);
+  if (type_ != S_IFREG) return Inode::Open(context, path, flags);  // a device node names the sentry's own device
   HostFileRef file = TRY(HostFileFor(flags & O_ACCMODE));
   return FileRef(MakeRef<GoferFile>(path, flags, std::static_pointer_cast<GoferInode>(shared_from_this()), std::move(file)));
 }

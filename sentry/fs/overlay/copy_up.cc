@@ -33,12 +33,12 @@ Result<bool> CopyStretch(Context& context, FileDescription& from, FileDescriptio
 
 }  // namespace
 
-Result<void> OverlayInode::CopyData(Context& context, Inode& to, uint64_t size) {
-  const uint64_t full = TRY(lowers_.front()->GetAttr(context)).size;
-  const auto end = static_cast<int64_t>(std::min(full, size));
-  if (end == 0) return {};
+Result<void> OverlayInode::CopyData(Inode& to, uint64_t size) {
   // The kernel copies: neither permissions nor limits of the task that happens to cause it apply.
   Context& kernel = KernelContext();
+  const uint64_t full = TRY(lowers_.front()->GetAttr(kernel)).size;
+  const auto end = static_cast<int64_t>(std::min(full, size));
+  if (end == 0) return {};
   const FileRef source = TRY(lowers_.front()->Open(kernel, Path{}, O_RDONLY));
   const FileRef target = TRY(to.Open(kernel, Path{}, O_RDWR));
   const auto buffer = std::make_unique_for_overwrite<char[]>(kCopyChunk);
@@ -62,7 +62,7 @@ Result<void> OverlayInode::CopyData(Context& context, Inode& to, uint64_t size) 
   return to.SetAttr(kernel, length);
 }
 
-Result<void> OverlayInode::CopyXattrs(Context& context, Inode& to) {
+Result<void> OverlayInode::CopyXattrs(Inode& to) {
   Context& kernel = KernelContext();
   const auto names = lowers_.front()->ListXattr(kernel);
   if (!names.ok()) return {};  // a file system without them
@@ -76,7 +76,7 @@ Result<void> OverlayInode::CopyXattrs(Context& context, Inode& to) {
   return {};
 }
 
-Result<void> OverlayInode::CopyUp(Context& context, uint64_t size) {
+Result<void> OverlayInode::CopyUp(uint64_t size) {
   if (upper() != nullptr) return {};
   auto fs = TRY(overlay());
   MutexLock lock(copy_mu_);
@@ -90,8 +90,8 @@ Result<void> OverlayInode::CopyUp(Context& context, uint64_t size) {
   args.gid = attr.gid;
   if (attr.IsSymlink()) args.target = TRY(lowers_.front()->ReadLink(kernel));
   InodeRef made = TRY(fs->MakeUpper(kernel, args));
-  if (attr.IsRegular()) TRY(CopyData(context, *made, size));
-  if (!attr.IsSymlink()) TRY(CopyXattrs(context, *made));
+  if (attr.IsRegular()) TRY(CopyData(*made, size));
+  if (!attr.IsSymlink()) TRY(CopyXattrs(*made));
   AttrChange rest;
   rest.mode = attr.mode & 07777;  // data and owner changes may have cleared set-id bits
   if (attr.IsSymlink()) rest.mode.reset();

@@ -66,8 +66,8 @@ bool OverlayInode::Overrides(std::string_view name) const {
   return entries_.find(name) != entries_.end();
 }
 
-Result<void> OverlayInode::Touch(Context& context) {
-  TRY(CopyUp(context));
+Result<void> OverlayInode::Touch() {
+  TRY(CopyUp());
   AttrChange change;
   change.mtime = FileTimeNow();
   return upper()->SetAttr(KernelContext(), change);
@@ -79,7 +79,7 @@ Result<OverlayInodeRef> OverlayInode::AddNew(Context& context, std::string_view 
   auto inode = MakeRef<OverlayInode>(*fs, std::vector<InodeRef>{}, std::move(upper), args.mode, fs->NewIno());
   const bool is_dir = S_ISDIR(args.mode);
   inode->link_delta_.store(is_dir ? 2 : 1);
-  TRY(Touch(context));
+  TRY(Touch());
   SetEntry(name, inode, false);
   if (is_dir) AddLinks(1);
   return inode;
@@ -95,17 +95,17 @@ Result<InodeRef> OverlayInode::CreateUnlinked(Context& context, const CreateArgs
   return InodeRef(MakeRef<OverlayInode>(*fs, std::vector<InodeRef>{}, std::move(upper), args.mode, fs->NewIno()));
 }
 
-Result<void> OverlayInode::Link(Context& context, std::string_view name, const InodeRef& target) {
+Result<void> OverlayInode::Link(Context&, std::string_view name, const InodeRef& target) {
   const auto object = std::dynamic_pointer_cast<OverlayInode>(target);
   if (object == nullptr || object->device() != device()) return Err(EXDEV);
-  TRY(Touch(context));
+  TRY(Touch());
   object->AddLinks(1);
   SetEntry(name, object, false);
   return {};
 }
 
 Result<void> OverlayInode::RemoveName(Context& context, std::string_view name, const InodeRef& victim) {
-  TRY(Touch(context));
+  TRY(Touch());
   ClearEntry(name);
   const auto object = std::dynamic_pointer_cast<OverlayInode>(victim);
   if (object == nullptr) return {};
@@ -140,8 +140,8 @@ Result<void> OverlayInode::Rename(Context& context, std::string_view old_name, c
   const bool object_dir = object->IsDir(context);
   if (flags & RENAME_EXCHANGE) {
     if (replaced == nullptr) return Err(ENOENT);
-    TRY(Touch(context));
-    TRY(target->Touch(context));
+    TRY(Touch());
+    TRY(target->Touch());
     const int shift = (replaced->IsDir(context) ? 1 : 0) - (object_dir ? 1 : 0);
     if (target != this && shift != 0) {
       AddLinks(shift);
@@ -153,8 +153,8 @@ Result<void> OverlayInode::Rename(Context& context, std::string_view old_name, c
   }
   if (replaced == object) return {};  // two names of one object: Linux does nothing
   if (replaced != nullptr && replaced->IsDir(context) && TRY(replaced->HasEntries(context))) return Err(ENOTEMPTY);
-  TRY(Touch(context));
-  TRY(target->Touch(context));
+  TRY(Touch());
+  TRY(target->Touch());
   // From here on nothing fails. A victim that only a lower layer knew must stay hidden after this name goes, too.
   const bool hides = replaced != nullptr && !target->Overrides(new_name);
   if (replaced != nullptr) TRY(target->RemoveName(context, new_name, victim));

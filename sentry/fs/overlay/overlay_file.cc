@@ -5,6 +5,7 @@
 
 #include "sentry/mm/mappable.h"
 #include "sentry/vfs/dentry.h"
+#include "sentry/vfs/mount.h"
 
 namespace sandbox {
 namespace {
@@ -12,22 +13,17 @@ namespace {
 // A lower file's mapping, shown under the overlay's device and inode number as /proc/*/maps must.
 class OverlayMappable final : public Mappable {
  public:
-  OverlayMappable(OverlayInodeRef inode, RefPtr<Mappable> below) : inode_(std::move(inode)), below_(std::move(below)) {}
+  OverlayMappable(RefPtr<Mappable> below, Identity identity) : below_(std::move(below)), identity_(std::move(identity)) {}
 
   Result<HostBacking> Back(Context& context, uint64_t offset, uint64_t length, int prot, bool shared) override {
     return below_->Back(context, offset, length, prot, shared);
   }
   void CountMapping(int delta, bool writable_shared) override { below_->CountMapping(delta, writable_shared); }
-  Identity MappingIdentity() const override {
-    Identity identity = below_->MappingIdentity();
-    identity.device = inode_->device();
-    identity.inode = inode_->ino();
-    return identity;
-  }
+  Identity MappingIdentity() const override { return identity_; }
 
  private:
-  const OverlayInodeRef inode_;
   const RefPtr<Mappable> below_;
+  const Identity identity_;
 };
 
 // Layout of directory positions.
@@ -48,7 +44,7 @@ Result<FileRef> OverlayFile::Current(Context& context) {
     MutexLock lock(mu_);
     if (upper_ != nullptr) return upper_;
   }
-  FileRef opened = TRY(inode_->upper()->Open(context, path(), flags()));
+  FileRef opened = TRY(inode_->upper()->Open(context, Path{}, flags()));
   MutexLock lock(mu_);
   if (upper_ == nullptr) upper_ = std::move(opened);
   return upper_;
@@ -77,7 +73,8 @@ Result<int64_t> OverlayFile::Ioctl(Context& context, uint32_t request, uint64_t 
 
 Result<RefPtr<Mappable>> OverlayFile::GetMappable(Context& context) {
   RefPtr<Mappable> below = TRY(TRY(Current(context))->GetMappable(context));
-  return RefPtr<Mappable>(MakeRef<OverlayMappable>(inode_, std::move(below)));
+  Mappable::Identity identity{inode_->device(), inode_->ino(), PathToString(path(), Path{})};
+  return RefPtr<Mappable>(MakeRef<OverlayMappable>(std::move(below), std::move(identity)));
 }
 
 BorrowedFd OverlayFile::HostFd() const {

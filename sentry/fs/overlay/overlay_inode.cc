@@ -46,7 +46,7 @@ void OverlayInode::AddLinks(int delta) {
 }
 
 Result<void> OverlayInode::SetAttr(Context& context, const AttrChange& change) {
-  TRY(CopyUp(context, change.size.value_or(UINT64_MAX)));
+  TRY(CopyUp(change.size.value_or(UINT64_MAX)));
   return upper()->SetAttr(context, change);
 }
 
@@ -61,9 +61,10 @@ Result<FileRef> OverlayInode::Open(Context& context, const Path& path, int flags
     default:
       return Inode::Open(context, path, flags);  // device nodes
   }
-  if ((flags & O_ACCMODE) != O_RDONLY) TRY(CopyUp(context));
+  if ((flags & O_ACCMODE) != O_RDONLY) TRY(CopyUp());
   if (upper() != nullptr) return upper()->Open(context, path, flags);
-  FileRef lower = TRY(lowers_.front()->Open(context, path, flags));
+  // Without a path: locks and inotify events belong to the overlay's description, not to this one as well.
+  FileRef lower = TRY(lowers_.front()->Open(context, Path{}, flags));
   return FileRef(MakeRef<OverlayFile>(path, flags, self(), std::move(lower)));
 }
 
@@ -72,14 +73,14 @@ Result<std::string> OverlayInode::GetXattr(Context& context, std::string_view na
 }
 
 Result<void> OverlayInode::SetXattr(Context& context, std::string_view name, std::string_view value, int flags) {
-  TRY(CopyUp(context));
+  TRY(CopyUp());
   return upper()->SetXattr(context, name, value, flags);
 }
 
 Result<std::vector<std::string>> OverlayInode::ListXattr(Context& context) { return top().ListXattr(context); }
 
 Result<void> OverlayInode::RemoveXattr(Context& context, std::string_view name) {
-  TRY(CopyUp(context));
+  TRY(CopyUp());
   return upper()->RemoveXattr(context, name);
 }
 

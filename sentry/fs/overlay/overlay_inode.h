@@ -73,14 +73,14 @@ class OverlayInode final : public Inode {
   Result<RefPtr<OverlayFs>> overlay() const;
 
   // copy_up.cc. Gives the object an upper one; `size` bytes of a file's data are copied at most.
-  Result<void> CopyUp(Context& context, uint64_t size = UINT64_MAX);
-  Result<void> CopyData(Context& context, Inode& to, uint64_t size);
-  Result<void> CopyXattrs(Context& context, Inode& to);
+  Result<void> CopyUp(uint64_t size = UINT64_MAX);
+  Result<void> CopyData(Inode& to, uint64_t size);
+  Result<void> CopyXattrs(Inode& to);
   // This object differs from its lower one from now on.
   void PinSelf();
 
   // Directories (overlay_dir.cc).
-  Result<void> Touch(Context& context);  // mtime and ctime of a directory whose names changed
+  Result<void> Touch();  // mtime and ctime of a directory whose names changed
   void SetEntry(std::string_view name, OverlayInodeRef inode, bool hides_lower);
   void ClearEntry(std::string_view name);
   Result<bool> HasEntries(Context& context);
