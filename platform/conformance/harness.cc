@@ -83,7 +83,7 @@ void Task::HandleTrap(Thread& thread, const Trap& trap) {
     } else if (trap.nr == kCallReport) {
       thread.SetReturn(0);
       Report(trap.args[0]);
-    } else if (trap.nr == kCallHook && hook) {
+    } else if (trap.nr >= kCallHook && trap.nr <= kCallBlock && hook) {
       hook(*this, thread, trap);
     } else {
       thread.SetReturn(-ENOSYS);
@@ -108,6 +108,7 @@ void CreateAllPlatforms() {
     options.lanes[kCallExit] = Lane::kFull;
     options.lanes[kCallReport] = Lane::kMayBlock;
     options.lanes[kCallHook] = Lane::kFull;
+    options.lanes[kCallBlock] = Lane::kMayBlock;
     auto platform = CreatePlatform(name, options);
     CHECK(platform.ok());
     Platforms()[name] = std::move(*platform);

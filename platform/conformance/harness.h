@@ -27,7 +27,9 @@ inline constexpr uint64_t kFreeAddr = 0x10000000; // nothing here
 // Call numbers of the test kernel. Above Linux's, so that no platform's stub answers them by itself.
 inline constexpr uint64_t kCallExit = 400;    // ends the thread
 inline constexpr uint64_t kCallReport = 401;  // appends arg 0 to Task::reports
-inline constexpr uint64_t kCallHook = 402;    // Task::hook decides
+inline constexpr uint64_t kCallHook = 402;    // Task::hook decides; arrives with registers
+inline constexpr uint64_t kCallShort = 403;   // Task::hook decides; the lane for short calls
+inline constexpr uint64_t kCallBlock = 404;   // Task::hook decides; the lane for calls that block
 
 class Task;
 using Hook = std::function<void(Task&, Thread&, const Trap&)>;
@@ -40,7 +42,7 @@ class Task final : public TrapHandler {
 
   void HandleTrap(Thread& thread, const Trap& trap) override;
 
-  // Called for kCallHook and for every trap that is no call; the default records and exits for the latter.
+  // Called for kCallHook, kCallShort, kCallBlock and for every trap that is no call; the default records and exits for the latter.
   Hook hook;
   // When set, called for every trap instead of anything else.
   Hook on_any;
@@ -105,5 +107,7 @@ UniqueFd MakeFile(int pages, uint8_t fill);
 #define CALL_EXIT CALL(400)
 #define CALL_REPORT CALL(401)
 #define CALL_HOOK CALL(402)
+#define CALL_SHORT CALL(403)
+#define CALL_BLOCK CALL(404)
 
 }  // namespace sandbox::platform

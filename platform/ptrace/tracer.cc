@@ -330,6 +330,7 @@ void Tracer::Advance(Tracee& tracee) {
   if (!tracee.wants_run) return;
   if (tracee.interrupt_requested) {
     tracee.interrupt_requested = false;
+    tracee.regs.orig_rax = ~uint64_t{0};  // whatever call was being served is over
     Deliver(tracee, Trap::Kind::kInterrupt);
     return;
   }

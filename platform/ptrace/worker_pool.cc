@@ -57,6 +57,7 @@ void* WorkerPool::ThreadMain(void* pool) {
 void WorkerPool::WorkerMain() {
   Worker self;
   for (;;) {
+    bool claimed = true;
     {
       MutexLock lock(mu_);
       if (!unclaimed_.empty()) {
@@ -68,9 +69,10 @@ void WorkerPool::WorkerMain() {
         return;
       } else {
         idle_.push_back(&self);
+        claimed = false;
       }
     }
-    if (self.work == nullptr) self.wake.Wait();
+    if (!claimed) self.wake.Wait();
     if (self.work == nullptr) continue;  // the pool is ending
     serve_(self.work);
     self.work.reset();
