@@ -1,0 +1,25 @@
+// The extended-state part of an x86-64 signal frame: an FXSAVE area whose reserved bytes say how large the whole is,
+// the XSAVE header and components, and a closing magic (Linux: asm/sigcontext.h, struct _fpx_sw_bytes and _xstate).
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "base/result.h"
+
+namespace sandbox::arch {
+
+// More than any processor needs (AMX included).
+inline constexpr size_t kMaxFpStateSize = 16384;
+
+// Size of the state that starts at the front of `bytes`, both magics and the header checked. EINVAL when malformed.
+Result<size_t> FpStateSize(std::span<const uint8_t> bytes);
+
+// Whether `state` may replace `current` (a well-formed state of this host): same size, no feature or header bit that
+// `current` does not have. EINVAL otherwise. rt_sigreturn would refuse such a state and kill the thread.
+Result<void> ValidateFpState(std::span<const uint8_t> state, std::span<const uint8_t> current);
+
+// Turns a well-formed state into the one a program starts with.
+void InitFpState(std::span<uint8_t> state);
+
+}  // namespace sandbox::arch

@@ -1,0 +1,96 @@
+// Children: what the cloning thread prepares and how the new host thread finds its feet.
+#include "platform/stub/frame.h"
+#include "platform/stub/stub_syscall.h"
+
+namespace sandbox::platform::stub {
+namespace {
+
+constexpr uint64_t kCloneVm = 0x100;
+
+// The child leaves towards StubChildMain with `child` as its argument. A `stack` of zero keeps the (copied) stack.
+STUB_INLINE long CloneRaw(uint64_t flags, uint64_t stack, SlotPrivate* child) {
+  long ret;
+  register uint64_t r10 asm("r10") = 0;
+  register uint64_t r8 asm("r8") = 0;
+  register SlotPrivate* arg asm("r12") = child;
+  asm volatile(
+      "syscall\n"
+      "test %%eax, %%eax\n"
+      "jnz 1f\n"
+      "xor %%ebp, %%ebp\n"
+      "and $-16, %%rsp\n"
+      "mov %%r12, %%rdi\n"
+      "call StubChildMain\n"
+      "ud2\n"
+      "1:\n"
+      : "=a"(ret)
+      : "a"(kSysClone), "D"(flags), "S"(stack), "d"(0), "r"(r10), "r"(r8), "r"(arg)
+      : "rcx", "r11", "memory");
+  return ret;
+}
+
+STUB_INLINE void MapThreadPage(uint64_t slot, int fd) {
+  const long r = Call6(kSysMmap, slot, kSlotPageSize, kProtReadWrite, kMapShared | kMapFixed, fd, 0);
+  if (r != static_cast<long>(slot)) Call3(kSysExitGroup, 1);
+  // A child must never be able to rewrite what its parent tells the sentry.
+  Call3(kSysMadvise, slot, kSlotPageSize, kAdviceDontFork);
+  Call3(kSysClose, static_cast<uint64_t>(fd));
+}
+
+// A child that shares memory gets a slot of its own: a copy of this trap's signal frame, so that it inherits the
+// registers and the extended state.
+STUB_INLINE uint64_t CopyFrame(uint64_t frame, uint64_t slot, uint64_t child_slot) {
+  // From the frame's own start to the top of the alternate stack; the kernel put the extended state above it.
+  CopyBytes(reinterpret_cast<void*>(frame - slot + child_slot), reinterpret_cast<void*>(frame), slot + kSlotSize - frame);
+  auto* uc = reinterpret_cast<UContext*>(frame - slot + child_slot);
+  uc->mcontext.fpstate = uc->mcontext.fpstate - slot + child_slot;
+  // rt_sigreturn installs this as the child's alternate stack.
+  uc->stack_sp = child_slot + kSlotAltStack;
+  uc->stack_size = kSlotAltStackSize;
+  uc->stack_flags = 0;
+  return reinterpret_cast<uint64_t>(uc);
+}
+
+}  // namespace
+
+long RunClone(ThreadPage* page, uint64_t frame) {
+  const uint64_t slot = reinterpret_cast<uint64_t>(page);
+  const uint64_t flags = page->clone_flags;
+  const int fd = page->clone_fd;
+  if (flags & kCloneVm) {
+    const uint64_t child_slot = page->clone_slot;
+    const long r = Call6(kSysMmap, child_slot, kSlotSize, kProtReadWrite, kMapPrivate | kMapAnonymous | kMapFixed,
+                         ~0ull, 0);
+    if (r != static_cast<long>(child_slot)) {
+      Call3(kSysClose, static_cast<uint64_t>(fd));
+      return r;
+    }
+    MapThreadPage(child_slot, fd);
+    auto* child = reinterpret_cast<SlotPrivate*>(child_slot + kSlotPrivate);
+    child->frame = CopyFrame(frame, slot, child_slot);
+    child->token = page->clone_token;
+    child->page_fd = -1;
+    // The new stack starts below the frame, out of the red zone's way.
+    return CloneRaw(flags, (child->frame - 256) & ~15ull, child);
+  }
+  auto* child = reinterpret_cast<SlotPrivate*>(slot + kSlotPrivate);
+  child->frame = frame;
+  child->token = page->clone_token;
+  child->page_fd = fd;
+  const long tid = CloneRaw(flags, 0, child);
+  Call3(kSysClose, static_cast<uint64_t>(fd));
+  return tid;
+}
+
+void StubChildMain(SlotPrivate* child) {
+  const uint64_t slot = reinterpret_cast<uint64_t>(child) & ~(kSlotSize - 1);
+  ThreadPage* page = reinterpret_cast<ThreadPage*>(slot);
+  if (child->page_fd >= 0) MapThreadPage(slot, child->page_fd);
+  // Cleared by clone. The parent in the host's eyes is the sentry.
+  Call3(kSysPrctl, /*PR_SET_PDEATHSIG*/ 1, /*SIGKILL*/ 9);
+  page->frame = child->frame;
+  page->fp_state = reinterpret_cast<UContext*>(child->frame)->mcontext.fpstate;
+  ServeAnswers(page, child->frame, Ring(Bell::kHello, child->token));
+}
+
+}  // namespace sandbox::platform::stub

@@ -1,0 +1,234 @@
+// The stub's signal handler: saves the guest's registers into the thread page, rings, and carries out the answer.
+#include "platform/stub/frame.h"
+#include "platform/stub/stub_syscall.h"
+
+namespace sandbox::platform::stub {
+namespace {
+
+constexpr int kSigIll = 4, kSigBus = 7, kSigSegv = 11, kSigSys = 31;
+
+STUB_INLINE const Config* GetConfig() { return reinterpret_cast<const Config*>(kConfigStart); }
+
+STUB_INLINE uint64_t ReadFsBase() {
+  uint64_t v = 0;
+  if (GetConfig()->has_fsgsbase) {
+    asm volatile("rdfsbase %0" : "=r"(v));
+  } else {
+    Call3(kSysArchPrctl, /*ARCH_GET_FS*/ 0x1003, reinterpret_cast<uint64_t>(&v));
+  }
+  return v;
+}
+STUB_INLINE uint64_t ReadGsBase() {
+  uint64_t v = 0;
+  if (GetConfig()->has_fsgsbase) {
+    asm volatile("rdgsbase %0" : "=r"(v));
+  } else {
+    Call3(kSysArchPrctl, /*ARCH_GET_GS*/ 0x1004, reinterpret_cast<uint64_t>(&v));
+  }
+  return v;
+}
+// Addresses outside the user half would fault; the sentry never sends one, a guest may.
+STUB_INLINE void WriteFsBase(uint64_t v) {
+  if (v >> 47 != 0) return;
+  if (GetConfig()->has_fsgsbase) {
+    asm volatile("wrfsbase %0" : : "r"(v));
+  } else {
+    Call3(kSysArchPrctl, /*ARCH_SET_FS*/ 0x1002, v);
+  }
+}
+STUB_INLINE void WriteGsBase(uint64_t v) {
+  if (v >> 47 != 0) return;
+  if (GetConfig()->has_fsgsbase) {
+    asm volatile("wrgsbase %0" : : "r"(v));
+  } else {
+    Call3(kSysArchPrctl, /*ARCH_SET_GS*/ 0x1001, v);
+  }
+}
+
+STUB_INLINE void SaveRegisters(ThreadPage* page, const UContext* uc) {
+  const SigContext& s = uc->mcontext;
+  arch::Registers& r = page->regs;
+  r.r15 = s.r15; r.r14 = s.r14; r.r13 = s.r13; r.r12 = s.r12;
+  r.rbp = s.rbp; r.rbx = s.rbx; r.r11 = s.r11; r.r10 = s.r10;
+  r.r9 = s.r9; r.r8 = s.r8; r.rax = s.rax; r.rcx = s.rcx;
+  r.rdx = s.rdx; r.rsi = s.rsi; r.rdi = s.rdi;
+  r.orig_rax = ~0ull;
+  r.rip = s.rip; r.cs = s.cs; r.eflags = s.eflags; r.rsp = s.rsp; r.ss = s.ss;
+  r.fs_base = ReadFsBase();
+  r.gs_base = ReadGsBase();
+  r.ds = 0; r.es = 0; r.fs = s.fs; r.gs = s.gs;
+  page->frame = reinterpret_cast<uint64_t>(uc);
+  page->fp_state = s.fpstate;
+}
+
+// Segment selectors stay as they are: the kernel would only accept user ones, and the sentry has no use for others.
+STUB_INLINE void LoadRegisters(const ThreadPage* page, UContext* uc) {
+  SigContext& s = uc->mcontext;
+  const arch::Registers& r = page->regs;
+  s.r15 = r.r15; s.r14 = r.r14; s.r13 = r.r13; s.r12 = r.r12;
+  s.rbp = r.rbp; s.rbx = r.rbx; s.r11 = r.r11; s.r10 = r.r10;
+  s.r9 = r.r9; s.r8 = r.r8; s.rax = r.rax; s.rcx = r.rcx;
+  s.rdx = r.rdx; s.rsi = r.rsi; s.rdi = r.rdi;
+  s.rip = r.rip; s.eflags = r.eflags; s.rsp = r.rsp;
+  if (r.fs_base != ReadFsBase()) WriteFsBase(r.fs_base);
+  if (r.gs_base != ReadGsBase()) WriteGsBase(r.gs_base);
+}
+
+STUB_INLINE void __attribute__((noreturn)) ReturnToGuest(UContext* uc) {
+  uc->sigmask = 0;  // guests' signal masks are the sentry's business; on the host nothing is ever masked in guest code
+  asm volatile(
+      "mov %0, %%rsp\n"
+      "mov $15, %%eax\n"  // rt_sigreturn
+      "syscall\n"
+      "ud2\n"
+      :
+      : "r"(uc)
+      : "memory");
+  __builtin_unreachable();
+}
+
+// A signal that found stub code running. Either the compare-and-exchange met a bad guest page, or a fresh stub wants
+// its first frame; anything else is a stub that the guest broke.
+STUB_INLINE bool HandleStubFault(int signo, UContext* uc) {
+  const uint64_t ip = uc->mcontext.rip;
+  const uint64_t insn = reinterpret_cast<uint64_t>(&StubCompareExchangeInsn);
+  if ((signo == kSigSegv || signo == kSigBus) && ip == insn) {
+    uc->mcontext.rip = reinterpret_cast<uint64_t>(&StubCompareExchangeFixup);
+    asm volatile(
+        "mov %0, %%rsp\n"
+        "mov $15, %%eax\n"
+        "syscall\n"
+        :
+        : "r"(uc)
+        : "memory");
+    __builtin_unreachable();
+  }
+  return signo == kSigIll && ip == reinterpret_cast<uint64_t>(&StubHelloInsn);
+}
+
+}  // namespace
+
+void StubHandler(int signo, void* info_ptr, void* ucontext) {
+  auto* uc = static_cast<UContext*>(ucontext);
+  const auto* info = static_cast<const SigInfo*>(info_ptr);
+  ThreadPage* page = PageOf(reinterpret_cast<uint64_t>(uc));
+  Bell bell = Bell::kFault;
+  if (uc->mcontext.rip - kTextStart < kTextMax) {
+    if (!HandleStubFault(signo, uc)) {
+      if (signo != kControlSignal) Call3(kSysExitGroup, 1);
+    } else {
+      bell = Bell::kHello;
+    }
+  }
+  SaveRegisters(page, uc);
+  const uint64_t frame = reinterpret_cast<uint64_t>(uc);
+  if (signo == kControlSignal) {
+    if (page->want_park) {
+      page->want_park = 0;
+      SetAndWake(&page->parked);
+      ServeAnswers(page, frame, static_cast<long>(Answer::kWait));
+    }
+    bell = Bell::kInterrupt;
+  } else if (signo == kSigSys && info->code == /*SYS_SECCOMP*/ 1) {
+    page->regs.orig_rax = static_cast<uint32_t>(info->syscall);
+    bell = Bell::kSyscall;
+  } else if (bell == Bell::kFault) {
+    page->fault_signo = signo;
+    page->fault_code = info->code;
+    page->fault_address = info->address;
+    page->fault_trapno = uc->mcontext.trapno;
+    page->fault_error = uc->mcontext.err;
+  }
+  ServeAnswers(page, frame, Ring(bell));
+}
+
+void ServeAnswers(ThreadPage* page, uint64_t frame, long how) {
+  auto* uc = reinterpret_cast<UContext*>(frame);
+  for (;;) {
+    // Any error means that nobody listens any more.
+    if (how < 0) Call3(kSysExitGroup, 1);
+    if (how == static_cast<long>(Answer::kWait)) {
+      WaitNonZero(&page->go);
+      page->go = 0;
+    }
+    const Command command = page->command;
+    if (command == Command::kExitThread) Call3(kSysExit, 0);
+    if (command == Command::kExitGroup) Call3(kSysExitGroup, 0);
+    if (page->op_count != 0 && !RunOps(page)) {
+      how = Ring(Bell::kOpFailed);
+      continue;
+    }
+    if (command == Command::kResume) break;
+    if (command == Command::kClone) {
+      page->result = RunClone(page, frame);
+    } else if (command == Command::kCompareExchange) {
+      page->result = StubCompareExchange(page->cmpxchg_address, page->cmpxchg_expected, page->cmpxchg_desired);
+    }
+    how = Ring(Bell::kDone);
+  }
+  if (page->resume == Resume::kRegisters) {
+    LoadRegisters(page, uc);
+  } else if (page->resume == Resume::kReturn) {
+    uc->mcontext.rip += arch::kSyscallInsnLength;
+    uc->mcontext.rax = page->return_value;
+    uc->mcontext.rcx = uc->mcontext.rip;
+    uc->mcontext.r11 = uc->mcontext.eflags;
+  }
+  ReturnToGuest(uc);
+}
+
+bool RunOps(ThreadPage* page) {
+  const uint32_t count = page->op_count;
+  page->op_count = 0;
+  for (uint32_t i = 0; i < count && i < kMaxOps; ++i) {
+    const Op* op = &page->ops[i];
+    long r;
+    if (op->kind == Op::Kind::kMap) {
+      r = Call6(kSysMmap, op->addr, op->length, op->prot, op->flags, static_cast<int64_t>(op->fd), op->offset);
+      if (op->close_fd) Call3(kSysClose, static_cast<uint64_t>(op->fd));
+    } else if (op->kind == Op::Kind::kUnmap) {
+      r = Call3(kSysMunmap, op->addr, op->length);
+    } else if (op->kind == Op::Kind::kProtect) {
+      r = Call3(kSysMprotect, op->addr, op->length, op->prot);
+    } else if (op->kind == Op::Kind::kMove) {
+      r = Call6(kSysMremap, op->addr, op->length, op->target_length, op->flags, op->target, 0);
+    } else {
+      r = Call3(kSysMadvise, op->addr, op->length, op->flags);
+    }
+    if (r >= 0 || r < -4095) continue;
+    page->failed_index = i;
+    page->failed_errno = static_cast<int32_t>(-r);
+    // The files of the ops that are dropped now must not stay open.
+    for (++i; i < count && i < kMaxOps; ++i) {
+      if (page->ops[i].close_fd) Call3(kSysClose, static_cast<uint64_t>(page->ops[i].fd));
+    }
+    return false;
+  }
+  return true;
+}
+
+// rt_sigreturn is issued by ReturnToGuest; a handler that returned normally would mean a bug in this file.
+asm(".pushsection stub_text,\"ax\",@progbits\n"
+    ".globl StubRestorer\n.hidden StubRestorer\n"
+    "StubRestorer:\n"
+    "  mov $15, %eax\n"
+    "  syscall\n"
+    "  ud2\n"
+    ".globl StubCompareExchange\n.hidden StubCompareExchange\n"
+    "StubCompareExchange:\n"
+    "  mov %esi, %eax\n"
+    ".globl StubCompareExchangeInsn\n.hidden StubCompareExchangeInsn\n"
+    "StubCompareExchangeInsn:\n"
+    "  lock cmpxchg %edx, (%rdi)\n"
+    "  mov %eax, %eax\n"
+    "  ret\n"
+    ".globl StubCompareExchangeFixup\n.hidden StubCompareExchangeFixup\n"
+    "StubCompareExchangeFixup:\n"
+    "  mov $-14, %rax\n"
+    "  ret\n"
+    ".globl StubHelloInsn\n.hidden StubHelloInsn\n"
+    "StubHelloInsn:\n"
+    "  ud2\n"
+    ".popsection\n");
+
+}  // namespace sandbox::platform::stub

@@ -1,0 +1,70 @@
+// Host system calls of stub code, and the few primitives it uses instead of a C library.
+#pragma once
+
+#include <cstdint>
+
+#include "platform/stub/stub.h"
+
+namespace sandbox::platform::stub {
+
+#define STUB_INLINE static inline __attribute__((always_inline))
+
+STUB_INLINE long Call6(long nr, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f) {
+  long ret;
+  register uint64_t r10 asm("r10") = d;
+  register uint64_t r8 asm("r8") = e;
+  register uint64_t r9 asm("r9") = f;
+  asm volatile("syscall"
+               : "=a"(ret)
+               : "a"(nr), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
+               : "rcx", "r11", "memory");
+  return ret;
+}
+STUB_INLINE long Call4(long nr, uint64_t a, uint64_t b, uint64_t c, uint64_t d) {
+  long ret;
+  register uint64_t r10 asm("r10") = d;
+  asm volatile("syscall"
+               : "=a"(ret)
+               : "a"(nr), "D"(a), "S"(b), "d"(c), "r"(r10)
+               : "rcx", "r11", "memory");
+  return ret;
+}
+STUB_INLINE long Call3(long nr, uint64_t a, uint64_t b = 0, uint64_t c = 0) {
+  long ret;
+  asm volatile("syscall" : "=a"(ret) : "a"(nr), "D"(a), "S"(b), "d"(c) : "rcx", "r11", "memory");
+  return ret;
+}
+
+// Call numbers (asm/unistd_64.h) that stub code may use directly; the filter's list (systrap/filter.cc) matches.
+inline constexpr long kSysMmap = 9, kSysMprotect = 10, kSysMunmap = 11, kSysRtSigprocmask = 14, kSysRtSigreturn = 15,
+                      kSysMremap = 25, kSysMadvise = 28, kSysGetpid = 39, kSysSendto = 44, kSysRecvmsg = 47,
+                      kSysClone = 56, kSysExit = 60, kSysClose = 3, kSysPrctl = 157, kSysArchPrctl = 158,
+                      kSysFutex = 202, kSysExitGroup = 231, kSysSeccomp = 317;
+
+inline constexpr long kMapShared = 1, kMapPrivate = 2, kMapFixed = 0x10, kMapAnonymous = 0x20;
+inline constexpr long kProtReadWrite = 3;
+inline constexpr long kAdviceDontFork = 10;
+
+STUB_INLINE long Ring(Bell bell, uint64_t arg = 0) {
+  return Call3(kDoorbell, static_cast<uint64_t>(bell), arg, 0);
+}
+// Sleeps until *word != 0. Shared futex: the sentry wakes it through its own mapping.
+STUB_INLINE void WaitNonZero(uint32_t* word) {
+  while (__atomic_load_n(word, __ATOMIC_ACQUIRE) == 0) {
+    const long r = Call4(kSysFutex, reinterpret_cast<uint64_t>(word), /*FUTEX_WAIT*/ 0, 0, 0);
+    // Without futexes there is no way to wait; the sentry being gone shows as ENOSYS.
+    if (r == -38) Call3(kSysExitGroup, 1);
+  }
+}
+STUB_INLINE void SetAndWake(uint32_t* word) {
+  __atomic_store_n(word, 1, __ATOMIC_RELEASE);
+  Call4(kSysFutex, reinterpret_cast<uint64_t>(word), /*FUTEX_WAKE*/ 1, 1, 0);
+}
+STUB_INLINE void CopyBytes(void* to, const void* from, uint64_t size) {
+  asm volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(size) : : "memory");
+}
+STUB_INLINE ThreadPage* PageOf(uint64_t address_in_slot) {
+  return reinterpret_cast<ThreadPage*>(address_in_slot & ~(kSlotSize - 1));
+}
+
+}  // namespace sandbox::platform::stub

@@ -1,0 +1,148 @@
+// One guest thread: the sentry's half of a host thread in a stub.
+//
+// Who may touch it. While the guest thread is stopped, one sentry thread owns it (the worker that serves its trap, or
+// whoever created it, before Start) and needs no lock for the members under "owner". The rest is guarded by mu_.
+//
+// What the stub is doing is `hold_`; a trap arrives as kNotified or kRung, and every answer makes it kLoose until the
+// stub rings again or the guest runs.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "base/mutex.h"
+#include "platform/api/platform.h"
+#include "platform/systrap/host_process.h"
+#include "platform/systrap/listener.h"
+#include "platform/systrap/shared_page.h"
+#include "platform/systrap/worker.h"
+
+namespace sandbox::platform::systrap {
+
+class StubPlatform;
+
+class GuestThread : public RefFromThis<GuestThread> {
+ public:
+  GuestThread(StubPlatform& platform, RefPtr<Listener> listener, RefPtr<SharedPage> page, RefPtr<StubSpace> space,
+              TrapHandler& handler, uint32_t slot);
+
+  // --- owner ---------------------------------------------------------------------------------------------------
+  bool has_registers() const { return hold_ != Hold::kNotified; }
+  arch::Registers& regs();
+  void SetReturn(int64_t value);
+  Result<std::vector<uint8_t>> GetFpState();
+  Result<void> SetFpState(std::span<const uint8_t> state);
+  void QueueMemoryOp(MemoryOp op) { ops_.push_back(std::move(op)); }
+  Result<void> FlushMemoryOps();
+  Result<RefPtr<GuestThread>> Clone(const CloneOptions& options, TrapHandler& handler);
+  Result<uint32_t> CompareExchange(GuestAddr at, uint32_t expected, uint32_t desired);
+  void Start();
+  void Exit() EXCLUDES(mu_);
+  void BeginBlock();
+  void EndBlock();
+
+  // --- any time ------------------------------------------------------------------------------------------------
+  void Interrupt() EXCLUDES(mu_);
+  uint64_t CpuTimeNs();
+  int host_tid() const { return tid_; }
+  const RefPtr<StubSpace>& space() const { return space_; }
+  const RefPtr<HostProcess>& process() const { return process_; }
+
+  // --- the platform's own --------------------------------------------------------------------------------------
+  // The API object that handlers see. Valid until Exit.
+  void set_facade(Thread* facade) { facade_ = facade; }
+  // First contact of a cloned child, in the notification that carried its token.
+  void Hello(const Notification& notification) EXCLUDES(mu_);
+  // First contact of a pool stub.
+  void Adopt(RefPtr<HostProcess> process, uint64_t notification);
+  // A notification from this thread. Returns true when it is a trap that the caller must serve.
+  bool Deliver(const Notification& notification) EXCLUDES(mu_);
+  // Whether Deliver would accept a notification as a trap just now.
+  bool WouldTrap() EXCLUDES(mu_);
+  // Serves the trap that Deliver accepted, until the guest runs again or the thread is gone.
+  void ServeTrap(const Notification& notification);
+  // The host thread is gone. Has Trap::kDead delivered, now or after the trap under way.
+  void MarkDead(int signal) EXCLUDES(mu_);
+  void ServeDeath();
+  // Kills the whole host process: it did what no honest stub does.
+  void KillHostile(const char* why);
+  // For the watchdog: true when an interrupt was asked for before `before_ns` and not answered.
+  bool InterruptOverdue(int64_t before_ns) EXCLUDES(mu_);
+
+ private:
+  enum class Hold {
+    kNotified,  // in a guest call's notification: number and arguments only
+    kRung,      // in a doorbell: registers in hand
+    kParked,    // waits on its page for `go`; registers are (or will be) in the page
+    kLoose,     // carrying out a command, or running guest code
+  };
+  enum class State { kNew, kRunning, kServing, kExited };
+
+  // round.cc
+  void Park();                          // any hold -> kParked
+  Result<void> EnsureRung();            // any hold -> kRung
+  void EnsureRegisters();               // waits until a parked thread has saved them
+  // Answers the stopped stub; the first `op_limit` queued ops go along.
+  void Post(stub::Command command, stub::Resume resume, size_t op_limit);
+  // Post and wait until it was carried out. The thread is kRung afterwards. ESRCH when it died or misbehaved.
+  Result<void> Round(stub::Command command, size_t op_limit);
+  Result<stub::Bell> AwaitBell();
+  bool ChildVanished();
+  // Makes queued ops executable: registers saved, and a notification outstanding if files must be injected.
+  Result<void> PrepareOps();
+  void FillOps(size_t count);
+  void LoadRegisters();
+  // trap.cc
+  // What the notification means; none when there is nothing to serve. Takes ownership of the stopped thread.
+  std::optional<Trap> ReadTrap(const Notification& notification);
+  std::optional<Trap> ReadBell(stub::Bell bell);
+  bool FinishTrap(Trap* next) EXCLUDES(mu_);
+  void Resume();
+  void Handle(const Trap& trap);
+  void ReleaseHost();
+  void SendControlSignal();
+  // clone.cc
+  bool ApproveClone(const Notification& notification) EXCLUDES(mu_);
+  Result<void> AwaitChild(int claimed);
+  Result<void> BindChild(GuestThread& child, const CloneOptions& options);
+
+  StubPlatform& platform_;
+  const RefPtr<Listener> listener_;
+  const RefPtr<SharedPage> page_;
+  const RefPtr<StubSpace> space_;
+  TrapHandler& handler_;
+  const uint32_t slot_;
+  RefPtr<HostProcess> process_;  // set by BindHello, like tid_
+  std::atomic<int> tid_{-1};
+  Thread* facade_ = nullptr;
+
+  // owner
+  Hold hold_ = Hold::kLoose;
+  uint64_t notification_ = 0;  // kNotified, kRung
+  bool registers_loaded_ = false;
+  arch::Registers registers_ = {};
+  int64_t return_value_ = 0;   // for kNotified, and kParked before the registers were loaded
+  bool return_set_ = false;
+  uint32_t call_nr_ = 0;       // of the kNotified call
+  std::vector<MemoryOp> ops_;
+  std::vector<MemoryOp> posted_ops_;  // handed to the stub with the last answer
+  bool blocked_ = false;
+  bool started_ = false;
+  int claimed_tid_ = -1;  // while the child's hello is awaited
+
+  Mutex mu_{LockRank::kPlatformThread};
+  State state_ GUARDED_BY(mu_) = State::kNew;
+  bool in_round_ GUARDED_BY(mu_) = true;  // the next bell belongs to AwaitBell
+  std::optional<Notification> bell_ GUARDED_BY(mu_);
+  std::optional<uint64_t> clone_flags_ GUARDED_BY(mu_);  // the one clone that may be approved
+  bool interrupt_ GUARDED_BY(mu_) = false;
+  int64_t interrupt_since_ns_ GUARDED_BY(mu_) = 0;
+  bool dead_ GUARDED_BY(mu_) = false;
+  bool death_told_ GUARDED_BY(mu_) = false;
+  int death_signal_ GUARDED_BY(mu_) = 0;
+};
+
+}  // namespace sandbox::platform::systrap

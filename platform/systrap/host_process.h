@@ -1,0 +1,106 @@
+// A stub process as the host sees it, and the address space that one or (vfork) several of them share.
+#pragma once
+
+#include <sys/types.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <vector>
+
+#include "base/mutex.h"
+#include "base/ref.h"
+#include "platform/api/platform.h"
+#include "platform/stub/layout.h"
+
+namespace sandbox::platform::systrap {
+
+class GuestThread;
+
+// Keeps a host pid from being reused while somebody acts on it: the reaper collects the process only when nobody does.
+class HostProcess {
+ public:
+  explicit HostProcess(pid_t pid) : pid_(pid) {}
+  pid_t pid() const { return pid_; }
+
+  // Runs `action(pid)` unless the process was declared dead; `action` may stall on page faults but holds no lock.
+  // Returns what it returned, or -1 with errno ESRCH.
+  template <typename F>
+  ssize_t WithPid(F action) {
+    if (!Acquire()) {
+      errno = ESRCH;
+      return -1;
+    }
+    const ssize_t result = action(pid_);
+    const int saved = errno;
+    Release();
+    errno = saved;
+    return result;
+  }
+  void Signal(int signo);
+  void SignalThread(int tid, int signo);
+  // Whether `tid` is a live thread of this process.
+  bool HasThread(int tid);
+
+  // The reaper: no new users from now on, and waits for the present ones.
+  void Retire();
+
+  void AddThread(const RefPtr<GuestThread>& thread) EXCLUDES(mu_);
+  // Returns how many threads are left.
+  size_t RemoveThread(const GuestThread* thread) EXCLUDES(mu_);
+  std::vector<RefPtr<GuestThread>> Threads() EXCLUDES(mu_);
+
+ private:
+  bool Acquire();
+  void Release();
+
+  const pid_t pid_;
+  // Number of users, plus kRetired once the reaper has it.
+  static constexpr uint32_t kRetired = 1u << 31;
+  std::atomic<uint32_t> users_{0};
+  Mutex mu_{LockRank::kPlatformThread};
+  std::vector<RefPtr<GuestThread>> threads_ GUARDED_BY(mu_);
+};
+
+class StubSpace final : public AddressSpace {
+ public:
+  // `first_slot`: the slot of the thread that the space starts with.
+  explicit StubSpace(uint32_t first_slot) : first_slot_(first_slot) {}
+
+  Result<size_t> Read(GuestAddr from, void* to, size_t size) override;
+  Result<size_t> Write(GuestAddr to, const void* from, size_t size) override;
+  // Executed by the calling thread's own stub, which is stopped in its trap. See the definition for what happens
+  // without one.
+  Result<uint32_t> CompareExchange(GuestAddr at, uint32_t expected, uint32_t desired) override;
+  Usage GetUsage() override { return {}; }
+
+  // Like Read and Write, but may touch the platform's own region: signal frames.
+  Result<size_t> ReadAny(uint64_t from, void* to, size_t size);
+  Result<size_t> WriteAny(uint64_t to, const void* from, size_t size);
+
+  void AddProcess(RefPtr<HostProcess> process) EXCLUDES(mu_);
+  void RemoveProcess(const HostProcess* process) EXCLUDES(mu_);
+
+  // A slot for one more thread; ENOMEM when all are taken.
+  Result<uint32_t> AllocateSlot() EXCLUDES(mu_);
+  // The slot is given out again only after the host thread that used it is gone.
+  void FreeSlot(uint32_t slot, RefPtr<HostProcess> process, int tid) EXCLUDES(mu_);
+
+ private:
+  template <typename F>
+  ssize_t WithProcess(F action);
+  Result<uint32_t> CompareExchangeWithoutThread(GuestAddr at, uint32_t expected, uint32_t desired);
+
+  struct FreedSlot {
+    uint32_t slot;
+    RefPtr<HostProcess> process;
+    int tid;
+  };
+  const uint32_t first_slot_;
+  Mutex mu_{LockRank::kPlatformThread};
+  std::vector<RefPtr<HostProcess>> processes_ GUARDED_BY(mu_);
+  uint32_t next_slot_ GUARDED_BY(mu_) = 0;
+  std::deque<FreedSlot> freed_ GUARDED_BY(mu_);
+};
+
+}  // namespace sandbox::platform::systrap

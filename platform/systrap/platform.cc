@@ -1,0 +1,173 @@
+#include "platform/systrap/platform.h"
+
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include <csignal>
+#include <ctime>
+
+#include "base/log.h"
+#include "platform/api/registry.h"
+#include "platform/systrap/filter.h"
+
+namespace sandbox::platform::systrap {
+namespace {
+
+// How long a thread may take to leave guest code. Only one that masked the control signal takes longer, or one on a
+// machine that is in serious trouble.
+constexpr int64_t kInterruptLimitNs = 20'000'000'000;
+
+PlatformRegistration registration("systrap", &StubPlatform::Create);
+
+int64_t MonotonicNs() {
+  timespec now;
+  ::clock_gettime(CLOCK_MONOTONIC, &now);
+  return now.tv_sec * 1'000'000'000 + now.tv_nsec;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Platform>> StubPlatform::Create(const PlatformOptions& options) {
+  auto zygote = TRY(Zygote::Create(BuildStubFilter(options.lanes)));
+  std::unique_ptr<StubPlatform> platform(new StubPlatform(std::move(zygote), options.pool_size));
+  return std::unique_ptr<Platform>(std::move(platform));
+}
+
+StubPlatform::StubPlatform(std::unique_ptr<Zygote> zygote, int pool_size)
+    : zygote_(std::move(zygote)), pool_(*zygote_, pool_size) {
+  const auto reap = [](void* self) -> void* {
+    static_cast<StubPlatform*>(self)->Reap();
+    return nullptr;
+  };
+  const auto watch = [](void* self) -> void* {
+    static_cast<StubPlatform*>(self)->Watch();
+    return nullptr;
+  };
+  CHECK(pthread_create(&reaper_, nullptr, reap, this) == 0);
+  CHECK(pthread_create(&watchdog_, nullptr, watch, this) == 0);
+}
+
+// Everything dies with the zygote's process group; handlers are not called any more.
+StubPlatform::~StubPlatform() {
+  pool_.Shutdown();
+  {
+    MutexLock lock(mu_);
+    stopping_ = true;
+    watch_.notify_all();
+  }
+  for (const RefPtr<GuestThread>& thread : AllThreads()) thread->Exit();
+  zygote_->Shutdown();
+  (void)::kill(-zygote_->pid(), SIGKILL);
+  CHECK(pthread_join(reaper_, nullptr) == 0);
+  CHECK(pthread_join(watchdog_, nullptr) == 0);
+  workers_.Shutdown();
+}
+
+GuestRange StubPlatform::guest_range() const {
+  return {GuestAddr(stub::kGuestStart), GuestAddr(stub::kRegionStart)};
+}
+
+Result<std::unique_ptr<Thread>> StubPlatform::NewProcess(TrapHandler& handler) {
+  PoolStub stub = TRY(pool_.Take());
+  const RefPtr<HostProcess> process = AddProcess(stub.pid);
+  const auto listener = MakeRef<Listener>(std::move(stub.listener));
+  Notification hello;
+  if (listener->ReceiveFor(&hello, 60'000) != Listener::Received::kNotification || hello.tid != stub.pid) {
+    process->Signal(SIGKILL);
+    return Err(EAGAIN);
+  }
+  const auto space = MakeRef<StubSpace>(0);
+  space->AddProcess(process);
+  const auto thread = MakeRef<GuestThread>(*this, listener, std::move(stub.page), space, handler, 0);
+  thread->Adopt(process, hello.id);
+  listener->Add(stub.pid, thread);
+  auto facade = std::make_unique<StubThread>(thread);
+  TRY(thread->SetFpState({}));
+  return std::unique_ptr<Thread>(std::move(facade));
+}
+
+RefPtr<HostProcess> StubPlatform::AddProcess(pid_t pid) {
+  auto process = MakeRef<HostProcess>(pid);
+  MutexLock lock(mu_);
+  processes_[pid] = process;
+  return process;
+}
+
+std::vector<RefPtr<GuestThread>> StubPlatform::AllThreads() {
+  std::vector<RefPtr<HostProcess>> processes;
+  {
+    MutexLock lock(mu_);
+    for (const auto& [pid, process] : processes_) processes.push_back(process);
+  }
+  std::vector<RefPtr<GuestThread>> threads;
+  for (const auto& process : processes) {
+    for (auto& thread : process->Threads()) threads.push_back(std::move(thread));
+  }
+  return threads;
+}
+
+// Waits for stubs only (their process group is the zygote's), so other children of the sentry are left alone. A dead
+// process is first looked at and collected later, because its number must not be reused while somebody acts on it.
+void StubPlatform::Reap() {
+  for (;;) {
+    siginfo_t info = {};
+    if (::waitid(P_PGID, zygote_->pid(), &info, WEXITED | WNOWAIT | __WALL) != 0) {
+      if (errno == EINTR) continue;
+      return;  // ECHILD: the zygote and all stubs are gone
+    }
+    Collect(info.si_pid, info.si_code, info.si_status);
+  }
+}
+
+void StubPlatform::Collect(pid_t pid, int status_code, int status) {
+  const auto collect = [pid] {
+    siginfo_t info = {};
+    (void)::waitid(P_PID, pid, &info, WEXITED | __WALL);
+  };
+  RefPtr<HostProcess> process;
+  {
+    MutexLock lock(mu_);
+    const auto entry = processes_.find(pid);
+    if (entry == processes_.end()) {
+      // The zygote, a pool stub, or a child before its hello. Collected under the lock, so that AddProcess knows.
+      collect();
+      return;
+    }
+    process = std::move(entry->second);
+    processes_.erase(entry);
+  }
+  process->Retire();
+  collect();
+  const int signal = status_code == CLD_EXITED ? 0 : status;
+  for (const RefPtr<GuestThread>& thread : process->Threads()) thread->MarkDead(signal);
+}
+
+void StubPlatform::WatchInterrupt() {
+  MutexLock lock(mu_);
+  if (watching_) return;
+  watching_ = true;
+  watch_.notify_all();
+}
+
+// Sleeps without limit while no interrupt was sent, so that an idle sandbox is idle.
+void StubPlatform::Watch() {
+  for (;;) {
+    {
+      std::unique_lock<std::mutex> lock(mu_.native());
+      watch_.wait(lock, [&] { return watching_ || stopping_; });
+      if (stopping_) return;
+      watch_.wait_for(lock, std::chrono::nanoseconds(kInterruptLimitNs + 1'000'000'000), [&] { return stopping_; });
+      if (stopping_) return;
+      watching_ = false;
+    }
+    const int64_t now = MonotonicNs();
+    bool more = false;
+    for (const RefPtr<GuestThread>& thread : AllThreads()) {
+      if (thread->InterruptOverdue(now - kInterruptLimitNs)) thread->KillHostile("does not answer interrupts");
+      more |= thread->InterruptOverdue(now);
+    }
+    if (more) WatchInterrupt();
+  }
+}
+
+}  // namespace sandbox::platform::systrap

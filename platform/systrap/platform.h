@@ -1,0 +1,84 @@
+// The systrap platform: guests run as host threads of stub processes, under a seccomp filter that turns their calls
+// into notifications and traps.
+#pragma once
+
+#include <pthread.h>
+
+#include <memory>
+#include <unordered_map>
+
+#include "platform/api/platform.h"
+#include "platform/systrap/guest_thread.h"
+#include "platform/systrap/stub_pool.h"
+#include "platform/systrap/worker.h"
+#include "platform/systrap/zygote.h"
+
+namespace sandbox::platform::systrap {
+
+class StubPlatform final : public Platform {
+ public:
+  static Result<std::unique_ptr<Platform>> Create(const PlatformOptions& options);
+  ~StubPlatform() override;
+
+  std::string_view name() const override { return "systrap"; }
+  GuestRange guest_range() const override;
+  Result<std::unique_ptr<Thread>> NewProcess(TrapHandler& handler) override;
+
+  WorkerPool& workers() { return workers_; }
+  // Makes the reaper know a stub process. Called before it can run guest code.
+  RefPtr<HostProcess> AddProcess(pid_t pid) EXCLUDES(mu_);
+  // An interrupt was sent: somebody has to look whether it is answered.
+  void WatchInterrupt() EXCLUDES(mu_);
+
+ private:
+  explicit StubPlatform(std::unique_ptr<Zygote> zygote, int pool_size);
+  void Reap();
+  void Collect(pid_t pid, int status_code, int status);
+  void Watch();
+  std::vector<RefPtr<GuestThread>> AllThreads() EXCLUDES(mu_);
+
+  const std::unique_ptr<Zygote> zygote_;
+  WorkerPool workers_;
+  StubPool pool_;
+  Mutex mu_{LockRank::kPlatform};
+  std::unordered_map<pid_t, RefPtr<HostProcess>> processes_ GUARDED_BY(mu_);
+  bool watching_ GUARDED_BY(mu_) = false;
+  bool stopping_ GUARDED_BY(mu_) = false;
+  std::condition_variable watch_;
+  pthread_t reaper_ = {};
+  pthread_t watchdog_ = {};
+};
+
+// The API object of a guest thread.
+class StubThread final : public Thread {
+ public:
+  explicit StubThread(RefPtr<GuestThread> thread) : thread_(std::move(thread)), space_(thread_->space()) {
+    thread_->set_facade(this);
+  }
+  ~StubThread() override { thread_->Exit(); }
+
+  const RefPtr<AddressSpace>& address_space() override { return space_; }
+  bool has_registers() const override { return thread_->has_registers(); }
+  arch::Registers& regs() override { return thread_->regs(); }
+  void SetReturn(int64_t value) override { thread_->SetReturn(value); }
+  Result<std::vector<uint8_t>> GetFpState() override { return thread_->GetFpState(); }
+  Result<void> SetFpState(std::span<const uint8_t> state) override { return thread_->SetFpState(state); }
+  void QueueMemoryOp(MemoryOp op) override { thread_->QueueMemoryOp(std::move(op)); }
+  Result<void> FlushMemoryOps() override { return thread_->FlushMemoryOps(); }
+  Result<std::unique_ptr<Thread>> Clone(const CloneOptions& options, TrapHandler& child) override {
+    return std::unique_ptr<Thread>(new StubThread(TRY(thread_->Clone(options, child))));
+  }
+  void Start() override { thread_->Start(); }
+  void Exit() override { thread_->Exit(); }
+  void BeginBlock() override { thread_->BeginBlock(); }
+  void EndBlock() override { thread_->EndBlock(); }
+  void Interrupt() override { thread_->Interrupt(); }
+  uint64_t CpuTimeNs() override { return thread_->CpuTimeNs(); }
+  int host_tid() const override { return thread_->host_tid(); }
+
+ private:
+  const RefPtr<GuestThread> thread_;
+  const RefPtr<AddressSpace> space_;
+};
+
+}  // namespace sandbox::platform::systrap

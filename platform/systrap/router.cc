@@ -1,0 +1,42 @@
+#include "platform/systrap/router.h"
+
+#include <csignal>
+
+#include "base/log.h"
+#include "platform/stub/thread_page.h"
+#include "platform/systrap/guest_thread.h"
+
+namespace sandbox::platform::systrap {
+namespace {
+
+// A host thread that no guest thread stands for: a child saying hello, or one that has no business here.
+void RouteUnknown(Listener& listener, const Notification& notification) {
+  const bool hello = notification.nr == stub::kDoorbell &&
+                     notification.args[0] == static_cast<uint64_t>(stub::Bell::kHello);
+  if (hello) {
+    if (const RefPtr<GuestThread> child = listener.TakePending(notification.args[1])) {
+      child->Hello(notification);
+      return;
+    }
+  }
+  // It waits in its notification, so the number cannot have been reused.
+  LOGF(kWarning, "systrap: unknown host thread %d: killed", notification.tid);
+  (void)::kill(notification.tid, SIGKILL);
+}
+
+}  // namespace
+
+void Route(WorkerPool& workers, const RefPtr<Listener>& listener, const Notification& notification, RouteMode mode) {
+  const RefPtr<GuestThread> thread = listener->Find(notification.tid);
+  if (!thread) {
+    RouteUnknown(*listener, notification);
+  } else if (mode == RouteMode::kHandOff && thread.get() != CurrentGuestThread() && thread->WouldTrap()) {
+    workers.Serve(listener, notification);
+  } else if (thread->Deliver(notification)) {
+    thread->ServeTrap(notification);
+  }
+}
+
+void ServeDeath(const RefPtr<GuestThread>& thread) { thread->ServeDeath(); }
+
+}  // namespace sandbox::platform::systrap

@@ -1,0 +1,393 @@
+// A guest thread's life between traps: delivery, service, resumption, interruption, death.
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <ctime>
+
+#include "base/log.h"
+#include "platform/systrap/guest_thread.h"
+#include "platform/systrap/platform.h"
+#include "platform/systrap/router.h"
+
+namespace sandbox::platform::systrap {
+namespace {
+
+int64_t MonotonicNs() {
+  timespec now;
+  ::clock_gettime(CLOCK_MONOTONIC, &now);
+  return now.tv_sec * 1'000'000'000 + now.tv_nsec;
+}
+
+}  // namespace
+
+GuestThread::GuestThread(StubPlatform& platform, RefPtr<Listener> listener, RefPtr<SharedPage> page,
+                         RefPtr<StubSpace> space, TrapHandler& handler, uint32_t slot)
+    : platform_(platform),
+      listener_(std::move(listener)),
+      page_(std::move(page)),
+      space_(std::move(space)),
+      handler_(handler),
+      slot_(slot) {}
+
+void GuestThread::Hello(const Notification& notification) {
+  tid_ = notification.tid;
+  {
+    MutexLock lock(mu_);
+    bell_ = notification;
+  }
+  listener_->Add(notification.tid, shared_from_this());
+  listener_->Wakeup();
+}
+
+void GuestThread::Adopt(RefPtr<HostProcess> process, uint64_t notification) {
+  tid_ = process->pid();
+  process_ = std::move(process);
+  process_->AddThread(shared_from_this());
+  notification_ = notification;
+  hold_ = Hold::kRung;
+  LoadRegisters();
+  registers_ = {};
+  MutexLock lock(mu_);
+  in_round_ = false;
+}
+
+bool GuestThread::Deliver(const Notification& notification) {
+  if (notification.nr == SYS_clone && ApproveClone(notification)) return false;
+  const char* broken = nullptr;
+  {
+    MutexLock lock(mu_);
+    if (dead_ || state_ == State::kExited) return false;
+    if (in_round_) {
+      if (notification.nr == stub::kDoorbell && !bell_) {
+        bell_ = notification;
+      } else {
+        broken = "calls in the middle of a command";
+      }
+    } else if (state_ == State::kRunning) {
+      state_ = State::kServing;
+      return true;
+    } else {
+      broken = "calls while it is stopped";
+    }
+  }
+  if (broken != nullptr) KillHostile(broken);
+  listener_->Wakeup();
+  return false;
+}
+
+bool GuestThread::WouldTrap() {
+  MutexLock lock(mu_);
+  return !in_round_ && state_ == State::kRunning && !dead_;
+}
+
+std::optional<Trap> GuestThread::ReadTrap(const Notification& notification) {
+  notification_ = notification.id;
+  if (notification.nr == stub::kDoorbell) {
+    hold_ = Hold::kRung;
+    return ReadBell(static_cast<stub::Bell>(notification.args[0]));
+  }
+  hold_ = Hold::kNotified;
+  posted_ops_.clear();
+  registers_loaded_ = false;
+  return_set_ = false;
+  return_value_ = -ENOSYS;
+  call_nr_ = notification.nr;
+  Trap trap;
+  trap.nr = notification.nr;
+  std::copy(std::begin(notification.args), std::end(notification.args), trap.args.begin());
+  trap.ip = GuestAddr(notification.ip);
+  return trap;
+}
+
+std::optional<Trap> GuestThread::ReadBell(stub::Bell bell) {
+  Trap trap;
+  if (bell == stub::Bell::kOpFailed) {
+    // The registers are those of the resume that did not happen.
+    const uint32_t index = (*page_)->failed_index;
+    const int error = (*page_)->failed_errno;
+    if (index >= posted_ops_.size() || !registers_loaded_) return std::nullopt;
+    trap.kind = Trap::Kind::kMemoryOpFailed;
+    trap.failed_op = std::move(posted_ops_[index]);
+    trap.failed_errno = error > 0 && error < 4096 ? error : EFAULT;
+    posted_ops_.clear();
+    return trap;
+  }
+  posted_ops_.clear();
+  LoadRegisters();
+  trap.ip = GuestAddr(registers_.rip);
+  switch (bell) {
+    case stub::Bell::kSyscall:
+      registers_.orig_rax = static_cast<uint32_t>(registers_.orig_rax);
+      trap.nr = registers_.orig_rax;
+      for (int i = 0; i < 6; ++i) trap.args[i] = registers_.syscall_arg(i);
+      registers_.rax = -ENOSYS;
+      return trap;
+    case stub::Bell::kFault: {
+      trap.kind = Trap::Kind::kFault;
+      const int signo = (*page_)->fault_signo;
+      const bool known = signo == SIGSEGV || signo == SIGBUS || signo == SIGFPE || signo == SIGILL || signo == SIGTRAP;
+      trap.fault.signo = known ? signo : SIGSEGV;
+      trap.fault.code = (*page_)->fault_code;
+      trap.fault.address = GuestAddr((*page_)->fault_address);
+      trap.fault.trapno = (*page_)->fault_trapno;
+      trap.fault.error = (*page_)->fault_error;
+      return trap;
+    }
+    case stub::Bell::kInterrupt: {
+      trap.kind = Trap::Kind::kInterrupt;
+      MutexLock lock(mu_);
+      // A signal that was overtaken by another trap, which served the interrupt.
+      if (!std::exchange(interrupt_, false)) return std::nullopt;
+      return trap;
+    }
+    default:
+      KillHostile("unexpected bell");
+      return std::nullopt;
+  }
+}
+
+void GuestThread::ServeTrap(const Notification& notification) {
+  ServingScope scope(this);
+  std::optional<Trap> trap = ReadTrap(notification);
+  Trap next;
+  if (trap) Handle(*trap);
+  while (FinishTrap(&next)) Handle(next);
+}
+
+void GuestThread::Handle(const Trap& trap) { handler_.HandleTrap(*facade_, trap); }
+
+// After a handler returned: resumes the guest, unless there is something else to tell first (`next`).
+bool GuestThread::FinishTrap(Trap* next) {
+  {
+    MutexLock lock(mu_);
+    if (state_ == State::kExited) return false;
+  }
+  *next = Trap();
+  // What does not fit into the answer is executed first.
+  Result<void> prepared = PrepareOps();
+  while (prepared.ok() && ops_.size() > stub::kMaxOps) {
+    prepared = Round(stub::Command::kRing, stub::kMaxOps);
+    if (!prepared.ok() && prepared.error().value() != ESRCH) {
+      const uint32_t index = (*page_)->failed_index;
+      next->kind = Trap::Kind::kMemoryOpFailed;
+      next->failed_errno = prepared.error().value();
+      if (index < posted_ops_.size()) next->failed_op = std::move(posted_ops_[index]);
+      posted_ops_.clear();
+      ops_.clear();
+      return true;
+    }
+  }
+  bool interrupted = false, signal = false;
+  {
+    MutexLock lock(mu_);
+    if (dead_) {
+      if (std::exchange(death_told_, true)) return false;
+      next->kind = Trap::Kind::kDead;
+      next->death_signal = death_signal_;
+      return true;
+    }
+    if (interrupt_ && hold_ == Hold::kNotified) {
+      signal = true;  // taken as soon as the answer lets the call return
+    } else if (interrupt_) {
+      interrupt_ = false;
+      interrupted = true;
+    }
+    if (!interrupted) state_ = State::kRunning;
+  }
+  if (!interrupted) {
+    if (signal) SendControlSignal();
+    Resume();
+    return false;
+  }
+  // No need to disturb the stub: it is stopped with its registers in hand.
+  if (auto flushed = FlushMemoryOps(); !flushed.ok()) {
+    next->kind = Trap::Kind::kMemoryOpFailed;
+    next->failed_errno = flushed.error().value();
+    MutexLock lock(mu_);
+    interrupt_ = true;
+    return true;
+  }
+  EnsureRegisters();
+  registers_.orig_rax = ~0ull;
+  next->kind = Trap::Kind::kInterrupt;
+  next->ip = GuestAddr(registers_.rip);
+  return true;
+}
+
+void GuestThread::Resume() {
+  if (hold_ == Hold::kNotified) {
+    // A kernel-internal restart code would be acted on by the host when a signal is pending.
+    if (return_value_ <= -512 && return_value_ >= -516) return_value_ = -EINTR;
+    hold_ = Hold::kLoose;
+    (void)listener_->Answer(notification_, return_value_);
+    return;
+  }
+  Post(stub::Command::kResume, registers_loaded_ ? stub::Resume::kRegisters : stub::Resume::kReturn, stub::kMaxOps);
+}
+
+arch::Registers& GuestThread::regs() {
+  CHECK(has_registers());
+  EnsureRegisters();
+  return registers_;
+}
+
+void GuestThread::SetReturn(int64_t value) {
+  if (registers_loaded_) {
+    registers_.rax = value;
+  } else {
+    return_value_ = value;
+    return_set_ = true;
+  }
+}
+
+void GuestThread::Start() {
+  bool signal = false;
+  {
+    MutexLock lock(mu_);
+    if (state_ != State::kNew) return;
+    state_ = State::kRunning;
+    signal = interrupt_;
+  }
+  started_ = true;
+  const bool dispatch = listener_->ThreadRuns();
+  // It may have died while it waited.
+  bool dead = false;
+  {
+    MutexLock lock(mu_);
+    if (dead_) {
+      state_ = State::kServing;
+      dead = true;
+    }
+  }
+  if (dead) {
+    platform_.workers().DeliverDeath(shared_from_this());
+  } else {
+    if (signal) SendControlSignal();
+    Resume();
+  }
+  if (dispatch) platform_.workers().Dispatch(listener_);
+}
+
+void GuestThread::Exit() {
+  {
+    MutexLock lock(mu_);
+    if (state_ == State::kExited) return;
+    state_ = State::kExited;
+  }
+  ReleaseHost();
+}
+
+void GuestThread::ReleaseHost() {
+  const RefPtr<GuestThread> self = shared_from_this();
+  if (started_ && !blocked_) listener_->ThreadStops();
+  if (tid_ >= 0) listener_->Remove(tid_, this);
+  if (!process_) return;
+  ops_.clear();
+  posted_ops_.clear();
+  const size_t left = process_->RemoveThread(this);
+  bool dead;
+  {
+    MutexLock lock(mu_);
+    dead = dead_;
+  }
+  if (left == 0) {
+    process_->Signal(SIGKILL);
+    space_->RemoveProcess(process_.get());
+  } else if (dead) {
+    // Nothing to stop.
+  } else if (tid_ == process_->pid()) {
+    // The host's thread group leader stays, waiting for nothing, since the memory of a group whose leader exited
+    // cannot be reached any more.
+    Park();
+  } else {
+    Park();
+    (*page_)->command = stub::Command::kExitThread;
+    (*page_)->op_count = 0;
+    FutexSetAndWake(&(*page_)->go);
+  }
+  if (tid_ != process_->pid() || left == 0) space_->FreeSlot(slot_, process_, tid_);
+}
+
+void GuestThread::BeginBlock() {
+  Park();
+  blocked_ = true;
+  listener_->ThreadStops();
+  GiveUpDuty();
+}
+
+void GuestThread::EndBlock() {
+  blocked_ = false;
+  listener_->ThreadUnblocks();
+}
+
+void GuestThread::SendControlSignal() { process_->SignalThread(tid_, stub::kControlSignal); }
+
+void GuestThread::Interrupt() {
+  bool gone = false;
+  {
+    MutexLock lock(mu_);
+    if (dead_ || state_ == State::kExited || interrupt_) return;
+    interrupt_ = true;
+    if (state_ != State::kRunning) return;  // seen when the trap under way is finished
+    interrupt_since_ns_ = MonotonicNs();
+    SendControlSignal();
+    gone = tid_ != process_->pid() && !process_->HasThread(tid_);
+  }
+  // A thread that ended by itself, behind our back, does not answer.
+  if (gone) {
+    MarkDead(0);
+  } else {
+    platform_.WatchInterrupt();
+  }
+}
+
+bool GuestThread::InterruptOverdue(int64_t before_ns) {
+  MutexLock lock(mu_);
+  return interrupt_ && state_ == State::kRunning && !dead_ && interrupt_since_ns_ < before_ns;
+}
+
+uint64_t GuestThread::CpuTimeNs() {
+  if (!process_) return 0;
+  timespec time = {};
+  const ssize_t r = process_->WithPid([&](pid_t pid) {
+    const clockid_t clock = static_cast<clockid_t>(~static_cast<unsigned>(pid) << 3 | 2);  // CPUCLOCK_SCHED
+    return ::clock_gettime(clock, &time);
+  });
+  return r == 0 ? static_cast<uint64_t>(time.tv_sec) * 1'000'000'000 + time.tv_nsec : 0;
+}
+
+void GuestThread::MarkDead(int signal) {
+  bool deliver = false;
+  {
+    MutexLock lock(mu_);
+    if (dead_) return;
+    dead_ = true;
+    death_signal_ = signal;
+    if (state_ == State::kRunning) {
+      state_ = State::kServing;
+      deliver = true;
+    }
+  }
+  listener_->Wakeup();
+  if (deliver) platform_.workers().DeliverDeath(shared_from_this());
+}
+
+void GuestThread::ServeDeath() {
+  ServingScope scope(this);
+  Trap trap;
+  trap.kind = Trap::Kind::kDead;
+  {
+    MutexLock lock(mu_);
+    if (state_ == State::kExited || std::exchange(death_told_, true)) return;
+    trap.death_signal = death_signal_;
+  }
+  Handle(trap);
+}
+
+void GuestThread::KillHostile(const char* why) {
+  LOGF(kWarning, "systrap: thread %d %s: killed", tid_.load(), why);
+  if (process_) process_->Signal(SIGKILL);
+}
+
+}  // namespace sandbox::platform::systrap

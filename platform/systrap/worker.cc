@@ -1,0 +1,162 @@
+#include "platform/systrap/worker.h"
+
+#include <algorithm>
+
+#include "platform/systrap/guest_thread.h"
+#include "platform/systrap/router.h"
+
+namespace sandbox::platform::systrap {
+namespace {
+
+constexpr size_t kStackSize = 256 * 1024;
+
+thread_local Worker* this_worker = nullptr;
+thread_local GuestThread* current_thread = nullptr;
+
+}  // namespace
+
+class Worker {
+ public:
+  Worker(WorkerPool& pool, WorkerPool::Job job) : pool_(pool), job_(std::move(job)) {}
+
+  static void* Main(void* self) {
+    std::unique_ptr<Worker> worker(static_cast<Worker*>(self));
+    this_worker = worker.get();
+    worker->Run();
+    return nullptr;
+  }
+
+  void GiveUpDuty() {
+    if (!duty_) return;
+    const RefPtr<Listener> listener = std::move(duty_);
+    if (listener->LeaveDuty()) pool_.Dispatch(listener);
+  }
+
+ private:
+  friend class WorkerPool;
+
+  void Run() {
+    for (;;) {
+      WorkerPool::Job job = std::move(job_);
+      if (job.dead) {
+        ServeDeath(job.dead);
+        job.dead = nullptr;
+      } else {
+        if (job.on_duty) duty_ = job.listener;
+        Receive(job.listener, std::move(job.notification));
+      }
+      job.listener = nullptr;
+      if (!pool_.Park(this)) return;
+    }
+  }
+
+  // Serves `first`, then whatever comes, as long as this worker has the duty.
+  void Receive(const RefPtr<Listener>& listener, std::optional<Notification> first) {
+    if (first) Route(pool_, listener, *first, RouteMode::kServe);
+    for (;;) {
+      if (!duty_) {
+        if (!listener->TryDuty()) return;
+        duty_ = listener;
+      }
+      Notification notification;
+      switch (listener->Receive(&notification)) {
+        case Listener::Received::kNotification:
+          Route(pool_, listener, notification, RouteMode::kServe);
+          break;
+        case Listener::Received::kBusy:
+          // A thread in the middle of a round receives for us, and hands on what is not its own.
+          listener->WaitNotReceiving(60'000);
+          break;
+        case Listener::Received::kTimeout:
+          break;
+        case Listener::Received::kGone:
+          duty_ = nullptr;
+          (void)listener->LeaveDuty();
+          return;
+      }
+    }
+  }
+
+  WorkerPool& pool_;
+  WorkerPool::Job job_;
+  RefPtr<Listener> duty_;  // where this worker has the duty
+  std::condition_variable wake_;
+  bool has_job_ = false;  // guarded by the pool's lock
+};
+
+WorkerPool::~WorkerPool() { Shutdown(); }
+
+void WorkerPool::Dispatch(RefPtr<Listener> listener) {
+  Job job;
+  job.listener = std::move(listener);
+  job.on_duty = true;
+  Give(std::move(job));
+}
+
+void WorkerPool::Serve(RefPtr<Listener> listener, const Notification& notification) {
+  Job job;
+  job.listener = std::move(listener);
+  job.notification = notification;
+  Give(std::move(job));
+}
+
+void WorkerPool::DeliverDeath(RefPtr<GuestThread> thread) {
+  Job job;
+  job.dead = std::move(thread);
+  Give(std::move(job));
+}
+
+void WorkerPool::Give(Job job) {
+  {
+    MutexLock lock(mu_);
+    if (stopping_) return;
+    if (!parked_.empty()) {
+      Worker* const worker = parked_.back();
+      parked_.pop_back();
+      worker->job_ = std::move(job);
+      worker->has_job_ = true;
+      worker->wake_.notify_one();
+      return;
+    }
+    ++alive_;
+  }
+  auto worker = std::make_unique<Worker>(*this, std::move(job));
+  pthread_attr_t attributes;
+  CHECK(pthread_attr_init(&attributes) == 0);
+  CHECK(pthread_attr_setstacksize(&attributes, kStackSize) == 0);
+  CHECK(pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED) == 0);
+  pthread_t thread;
+  CHECK(pthread_create(&thread, &attributes, &Worker::Main, worker.release()) == 0);
+  CHECK(pthread_attr_destroy(&attributes) == 0);
+}
+
+bool WorkerPool::Park(Worker* worker) {
+  std::unique_lock<std::mutex> lock(mu_.native());
+  if (!stopping_ && parked_.size() < kMaxParked) {
+    worker->has_job_ = false;
+    parked_.push_back(worker);
+    worker->wake_.wait(lock, [&] { return worker->has_job_ || stopping_; });
+    if (worker->has_job_) return true;
+    std::erase(parked_, worker);
+  }
+  if (--alive_ == 0) ended_.notify_all();
+  return false;
+}
+
+void WorkerPool::Shutdown() {
+  std::unique_lock<std::mutex> lock(mu_.native());
+  stopping_ = true;
+  for (Worker* worker : parked_) worker->wake_.notify_one();
+  ended_.wait(lock, [&] { return alive_ == 0; });
+}
+
+GuestThread* CurrentGuestThread() { return current_thread; }
+
+ServingScope::ServingScope(GuestThread* thread) : before_(current_thread) { current_thread = thread; }
+ServingScope::~ServingScope() { current_thread = before_; }
+
+void GiveUpDuty() {
+  if (this_worker != nullptr) this_worker->GiveUpDuty();
+}
+
+}  // namespace sandbox::platform::systrap

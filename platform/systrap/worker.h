@@ -1,0 +1,71 @@
+// The sentry threads that serve traps. A worker is on duty at a listener, blocked inside a handler, or parked; parked
+// ones are taken last-in first-out, so that the warmest serves and the rest stay asleep. Created on demand.
+#pragma once
+
+#include <pthread.h>
+
+#include <condition_variable>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "base/mutex.h"
+#include "base/ref.h"
+#include "platform/systrap/listener.h"
+
+namespace sandbox::platform::systrap {
+
+class GuestThread;
+class Worker;
+
+class WorkerPool {
+ public:
+  WorkerPool() = default;
+  ~WorkerPool();
+
+  // Puts a worker on duty at `listener`; the duty was counted already.
+  void Dispatch(RefPtr<Listener> listener);
+  // Has a worker serve a notification that somebody else received.
+  void Serve(RefPtr<Listener> listener, const Notification& notification);
+  // Has a worker deliver Trap::kDead.
+  void DeliverDeath(RefPtr<GuestThread> thread);
+
+  // Ends parked workers and waits for all; nothing may be dispatched any more.
+  void Shutdown() EXCLUDES(mu_);
+
+ private:
+  friend class Worker;
+  struct Job {
+    RefPtr<Listener> listener;
+    std::optional<Notification> notification;
+    bool on_duty = false;
+    RefPtr<GuestThread> dead;
+  };
+  void Give(Job job) EXCLUDES(mu_);
+  // Parks the calling worker; false when it should end.
+  bool Park(Worker* worker) EXCLUDES(mu_);
+
+  static constexpr size_t kMaxParked = 64;
+  Mutex mu_{LockRank::kLeaf};
+  std::vector<Worker*> parked_ GUARDED_BY(mu_);
+  int alive_ GUARDED_BY(mu_) = 0;
+  bool stopping_ GUARDED_BY(mu_) = false;
+  std::condition_variable ended_;
+};
+
+// The guest thread whose trap the calling sentry thread serves, or null.
+GuestThread* CurrentGuestThread();
+// While in scope, the calling sentry thread serves `thread`.
+class ServingScope {
+ public:
+  explicit ServingScope(GuestThread* thread);
+  ~ServingScope();
+
+ private:
+  GuestThread* const before_;
+};
+
+// The calling worker stops receiving for a while (or for good): gives its duty away if it has one.
+void GiveUpDuty();
+
+}  // namespace sandbox::platform::systrap

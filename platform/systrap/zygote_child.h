@@ -1,0 +1,13 @@
+// The zygote's side of its own birth: turns a fork of the sentry into a process that holds nothing but stub code.
+#pragma once
+
+#include <linux/filter.h>
+
+#include <vector>
+
+namespace sandbox::platform::systrap {
+
+// Called in the child of fork; `socket` is its end of the request socket. Exits with a message on failure.
+[[noreturn]] void BecomeZygote(int socket, const std::vector<sock_filter>& filter);
+
+}  // namespace sandbox::platform::systrap
