@@ -164,6 +164,8 @@ bool GuestThread::FinishTrap(Trap* next) {
     if (state_ == State::kExited) return false;
   }
   *next = Trap();
+  // The host would act on a kernel-internal restart code if a signal came; parked, the value goes in by sigreturn.
+  if (hold_ == Hold::kNotified && return_value_ <= -512 && return_value_ >= -516) EnsureRegisters();
   // What does not fit into the answer is executed first.
   Result<void> prepared = PrepareOps();
   while (prepared.ok() && ops_.size() > stub::kMaxOps) {
@@ -217,8 +219,6 @@ bool GuestThread::FinishTrap(Trap* next) {
 
 void GuestThread::Resume() {
   if (hold_ == Hold::kNotified) {
-    // A kernel-internal restart code would be acted on by the host when a signal is pending.
-    if (return_value_ <= -512 && return_value_ >= -516) return_value_ = -EINTR;
     hold_ = Hold::kLoose;
     (void)listener_->Answer(notification_, return_value_);
     return;
