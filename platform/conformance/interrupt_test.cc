@@ -32,7 +32,9 @@ TEST_P(Interrupts, StopSpinningCode) {
   task.Run(NewProcess(task, spin));
   for (size_t i = 0; i < 100; ++i) {
     task.thread().Interrupt();
-    if (i < 99) ASSERT_TRUE(task.WaitReports(i + 1));
+    if (i < 99) {
+      ASSERT_TRUE(task.WaitReports(i + 1));
+    }
   }
   ASSERT_TRUE(task.WaitExit());
   EXPECT_EQ(stops, 100);
