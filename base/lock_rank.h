@@ -6,6 +6,7 @@ namespace sandbox {
 
 enum class LockRank : int {
   kControl = 10,       // runsc control requests, container table
+  kFilePosition = 15,  // position of one file description: held across a whole transfer, whatever that takes
   kTaskTree = 20,      // process tree, sessions, process groups, pid table (Linux: tasklist_lock)
   kThreadGroup = 30,   // one thread group's signal and job-control state (Linux: siglock)
   kTask = 40,          // one task's own state
@@ -18,7 +19,7 @@ enum class LockRank : int {
   kRename = 100,       // per file system rename lock
   kDentry = 110,
   kInode = 120,        // parent directory before child
-  kFile = 130,         // offset and flags of one file description
+  kFile = 130,         // state of one file description
   kFileLocks = 140,    // record locks
   kSocket = 150,
   kPipe = 160,

@@ -116,7 +116,7 @@ class FileDescription : public RefFromThis<FileDescription> {
   std::atomic<int> flags_;
   enum class Hold : uint8_t { kNone, kWriter, kDenyWrite };
   Hold hold_ = Hold::kNone;  // set while opening, before the description is shared
-  Mutex position_mu_{LockRank::kFile};
+  Mutex position_mu_{LockRank::kFilePosition};
   int64_t position_ GUARDED_BY(position_mu_) = 0;
 };
 
