@@ -27,6 +27,7 @@ struct SigInfo {
   int32_t signo, err, code, pad;
   uint64_t address;  // si_addr, or si_call_addr for SIGSYS
   int32_t syscall;   // SIGSYS: the call number
+  uint32_t arch;     // SIGSYS: AUDIT_ARCH_*
 };
 
 }  // namespace sandbox::platform::stub

@@ -6,6 +6,9 @@ namespace sandbox::platform::stub {
 namespace {
 
 constexpr int kSigIll = 4, kSigBus = 7, kSigSegv = 11, kSigSys = 31;
+constexpr int kCodeKernel = 0x80;  // SI_KERNEL
+constexpr uint32_t kArchX8664 = 0xc000003e;
+constexpr uint64_t kTrapGeneralProtection = 13;
 
 STUB_INLINE const Config* GetConfig() { return reinterpret_cast<const Config*>(kConfigStart); }
 
@@ -74,6 +77,24 @@ STUB_INLINE void LoadRegisters(const ThreadPage* page, UContext* uc) {
   if (r.gs_base != ReadGsBase()) WriteGsBase(r.gs_base);
 }
 
+STUB_INLINE void SaveFault(ThreadPage* page, UContext* uc, int signo, const SigInfo* info) {
+  if (signo == kSigSys) {
+    // `int 0x80`: a host without 32-bit emulation raises a general protection fault on the instruction.
+    uc->mcontext.rip -= 2;
+    page->fault_signo = kSigSegv;
+    page->fault_code = kCodeKernel;
+    page->fault_address = 0;
+    page->fault_trapno = kTrapGeneralProtection;
+    page->fault_error = 0x80 * 8 + 2;
+    return;
+  }
+  page->fault_signo = signo;
+  page->fault_code = info->code;
+  page->fault_address = info->address;
+  page->fault_trapno = uc->mcontext.trapno;
+  page->fault_error = uc->mcontext.err;
+}
+
 STUB_INLINE void __attribute__((noreturn)) ReturnToGuest(UContext* uc) {
   uc->sigmask = 0;  // guests' signal masks are the sentry's business; on the host nothing is ever masked in guest code
   asm volatile(
@@ -120,24 +141,24 @@ void StubHandler(int signo, void* info_ptr, void* ucontext) {
       bell = Bell::kHello;
     }
   }
-  SaveRegisters(page, uc);
+  // Sent by kill(2): only somebody outside the sandbox could, and it means nothing to the guest.
+  if (signo != kControlSignal && info->code <= 0) ReturnToGuest(uc);
   const uint64_t frame = reinterpret_cast<uint64_t>(uc);
-  if (signo == kControlSignal) {
+  if (signo == kSigSys && info->arch == kArchX8664) {
+    SaveRegisters(page, uc);
+    page->regs.orig_rax = static_cast<uint32_t>(info->syscall);
+    bell = Bell::kSyscall;
+  } else if (signo == kControlSignal) {
+    SaveRegisters(page, uc);
     if (page->want_park) {
       page->want_park = 0;
       SetAndWake(&page->parked);
       ServeAnswers(page, frame, static_cast<long>(Answer::kWait));
     }
     bell = Bell::kInterrupt;
-  } else if (signo == kSigSys && info->code == /*SYS_SECCOMP*/ 1) {
-    page->regs.orig_rax = static_cast<uint32_t>(info->syscall);
-    bell = Bell::kSyscall;
-  } else if (bell == Bell::kFault) {
-    page->fault_signo = signo;
-    page->fault_code = info->code;
-    page->fault_address = info->address;
-    page->fault_trapno = uc->mcontext.trapno;
-    page->fault_error = uc->mcontext.err;
+  } else {
+    SaveFault(page, uc, signo, info);
+    SaveRegisters(page, uc);
   }
   ServeAnswers(page, frame, Ring(bell));
 }

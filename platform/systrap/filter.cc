@@ -155,7 +155,7 @@ std::vector<sock_filter> BuildStubFilter(const LaneTable& lanes) {
   Builder b;
   b.Load(offsetof(seccomp_data, arch));
   b.Emit(BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_X86_64, 1, 0);
-  b.Return(kRefuse);
+  b.Return(SECCOMP_RET_TRAP);  // the handler makes it the fault that a host without the 32-bit gate raises
   b.Load(kNr);
   b.Emit(BPF_JMP | BPF_JGE | BPF_K, 0x40000000, 0, 1);  // x32, and negative numbers
   b.Return(kRefuse);

@@ -111,9 +111,15 @@ std::vector<RefPtr<GuestThread>> StubPlatform::AllThreads() {
 void StubPlatform::Reap() {
   for (;;) {
     siginfo_t info = {};
-    if (::waitid(P_PGID, zygote_->pid(), &info, WEXITED | WNOWAIT | __WALL) != 0) {
+    if (::waitid(P_PGID, zygote_->pid(), &info, WEXITED | WSTOPPED | WNOWAIT | __WALL) != 0) {
       if (errno == EINTR) continue;
       return;  // ECHILD: the zygote and all stubs are gone
+    }
+    if (info.si_code == CLD_STOPPED) {
+      // Guests stop in the sentry; a stub that the host stopped would only hang.
+      (void)::waitid(P_PID, info.si_pid, &info, WSTOPPED | WNOHANG);
+      (void)::kill(info.si_pid, SIGCONT);
+      continue;
     }
     Collect(info.si_pid, info.si_code, info.si_status);
   }

@@ -55,6 +55,7 @@ void InstallHandlers() {
   };
   for (int signo = 1; signo < 65; ++signo) {
     KernelSigaction action = {};
+    action.handler = reinterpret_cast<uint64_t>(SIG_IGN);
     ::syscall(SYS_rt_sigaction, signo, &action, nullptr, 8);  // SIGKILL and SIGSTOP refuse
   }
   for (int signo : {SIGSYS, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, kControlSignal}) {

@@ -1,0 +1,229 @@
+// Costs of the platform's primitives, without a kernel above it. Usage: systrap_bench [platform]
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstdio>
+#include <cstring>
+#include <functional>
+#include <mutex>
+#include <thread>
+
+#include "platform/api/platform.h"
+#include "platform/api/registry.h"
+
+namespace sandbox::platform {
+namespace {
+
+constexpr uint64_t kCode = 0x400000, kData = 0x600000, kStack = 0x800000;
+constexpr uint64_t kShortCall = 300, kParkCall = 301, kFullCall = 302, kForkCall = 303, kThreadCall = 304,
+                   kVforkCall = 305, kExitCall = 306, kMapCall = 307, kExecCall = 308, kWaitCall = 309,
+                   kBlockCall = 310;
+
+double NowNs() {
+  return std::chrono::duration<double, std::nano>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+// A process tree with a wait call: as much of a kernel as fork and wait need.
+class Task : public TrapHandler {
+ public:
+  std::unique_ptr<Thread> thread;
+  Task* parent = nullptr;
+  std::mutex mu;
+  std::condition_variable cv;
+  int dead_children = 0;
+  bool done = false;
+  Platform* platform = nullptr;
+  std::function<void(Thread&)> load;  // fills a fresh process
+
+  void HandleTrap(Thread& t, const Trap& trap) override {
+    if (trap.kind != Trap::Kind::kSyscall) {
+      std::printf("unexpected trap %d signo %d addr %lx ip %lx\n", (int)trap.kind, trap.fault.signo,
+                  trap.fault.address.value(), trap.ip.value());
+      return Finish(t);
+    }
+    switch (trap.nr) {
+      case kForkCall: return Fork(t, {});
+      case kThreadCall: return Fork(t, {.share_memory = true, .thread = true});
+      case kVforkCall: return Fork(t, {.share_memory = true});
+      case kExitCall: return Finish(t);
+      case kWaitCall: {
+        std::unique_lock lock(mu);
+        if (dead_children == 0) {
+          t.BeginBlock();
+          cv.wait(lock, [&] { return dead_children > 0; });
+          t.EndBlock();
+        }
+        --dead_children;
+        t.SetReturn(0);
+        return;
+      }
+      case kBlockCall:
+        t.BeginBlock();
+        t.EndBlock();
+        t.SetReturn(0);
+        return;
+      case kMapCall: {
+        MemoryOp op;
+        op.kind = MemoryOp::Kind::kMapAnonymous;
+        op.range = {GuestAddr(0x10000000), GuestAddr(0x10010000)};
+        op.prot = PROT_READ | PROT_WRITE;
+        op.flags = MAP_PRIVATE;
+        t.QueueMemoryOp(op);
+        t.SetReturn(0);
+        return;
+      }
+      case kExecCall: {
+        auto fresh = platform->NewProcess(*this);
+        load(**fresh);
+        (*fresh)->regs().rip = kCode;
+        (*fresh)->regs().rbx = t.regs().rbx - 1;
+        t.Exit();
+        thread = std::move(*fresh);
+        thread->Start();
+        return;
+      }
+      default: t.SetReturn(1); return;
+    }
+  }
+
+  void Fork(Thread& t, const CloneOptions& options) {
+    auto* child = new Task;
+    child->parent = this;
+    auto made = t.Clone(options, *child);
+    if (!made.ok()) {
+      std::printf("clone failed: %d\n", made.error().value());
+      t.SetReturn(-made.error().value());
+      delete child;
+      return;
+    }
+    child->thread = std::move(*made);
+    if (options.share_memory) child->thread->regs().rsp -= 0x1000;
+    t.SetReturn(1);
+    child->thread->Start();
+  }
+
+  void Finish(Thread& t) {
+    t.Exit();
+    Task* p = parent;
+    if (p != nullptr) {
+      std::unique_lock lock(p->mu);
+      ++p->dead_children;
+      p->cv.notify_all();
+    }
+    std::unique_lock lock(mu);
+    done = true;
+    cv.notify_all();
+  }
+};
+
+#define CODE(name, text)                                                                                    \
+  asm(".pushsection .rodata\n" #name "_b:\n" text "\n" #name "_e:\n.popsection\n"); \
+  extern "C" const char name##_b[], name##_e[];                                                           \
+  const std::string_view name(name##_b, name##_e - name##_b)
+
+#define LOOP(nr) "1: mov $" #nr ", %eax\nsyscall\ndec %rbx\njnz 1b\nmov $306, %eax\nsyscall\n"
+
+CODE(code_short, LOOP(300));
+CODE(code_park, LOOP(301));
+CODE(code_full, LOOP(302));
+CODE(code_map, LOOP(307));
+CODE(code_block, LOOP(310));
+CODE(code_short_block, LOOP(311));
+CODE(code_exec, "mov $308, %eax\ntest %rbx,%rbx\njnz 1f\nmov $306,%eax\n1: syscall\n");
+#define FORK_LOOP(nr)                                                                                     \
+  "1: mov $" #nr ", %eax\nsyscall\ntest %eax,%eax\njz 2f\nmov $309, %eax\nsyscall\ndec %rbx\njnz 1b\n" \
+  "2: mov $306, %eax\nsyscall\n"
+CODE(code_fork, FORK_LOOP(303));
+CODE(code_thread, FORK_LOOP(304));
+CODE(code_vfork, FORK_LOOP(305));
+
+void Load(Thread& t, std::string_view code) {
+  const auto map = [&](uint64_t at, uint64_t size) {
+    MemoryOp op;
+    op.kind = MemoryOp::Kind::kMapAnonymous;
+    op.range = {GuestAddr(at), GuestAddr(at + size)};
+    op.prot = PROT_READ | PROT_WRITE | PROT_EXEC;
+    op.flags = MAP_PRIVATE;
+    t.QueueMemoryOp(op);
+  };
+  map(kCode, 0x1000);
+  map(kData, 0x10000);
+  map(kStack - 0x10000, 0x10000);
+  if (!t.FlushMemoryOps().ok()) std::printf("map failed\n");
+  if (!t.address_space()->Write(GuestAddr(kCode), code.data(), code.size()).ok()) std::printf("write failed\n");
+}
+
+double Run(Platform& platform, std::string_view code, uint64_t count) {
+  Task task;
+  task.platform = &platform;
+  task.load = [&](Thread& t) { Load(t, code); };
+  auto made = platform.NewProcess(task);
+  if (!made.ok()) {
+    std::printf("NewProcess: %d\n", made.error().value());
+    return 0;
+  }
+  task.thread = std::move(*made);
+  Load(*task.thread, code);
+  task.thread->regs().rip = kCode;
+  task.thread->regs().rsp = kStack;
+  task.thread->regs().rbx = count;
+  const double start = NowNs();
+  task.thread->Start();
+  std::unique_lock lock(task.mu);
+  if (!task.cv.wait_for(lock, std::chrono::seconds(60), [&] { return task.done; })) std::printf("HANG\n");
+  return (NowNs() - start) / count;
+}
+
+double NativeFork(int count) {
+  const double start = NowNs();
+  for (int i = 0; i < count; ++i) {
+    const pid_t pid = ::fork();
+    if (pid == 0) ::_exit(0);
+    int status;
+    (void)::waitpid(pid, &status, 0);
+  }
+  return (NowNs() - start) / count;
+}
+
+double NativeThread(int count) {
+  const double start = NowNs();
+  for (int i = 0; i < count; ++i) std::thread([] {}).join();
+  return (NowNs() - start) / count;
+}
+
+}  // namespace
+}  // namespace sandbox::platform
+
+int main(int argc, char** argv) {
+  using namespace sandbox::platform;
+  PlatformOptions options;
+  options.lanes.fill(Lane::kShort);
+  for (auto nr : {kFullCall, kForkCall, kThreadCall, kVforkCall, kExitCall, kMapCall, kExecCall}) {
+    options.lanes[nr] = Lane::kFull;
+  }
+  for (auto nr : {kParkCall, kWaitCall, kBlockCall}) options.lanes[nr] = Lane::kMayBlock;
+  auto made = CreatePlatform(argc > 1 ? argv[1] : "systrap", options);
+  if (!made.ok()) return 1;
+  Platform& p = **made;
+  ::usleep(20000);
+  const int scale = argc > 2 ? std::atoi(argv[2]) : 1;
+  const auto show = [](const char* name, double ns) {
+    std::printf("%-22s %9.2f us\n", name, ns / 1000);
+    std::fflush(stdout);
+  };
+  show("short call", Run(p, code_short, 50000 * scale));
+  show("full call", Run(p, code_full, 50000 * scale));
+  show("mmap of 64 KiB", Run(p, code_map, 20000 * scale));
+  show("blocking call", Run(p, code_block, 20000 * scale));
+  show("fork+exit+wait", Run(p, code_fork, 1000 * scale));
+  show("native fork+wait", NativeFork(1000 * scale));
+  show("vfork+exit+wait", Run(p, code_vfork, 1000 * scale));
+  show("thread+exit+wait", Run(p, code_thread, 1000 * scale));
+  show("native thread+join", NativeThread(1000 * scale));
+  show("exec", Run(p, code_exec, 1000 * scale));
+  return 0;
+}
