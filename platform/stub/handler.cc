@@ -95,8 +95,7 @@ STUB_INLINE void SaveFault(ThreadPage* page, UContext* uc, int signo, const SigI
   page->fault_error = uc->mcontext.err;
 }
 
-STUB_INLINE void __attribute__((noreturn)) ReturnToGuest(UContext* uc) {
-  uc->sigmask = 0;  // guests' signal masks are the sentry's business; on the host nothing is ever masked in guest code
+STUB_INLINE void __attribute__((noreturn)) ReturnFromSignal(UContext* uc) {
   asm volatile(
       "mov %0, %%rsp\n"
       "mov $15, %%eax\n"  // rt_sigreturn
@@ -108,6 +107,11 @@ STUB_INLINE void __attribute__((noreturn)) ReturnToGuest(UContext* uc) {
   __builtin_unreachable();
 }
 
+STUB_INLINE void __attribute__((noreturn)) ReturnToGuest(UContext* uc) {
+  uc->sigmask = 0;  // guests' signal masks are the sentry's business; on the host nothing is ever masked in guest code
+  ReturnFromSignal(uc);
+}
+
 // A signal that found stub code running. Either the compare-and-exchange met a bad guest page, or a fresh stub wants
 // its first frame; anything else is a stub that the guest broke.
 STUB_INLINE bool HandleStubFault(int signo, UContext* uc) {
@@ -115,14 +119,7 @@ STUB_INLINE bool HandleStubFault(int signo, UContext* uc) {
   const uint64_t insn = reinterpret_cast<uint64_t>(&StubCompareExchangeInsn);
   if ((signo == kSigSegv || signo == kSigBus) && ip == insn) {
     uc->mcontext.rip = reinterpret_cast<uint64_t>(&StubCompareExchangeFixup);
-    asm volatile(
-        "mov %0, %%rsp\n"
-        "mov $15, %%eax\n"
-        "syscall\n"
-        :
-        : "r"(uc)
-        : "memory");
-    __builtin_unreachable();
+    ReturnFromSignal(uc);
   }
   return signo == kSigIll && ip == reinterpret_cast<uint64_t>(&StubHelloInsn);
 }
@@ -134,6 +131,8 @@ void StubHandler(int signo, void* info_ptr, void* ucontext) {
   const auto* info = static_cast<const SigInfo*>(info_ptr);
   ThreadPage* page = PageOf(reinterpret_cast<uint64_t>(uc));
   Bell bell = Bell::kFault;
+  // Sent by kill(2): only somebody outside the sandbox could, and it means nothing to the guest.
+  if (signo != kControlSignal && info->code <= 0) ReturnFromSignal(uc);
   if (uc->mcontext.rip - kTextStart < kTextMax) {
     if (!HandleStubFault(signo, uc)) {
       if (signo != kControlSignal) Call3(kSysExitGroup, 1);
@@ -141,8 +140,6 @@ void StubHandler(int signo, void* info_ptr, void* ucontext) {
       bell = Bell::kHello;
     }
   }
-  // Sent by kill(2): only somebody outside the sandbox could, and it means nothing to the guest.
-  if (signo != kControlSignal && info->code <= 0) ReturnToGuest(uc);
   const uint64_t frame = reinterpret_cast<uint64_t>(uc);
   if (signo == kSigSys && info->arch == kArchX8664) {
     SaveRegisters(page, uc);

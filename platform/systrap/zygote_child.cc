@@ -61,9 +61,8 @@ void InstallHandlers() {
   for (int signo : {SIGSYS, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, kControlSignal}) {
     KernelSigaction action = {};
     action.handler = Placed(&StubHandler);
-    action.flags = SA_SIGINFO | SA_ONSTACK | /*SA_RESTORER*/ 0x04000000;
-    // Without SA_RESTART a control signal that comes before the sentry received a notification would fail the call.
-    if (signo == kControlSignal) action.flags |= SA_RESTART;
+    // Without SA_RESTART a signal that comes before the sentry received a notification would fail the call.
+    action.flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART | /*SA_RESTORER*/ 0x04000000;
     // SIGSEGV and SIGBUS stay deliverable in handlers: the compare-and-exchange may meet an unmapped page.
     if (signo == SIGSEGV || signo == SIGBUS) action.flags |= SA_NODEFER;
     action.restorer = Placed(&StubRestorer);
