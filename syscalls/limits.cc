@@ -1,0 +1,69 @@
+// Resource limits: getrlimit(2), setrlimit(2), prlimit(2).
+#include <linux/capability.h>
+#include <sys/resource.h>
+
+#include "sentry/kernel/kernel.h"
+#include "sentry/kernel/task.h"
+#include "syscalls/row.h"
+
+namespace sandbox::syscalls {
+namespace {
+
+struct GuestLimit {  // struct rlimit64; struct rlimit is the same on 64-bit
+  uint64_t soft;
+  uint64_t hard;
+};
+
+constexpr uint64_t kFileMax = 1 << 20;  // /proc/sys/fs/nr_open
+
+Result<void> Change(Task& task, ThreadGroup& group, int resource, const GuestLimit& limit) {
+  if (limit.soft > limit.hard) return Err(EINVAL);
+  if (resource == RLIMIT_NOFILE && limit.hard > kFileMax) return Err(EPERM);
+  if (limit.hard > group.limits().Get(resource).hard && !task.creds().Has(CAP_SYS_RESOURCE)) return Err(EPERM);
+  group.limits().Set(resource, Limit{limit.soft, limit.hard});
+  return {};
+}
+
+// prlimit(2), PERMISSIONS: all of the target's real, effective and saved ids are the caller's real ones, or
+// CAP_SYS_RESOURCE.
+bool MayAccess(Task& task, Task& target) {
+  const Credentials& mine = task.creds();
+  const CredentialsRef theirs = target.creds_ref();
+  const bool same = mine.uid == theirs->uid && mine.uid == theirs->euid && mine.uid == theirs->suid &&
+                    mine.gid == theirs->gid && mine.gid == theirs->egid && mine.gid == theirs->sgid;
+  return same || mine.Has(CAP_SYS_RESOURCE);
+}
+
+Result<void> SysPrlimit64(Task& task, int32_t pid, uint32_t resource, InPtr<GuestLimit> new_limit, OutPtr<GuestLimit> old_limit) {
+  if (resource >= static_cast<uint32_t>(kLimitCount)) return Err(EINVAL);
+  std::optional<GuestLimit> wanted;
+  if (!new_limit.IsNull()) wanted = TRY(new_limit.Read(task.memory()));
+  TaskRef target = task.shared_from_this();
+  if (pid != 0 && pid != task.tid()) {
+    target = task.kernel().FindTask(pid);
+    if (target == nullptr) return Err(ESRCH);
+    if (!MayAccess(task, *target)) return Err(EPERM);
+  }
+  const Limit old = target->group().limits().Get(static_cast<int>(resource));
+  if (wanted) TRY(Change(task, target->group(), static_cast<int>(resource), *wanted));
+  if (!old_limit.IsNull()) TRY(old_limit.Write(task.memory(), GuestLimit{old.soft, old.hard}));
+  return {};
+}
+SYSCALL_ROW(prlimit64, Lane::kShort, Support::kFull, SysPrlimit64, "");
+
+Result<void> SysGetrlimit(Task& task, uint32_t resource, OutPtr<GuestLimit> out) {
+  if (resource >= static_cast<uint32_t>(kLimitCount)) return Err(EINVAL);
+  const Limit limit = task.group().limits().Get(static_cast<int>(resource));
+  return out.Write(task.memory(), GuestLimit{limit.soft, limit.hard});
+}
+SYSCALL_ROW(getrlimit, Lane::kShort, Support::kFull, SysGetrlimit, "");
+
+Result<void> SysSetrlimit(Task& task, uint32_t resource, InPtr<GuestLimit> in) {
+  const GuestLimit limit = TRY(in.Read(task.memory()));
+  if (resource >= static_cast<uint32_t>(kLimitCount)) return Err(EINVAL);
+  return Change(task, task.group(), static_cast<int>(resource), limit);
+}
+SYSCALL_ROW(setrlimit, Lane::kShort, Support::kFull, SysSetrlimit, "");
+
+}  // namespace
+}  // namespace sandbox::syscalls
