@@ -1,0 +1,182 @@
+// Scheduling attributes (sched(7)). The host schedules guest threads; policies, priorities and niceness are kept and
+// reported, and affinity is checked against the processors there are, but none of them changes what the host does.
+#include <linux/capability.h>
+#include <sched.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "abi/sched.h"
+#include "sentry/kernel/kernel.h"
+#include "sentry/kernel/task.h"
+#include "syscalls/row.h"
+
+namespace sandbox::syscalls {
+namespace {
+
+constexpr char kStored[] = "stored and reported; the host schedules";
+
+Result<TaskRef> Target(Task& task, int32_t pid) {
+  if (pid < 0) return Err(EINVAL);
+  if (pid == 0) return task.shared_from_this();
+  TaskRef target = task.kernel().FindTask(pid);
+  if (target == nullptr) return Err(ESRCH);
+  return target;
+}
+
+bool Owns(Task& task, Task& target) {
+  const CredentialsRef theirs = target.creds_ref();
+  return task.creds().euid == theirs->euid || task.creds().euid == theirs->uid || task.creds().Has(CAP_SYS_NICE);
+}
+
+bool IsRealtime(int policy) { return policy == SCHED_FIFO || policy == SCHED_RR; }
+bool IsNormal(int policy) { return policy == SCHED_OTHER || policy == SCHED_BATCH || policy == SCHED_IDLE; }
+
+// The rules of sched_setscheduler(2) that sched_setattr shares.
+Result<void> SetScheduler(Task& task, Task& target, int policy, int priority, bool reset_on_fork) {
+  if (!IsRealtime(policy) && !IsNormal(policy)) return Err(EINVAL);
+  if (IsRealtime(policy) ? priority < 1 || priority > 99 : priority != 0) return Err(EINVAL);
+  if (!Owns(task, target)) return Err(EPERM);
+  if (!task.creds().Has(CAP_SYS_NICE)) {
+    const auto limit = static_cast<int64_t>(target.rlimit(RLIMIT_RTPRIO));
+    if (IsRealtime(policy) && limit == 0 && policy != target.sched_policy.load()) return Err(EPERM);
+    if (IsRealtime(policy) && priority > target.sched_priority.load() && static_cast<uint64_t>(priority) > static_cast<uint64_t>(limit)) return Err(EPERM);
+    if (target.sched_reset_on_fork.load() && !reset_on_fork) return Err(EPERM);
+  }
+  target.sched_policy = policy;
+  target.sched_priority = priority;
+  target.sched_reset_on_fork = reset_on_fork;
+  return {};
+}
+
+Result<void> SysSchedSetscheduler(Task& task, int32_t pid, int32_t policy, InPtr<int32_t> param) {
+  if (param.IsNull() || policy < 0) return Err(EINVAL);
+  const TaskRef target = TRY(Target(task, pid));
+  const int32_t priority = TRY(param.Read(task.memory()));
+  return SetScheduler(task, *target, policy & ~abi::kSchedResetOnFork, priority, policy & abi::kSchedResetOnFork);
+}
+SYSCALL_ROW(sched_setscheduler, Lane::kShort, Support::kPartial, SysSchedSetscheduler, kStored);
+
+Result<int32_t> SysSchedGetscheduler(Task& task, int32_t pid) {
+  const TaskRef target = TRY(Target(task, pid));
+  return target->sched_policy.load() | (target->sched_reset_on_fork.load() ? abi::kSchedResetOnFork : 0);
+}
+SYSCALL_ROW(sched_getscheduler, Lane::kShort, Support::kFull, SysSchedGetscheduler, "");
+
+Result<void> SysSchedSetparam(Task& task, int32_t pid, InPtr<int32_t> param) {
+  if (param.IsNull()) return Err(EINVAL);
+  const TaskRef target = TRY(Target(task, pid));
+  const int32_t priority = TRY(param.Read(task.memory()));
+  return SetScheduler(task, *target, target->sched_policy.load(), priority, target->sched_reset_on_fork.load());
+}
+SYSCALL_ROW(sched_setparam, Lane::kShort, Support::kPartial, SysSchedSetparam, kStored);
+
+Result<void> SysSchedGetparam(Task& task, int32_t pid, OutPtr<int32_t> param) {
+  if (param.IsNull()) return Err(EINVAL);
+  const TaskRef target = TRY(Target(task, pid));
+  return param.Write(task.memory(), target->sched_priority.load());
+}
+SYSCALL_ROW(sched_getparam, Lane::kShort, Support::kFull, SysSchedGetparam, "");
+
+Result<int32_t> SysSchedGetPriorityMax(Task&, int32_t policy) {
+  if (IsRealtime(policy)) return 99;
+  if (IsNormal(policy) || policy == SCHED_DEADLINE) return 0;
+  return Err(EINVAL);
+}
+SYSCALL_ROW(sched_get_priority_max, Lane::kShort, Support::kFull, SysSchedGetPriorityMax, "");
+
+Result<int32_t> SysSchedGetPriorityMin(Task&, int32_t policy) {
+  if (IsRealtime(policy)) return 1;
+  if (IsNormal(policy) || policy == SCHED_DEADLINE) return 0;
+  return Err(EINVAL);
+}
+SYSCALL_ROW(sched_get_priority_min, Lane::kShort, Support::kFull, SysSchedGetPriorityMin, "");
+
+Result<void> SysSchedRrGetInterval(Task& task, int32_t pid, OutPtr<timespec> out) {
+  const TaskRef target = TRY(Target(task, pid));
+  // Linux's default slice; ordinary tasks have no round-robin interval of their own.
+  const timespec slice = {0, target->sched_policy.load() == SCHED_RR ? 100'000'000 : 4'000'000};
+  return out.Write(task.memory(), slice);
+}
+SYSCALL_ROW(sched_rr_get_interval, Lane::kShort, Support::kFull, SysSchedRrGetInterval, "");
+
+Result<void> SysSchedSetattr(Task& task, int32_t pid, GuestAddr attr_addr, uint32_t flags) {
+  if (attr_addr.IsNull() || pid < 0 || flags != 0) return Err(EINVAL);
+  abi::SchedAttr attr = {};
+  uint32_t size = TRY(InPtr<uint32_t>(attr_addr).Read(task.memory()));
+  if (size == 0) size = abi::kSchedAttrSizeVer0;
+  if (size < abi::kSchedAttrSizeVer0 || size > kPageSize) return Err(E2BIG);
+  // A newer, larger structure is fine as long as what we do not know is zero.
+  std::vector<uint8_t> bytes(size);
+  TRY(task.memory().Read(attr_addr, bytes.data(), size));
+  for (size_t i = sizeof(attr); i < bytes.size(); ++i) {
+    if (bytes[i] != 0) return Err(E2BIG);
+  }
+  std::memcpy(&attr, bytes.data(), std::min(sizeof(attr), bytes.size()));
+  const TaskRef target = TRY(Target(task, pid));
+  if (attr.policy == SCHED_DEADLINE) return Err(task.creds().Has(CAP_SYS_NICE) ? EINVAL : EPERM);
+  if (attr.flags & ~abi::kSchedFlagAll) return Err(EINVAL);
+  TRY(SetScheduler(task, *target, static_cast<int>(attr.policy), static_cast<int>(attr.priority),
+                   attr.flags & abi::kSchedFlagResetOnFork));
+  if (IsNormal(static_cast<int>(attr.policy))) target->nice = std::clamp(attr.nice, -20, 19);
+  return {};
+}
+SYSCALL_ROW(sched_setattr, Lane::kShort, Support::kPartial, SysSchedSetattr, "no SCHED_DEADLINE; stored and reported");
+
+Result<void> SysSchedGetattr(Task& task, int32_t pid, GuestAddr out, uint32_t size, uint32_t flags) {
+  if (out.IsNull() || pid < 0 || size > kPageSize || size < abi::kSchedAttrSizeVer0 || flags != 0) return Err(EINVAL);
+  const TaskRef target = TRY(Target(task, pid));
+  abi::SchedAttr attr = {};
+  attr.size = std::min<uint32_t>(size, sizeof(attr));
+  attr.policy = target->sched_policy.load();
+  attr.priority = target->sched_priority.load();
+  attr.nice = IsNormal(target->sched_policy.load()) ? target->nice.load() : 0;
+  if (target->sched_reset_on_fork.load()) attr.flags |= abi::kSchedFlagResetOnFork;
+  return task.memory().Write(out, &attr, attr.size);
+}
+SYSCALL_ROW(sched_getattr, Lane::kShort, Support::kFull, SysSchedGetattr, "");
+
+// Processors this sandbox may use: the sentry's own mask, which a cpuset of the host limits.
+std::vector<uint64_t> HostCpus() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (::sched_getaffinity(0, sizeof(set), &set) != 0) CPU_SET(0, &set);
+  std::vector<uint64_t> words(sizeof(set) / sizeof(uint64_t));
+  std::memcpy(words.data(), &set, sizeof(set));
+  while (words.size() > 1 && words.back() == 0) words.pop_back();
+  return words;
+}
+
+Result<int32_t> SysSchedGetaffinity(Task& task, int32_t pid, uint32_t size, GuestAddr out) {
+  const std::vector<uint64_t> host = HostCpus();
+  if (size % sizeof(uint64_t) != 0 || size < host.size() * sizeof(uint64_t)) return Err(EINVAL);
+  const TaskRef target = TRY(Target(task, pid));
+  std::vector<uint64_t> mask;
+  {
+    MutexLock lock(target->attributes_mutex());
+    mask = target->cpu_affinity;
+  }
+  if (mask.empty()) mask = host;
+  TRY(task.memory().Write(out, mask.data(), mask.size() * sizeof(uint64_t)));
+  return static_cast<int32_t>(mask.size() * sizeof(uint64_t));
+}
+SYSCALL_ROW(sched_getaffinity, Lane::kShort, Support::kFull, SysSchedGetaffinity, "");
+
+Result<void> SysSchedSetaffinity(Task& task, int32_t pid, uint32_t size, GuestAddr in) {
+  std::vector<uint64_t> mask = HostCpus();
+  std::vector<uint64_t> wanted(mask.size());
+  TRY(task.memory().Read(in, wanted.data(), std::min<size_t>(size, wanted.size() * sizeof(uint64_t))));
+  const TaskRef target = TRY(Target(task, pid));
+  if (!Owns(task, *target)) return Err(EPERM);
+  bool any = false;
+  for (size_t i = 0; i < mask.size(); ++i) any |= (mask[i] &= wanted[i]) != 0;
+  if (!any) return Err(EINVAL);
+  MutexLock lock(target->attributes_mutex());
+  target->cpu_affinity = std::move(mask);
+  return {};
+}
+SYSCALL_ROW(sched_setaffinity, Lane::kShort, Support::kPartial, SysSchedSetaffinity, kStored);
+
+}  // namespace
+}  // namespace sandbox::syscalls
