@@ -39,8 +39,18 @@ Result<int> DoPoll(Task& task, GuestAddr fds, uint32_t count, const Deadline& de
   return static_cast<int>(*ready);
 }
 
+// poll(2) has no timeout argument to write back, so a restart after a stop carries the deadline itself.
+Result<int> PollUntil(Task& task, GuestAddr fds, uint32_t count, const Deadline& deadline) {
+  const auto result = DoPoll(task, fds, count, deadline);
+  if (!result.Is(kErestartnohand)) return result;
+  task.SetRestartBlock([fds, count, deadline](Task& again) -> Result<int64_t> {
+    return int64_t{TRY(PollUntil(again, fds, count, deadline))};
+  });
+  return Err(kErestartRestartblock);
+}
+
 Result<int> SysPoll(Task& task, GuestAddr fds, uint32_t count, int timeout_ms) {
-  return DoPoll(task, fds, count, timeout_ms < 0 ? Deadline{} : DeadlineAfter(timeout_ms * int64_t{1'000'000}));
+  return PollUntil(task, fds, count, timeout_ms < 0 ? Deadline{} : DeadlineAfter(timeout_ms * int64_t{1'000'000}));
 }
 SYSCALL_ROW(poll, Lane::kMayBlock, Support::kFull, SysPoll, "");
 

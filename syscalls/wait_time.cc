@@ -1,7 +1,6 @@
 #include "syscalls/wait_time.h"
 
 #include <algorithm>
-#include <limits>
 
 namespace sandbox::syscalls {
 namespace {
@@ -14,15 +13,9 @@ int64_t RemainingNs(const Deadline& deadline) {
 
 }  // namespace
 
-Deadline DeadlineAfter(int64_t ns) {
-  const int64_t now = MonotonicNow().ns;
-  return MonotonicTime{ns > std::numeric_limits<int64_t>::max() - now ? std::numeric_limits<int64_t>::max() : now + ns};
-}
-
 Result<int64_t> TimespecToNs(const timespec& time) {
-  if (time.tv_sec < 0 || time.tv_nsec < 0 || time.tv_nsec >= kNsPerSecond) return Err(EINVAL);
-  if (time.tv_sec >= std::numeric_limits<int64_t>::max() / kNsPerSecond) return std::numeric_limits<int64_t>::max();
-  return time.tv_sec * kNsPerSecond + time.tv_nsec;
+  if (!ValidTimespec(time)) return Err(EINVAL);
+  return ToNs(time);
 }
 
 Result<Deadline> ReadDeadline(Task& task, GuestAddr timespec_ptr) {
@@ -33,8 +26,7 @@ Result<Deadline> ReadDeadline(Task& task, GuestAddr timespec_ptr) {
 
 void WriteRemainingTimespec(Task& task, GuestAddr to, const Deadline& deadline) {
   if (to.IsNull()) return;
-  const int64_t left = RemainingNs(deadline);
-  (void)OutPtr<timespec>(to).Write(task.memory(), {left / kNsPerSecond, left % kNsPerSecond});
+  (void)OutPtr<timespec>(to).Write(task.memory(), ToTimespec(RemainingNs(deadline)));
 }
 
 void WriteRemainingTimeval(Task& task, GuestAddr to, const Deadline& deadline) {
@@ -47,7 +39,7 @@ Result<void> ApplyWaitMask(Task& task, GuestAddr set, uint64_t size) {
   if (set.IsNull()) return {};
   if (size != sizeof(uint64_t)) return Err(EINVAL);
   const uint64_t mask = TRY(InPtr<uint64_t>(set).Read(task.memory()));
-  (void)mask;
+  task.SetTemporaryMask(mask);
   return {};
 }
 

@@ -7,11 +7,10 @@
 #include "base/result.h"
 #include "sentry/core/context.h"
 #include "sentry/kernel/task.h"
+#include "sentry/time/clock.h"
 
 namespace sandbox::syscalls {
 
-// `ns` from now, far in the future instead of an overflow.
-Deadline DeadlineAfter(int64_t ns);
 // EINVAL for negative seconds or nanoseconds out of range (Linux: poll_select_set_timeout).
 Result<int64_t> TimespecToNs(const timespec& time);
 // Null pointer = no deadline.

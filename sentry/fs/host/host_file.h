@@ -17,7 +17,7 @@ class HostFile : public FileDescription {
 
   Result<size_t> Read(Context& context, IoSequence& to, int64_t* offset, int rwf) override;
   Result<size_t> Write(Context& context, IoSequence& from, int64_t* offset, int rwf) override;
-  bool writes_all() const { return !regular_; }
+  bool writes_all() const override { return !regular_; }
   bool seekable() const override { return regular_; }
   Result<int64_t> Seek(Context& context, int64_t offset, int whence) override;
   Result<void> Sync(Context& context, bool data_only) override;

@@ -20,7 +20,7 @@ class PipeFile final : public FileDescription {
   Result<size_t> Read(Context& context, IoSequence& to, int64_t* offset, int rwf) override;
   Result<size_t> Write(Context& context, IoSequence& from, int64_t* offset, int rwf) override;
   EventMask Readiness(Context& context, EventMask interest) override;
-  bool writes_all() const { return true; }
+  bool writes_all() const override { return true; }
   WaitQueue* wait_queue() override { return &pipe_->wait_queue(); }
   Result<int64_t> Ioctl(Context& context, uint32_t request, uint64_t argument) override;
   Result<Attr> GetAttr(Context& context) override;

@@ -1,0 +1,64 @@
+// What sockets send each other inside the sandbox: bytes, where they came from, and what rides along.
+#pragma once
+
+#include <sys/socket.h>
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/ref.h"
+#include "sentry/socket/address.h"
+#include "sentry/vfs/file.h"
+
+namespace sandbox {
+
+// Ancillary data, decoded (cmsg(3), unix(7)).
+struct SocketControl {
+  std::vector<FileRef> rights;         // SCM_RIGHTS
+  std::optional<ucred> credentials;    // SCM_CREDENTIALS
+  // Other items for the receiver, ready to copy out: level, type, payload (IP_PKTINFO, SO_TIMESTAMP …).
+  struct Item {
+    int level;
+    int type;
+    std::string payload;
+  };
+  std::vector<Item> items;
+};
+
+// Bytes shared between a queue and its readers; never changed once queued.
+struct SocketBytes {
+  explicit SocketBytes(size_t size) : data(std::make_unique_for_overwrite<char[]>(size)) {}
+  const std::unique_ptr<char[]> data;
+};
+
+struct SocketMessage {
+  RefPtr<SocketBytes> bytes;
+  size_t offset = 0;
+  size_t length = 0;
+  SocketAddress from;
+  ucred credentials{};
+  std::vector<FileRef> rights;
+  std::vector<SocketControl::Item> items;
+
+  const char* data() const { return bytes->data.get() + offset; }
+};
+
+// Arguments of sendmsg(2) below the system call.
+struct SendRequest {
+  int flags = 0;      // MSG_*
+  SocketAddress to;   // empty = the connected peer
+  SocketControl control;
+};
+
+// Results of recvmsg(2).
+struct ReceiveResult {
+  size_t bytes = 0;   // what the call returns; with MSG_TRUNC the real length of a datagram
+  int flags = 0;      // MSG_TRUNC, MSG_EOR, MSG_CTRUNC …
+  SocketAddress from;
+  SocketControl control;
+};
+
+}  // namespace sandbox

@@ -1,0 +1,88 @@
+#include "sentry/socket/socket.h"
+
+#include <signal.h>
+
+#include <array>
+
+#include "sentry/vfs/special.h"
+
+namespace sandbox {
+namespace {
+
+std::array<SocketFamily*, AF_MAX>& Families() {
+  static std::array<SocketFamily*, AF_MAX> families = {};
+  return families;
+}
+
+}  // namespace
+
+Socket::Socket(int family, int type, int protocol, int flags)
+    : FileDescription(Path{}, O_RDWR | (flags & O_NONBLOCK)),
+      family_(family),
+      type_(type),
+      protocol_(protocol),
+      ino_(NextAnonymousIno()) {}
+
+Result<void> Socket::Bind(const SocketCaller&, const SocketAddress&) { return Err(EOPNOTSUPP); }
+Result<void> Socket::Listen(Context&, int) { return Err(EOPNOTSUPP); }
+Result<SocketRef> Socket::Accept(Context&, int) { return Err(EOPNOTSUPP); }
+Result<void> Socket::Connect(const SocketCaller&, const SocketAddress&) { return Err(EOPNOTSUPP); }
+Result<void> Socket::FinishConnect(Context&) { return {}; }
+Result<SocketAddress> Socket::LocalAddress(Context&) { return Err(EOPNOTSUPP); }
+Result<SocketAddress> Socket::PeerAddress(Context&) { return Err(EOPNOTSUPP); }
+Result<void> Socket::Shutdown(Context&, int) { return Err(EOPNOTSUPP); }
+
+Result<void> Socket::SetOption(Context& context, int level, int name, OptionIn value) {
+  if (level != SOL_SOCKET) return Err(ENOPROTOOPT);
+  return options_.Set(context, name, value);
+}
+
+Result<std::string> Socket::GetOption(Context&, int level, int name) {
+  if (level != SOL_SOCKET) return Err(ENOPROTOOPT);
+  switch (name) {
+    case SO_TYPE: return OptionBytes(type_);
+    case SO_DOMAIN: return OptionBytes(family_);
+    case SO_PROTOCOL: return OptionBytes(protocol_);
+    case SO_ERROR: return OptionBytes(TakeError());
+    case SO_ACCEPTCONN: return OptionBytes(listening() ? 1 : 0);
+    case SO_COOKIE: return OptionBytes(&ino_, sizeof(ino_));
+    default: return options_.Get(name);
+  }
+}
+
+Result<size_t> Socket::Read(Context& context, IoSequence& to, int64_t*, int) {
+  ReceiveResult result;  // ancillary data is dropped, as read(2) does
+  return Receive(context, to, 0, result);
+}
+
+Result<size_t> Socket::Write(Context& context, IoSequence& from, int64_t*, int) {
+  SendRequest request;
+  const WalkBase nowhere;
+  auto sent = Send(SocketCaller{context, nowhere, 0}, from, request);
+  if (sent.Is(EPIPE) && type_ != SOCK_DGRAM) context.RaiseSignal(SIGPIPE);
+  return sent;
+}
+
+Result<Attr> Socket::GetAttr(Context&) {
+  Attr attr;
+  attr.ino = ino_;
+  attr.mode = S_IFSOCK | 0777;
+  return attr;
+}
+
+std::string Socket::AnonymousName() const { return "socket:[" + std::to_string(ino_) + "]"; }
+
+void RegisterSocketFamily(int family, SocketFamily* provider) { Families().at(family) = provider; }
+
+Result<SocketFamily*> FindSocketFamily(int family) {
+  if (family < 0 || family >= AF_MAX || Families()[family] == nullptr) return Err(EAFNOSUPPORT);
+  return Families()[family];
+}
+
+Result<SocketRef> AsSocket(const FileRef& file) {
+  auto socket = std::dynamic_pointer_cast<Socket>(file);
+  if (socket == nullptr) return Err(ENOTSOCK);
+  return socket;
+}
+
+}  // namespace sandbox

@@ -1,0 +1,100 @@
+// Socket: what every family provides, and the registry through which socket(2) finds a family. Nothing here knows a
+// family; a second provider of AF_INET (a TCP/IP stack of our own) registers itself like the first.
+//
+// As for all files nothing blocks: EAGAIN, and the system call waits on wait_queue(). Connect says EINPROGRESS when
+// it has begun and ends later (poll for writing, SO_ERROR), EAGAIN when it must be tried again.
+#pragma once
+
+#include <string>
+#include <utility>
+
+#include "sentry/socket/message.h"
+#include "sentry/socket/options.h"
+#include "sentry/vfs/file.h"
+#include "sentry/vfs/walk.h"
+
+namespace sandbox {
+
+class Socket;
+using SocketRef = RefPtr<Socket>;
+
+// The caller of an operation that may name a path (unix sockets).
+struct SocketCaller {
+  Context& context;
+  const WalkBase& base;
+  uint32_t umask;
+};
+
+class Socket : public FileDescription {
+ public:
+  // `type` without SOCK_NONBLOCK and SOCK_CLOEXEC; `flags`: O_NONBLOCK or 0.
+  Socket(int family, int type, int protocol, int flags);
+
+  int family() const { return family_; }
+  int type() const { return type_; }
+  int protocol() const { return protocol_; }
+  SocketOptions& options() { return options_; }
+  const SocketOptions& options() const { return options_; }
+  bool is_stream() const { return type_ == SOCK_STREAM; }
+
+  // --- bind(2) … with Linux's errors. The defaults are EOPNOTSUPP. ---
+  virtual Result<void> Bind(const SocketCaller& caller, const SocketAddress& address);
+  virtual Result<void> Listen(Context& context, int backlog);
+  virtual Result<SocketRef> Accept(Context& context, int flags);
+  virtual Result<void> Connect(const SocketCaller& caller, const SocketAddress& address);
+  // How a blocking connect ends after EINPROGRESS: EAGAIN while it is under way.
+  virtual Result<void> FinishConnect(Context& context);
+  virtual Result<SocketAddress> LocalAddress(Context& context);
+  virtual Result<SocketAddress> PeerAddress(Context& context);
+  virtual Result<void> Shutdown(Context& context, int how);
+
+  // Sends what it can from the front of `from`. A stream may take a part; EAGAIN when nothing fits. SIGPIPE is the
+  // system call's.
+  virtual Result<size_t> Send(const SocketCaller& caller, IoSequence& from, SendRequest& request) = 0;
+  virtual Result<size_t> Receive(Context& context, IoSequence& to, int flags, ReceiveResult& result) = 0;
+
+  // SOL_SOCKET falls back to options(); other levels ENOPROTOOPT (EOPNOTSUPP for unix).
+  virtual Result<void> SetOption(Context& context, int level, int name, OptionIn value);
+  virtual Result<std::string> GetOption(Context& context, int level, int name);
+
+  // --- FileDescription. ---
+  Result<size_t> Read(Context& context, IoSequence& to, int64_t* offset, int rwf) override;
+  Result<size_t> Write(Context& context, IoSequence& from, int64_t* offset, int rwf) override;
+  bool writes_all() const override { return is_stream(); }
+  int64_t TransferTimeoutNs(bool write) const override { return write ? options_.send_timeout_ns() : options_.receive_timeout_ns(); }
+  WaitQueue* wait_queue() override { return &wait_queue_; }
+  Result<Attr> GetAttr(Context& context) override;
+  std::string AnonymousName() const override;
+  uint64_t ino() const { return ino_; }
+
+ protected:
+  // SO_TYPE, SO_DOMAIN, SO_PROTOCOL, SO_ERROR, SO_ACCEPTCONN, asked before options().
+  virtual int TakeError() { return 0; }
+  virtual bool listening() const { return false; }
+  WaitQueue wait_queue_;
+
+ private:
+  const int family_, type_, protocol_;
+  const uint64_t ino_;
+  SocketOptions options_;
+};
+
+// --- Families. ---
+
+class SocketFamily {
+ public:
+  virtual ~SocketFamily() = default;
+  // ESOCKTNOSUPPORT, EPROTONOSUPPORT, EPERM.
+  virtual Result<SocketRef> Create(Context& context, int type, int protocol, int flags) = 0;
+  virtual Result<std::pair<SocketRef, SocketRef>> CreatePair(Context&, int, int, int) { return Err(EOPNOTSUPP); }
+};
+
+// Replaces what is registered for the family; `provider` lives for ever. Call before the first guest instruction.
+void RegisterSocketFamily(int family, SocketFamily* provider);
+// EAFNOSUPPORT when nobody provides it.
+Result<SocketFamily*> FindSocketFamily(int family);
+
+// The socket behind a file: ENOTSOCK when it is none.
+Result<SocketRef> AsSocket(const FileRef& file);
+
+}  // namespace sandbox
