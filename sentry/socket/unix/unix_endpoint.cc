@@ -1,0 +1,241 @@
+#include "sentry/socket/unix/unix_endpoint.h"
+
+#include <algorithm>
+
+namespace sandbox {
+namespace {
+
+constexpr EventMask kEverything = kReadable | kWritable | kEventErr | kEventHup | kEventRdHup;
+
+}  // namespace
+
+void UnixEndpoint::Pair(const UnixEndpointRef& a, const UnixEndpointRef& b, const ucred& creds) {
+  const auto link = [&](UnixEndpoint& end, const UnixEndpointRef& other) {
+    MutexLock lock(end.mu_);
+    end.state_ = State::kConnected;
+    end.peer_ = other;
+    end.peer_credentials_ = creds;
+  };
+  link(*a, b);
+  link(*b, a);
+}
+
+Result<void> UnixEndpoint::SetAddress(const SocketAddress& address) {
+  MutexLock lock(mu_);
+  if (!address_.empty()) return Err(EINVAL);
+  address_ = address;
+  return {};
+}
+
+SocketAddress UnixEndpoint::address() const {
+  MutexLock lock(mu_);
+  return address_;
+}
+
+Result<void> UnixEndpoint::Listen(int backlog, const ucred& creds) {
+  MutexLock lock(mu_);
+  if (state_ == State::kConnected || address_.empty()) return Err(EINVAL);
+  state_ = State::kListening;
+  peer_credentials_ = creds;  // what those who connect see of us
+  backlog_limit_ = backlog < 0 ? kMaxBacklog : std::min<size_t>(backlog, kMaxBacklog);
+  return {};
+}
+
+bool UnixEndpoint::listening() const {
+  MutexLock lock(mu_);
+  return state_ == State::kListening;
+}
+
+Result<void> UnixEndpoint::ConnectTo(const UnixEndpointRef& listener, const ucred& creds) {
+  {
+    MutexLock lock(mu_);
+    if (state_ == State::kConnected) return Err(EISCONN);
+    if (state_ == State::kListening) return Err(EINVAL);
+  }
+  auto server = MakeRef<UnixEndpoint>(type);
+  server->incoming.SetLimit(listener->incoming.limit());
+  ucred listener_creds;
+  {
+    MutexLock lock(listener->mu_);
+    if (listener->state_ != State::kListening || listener->closed()) return Err(ECONNREFUSED);
+    if (listener->backlog_.size() > listener->backlog_limit_) return Err(EAGAIN);
+    listener_creds = listener->peer_credentials_;
+    server->address_ = listener->address_;  // not shared yet
+    server->state_ = State::kConnected;
+    server->peer_ = shared_from_this();
+    server->peer_credentials_ = creds;
+  }
+  {
+    MutexLock lock(mu_);
+    if (state_ != State::kUnconnected) return Err(EISCONN);  // another thread was faster; `server` is dropped
+    state_ = State::kConnected;
+    peer_ = server;
+    peer_credentials_ = listener_creds;
+  }
+  bool refused;
+  {
+    MutexLock lock(listener->mu_);
+    refused = listener->closed();
+    if (!refused) listener->backlog_.push_back(server);
+  }
+  if (refused) {
+    server->Close();
+    return {};  // connected, and closed by the other side at once
+  }
+  listener->wait_queue.Notify(kReadable);
+  wait_queue.Notify(kWritable);
+  return {};
+}
+
+Result<UnixEndpointRef> UnixEndpoint::Accept() {
+  UnixEndpointRef accepted;
+  {
+    MutexLock lock(mu_);
+    if (state_ != State::kListening) return Err(EINVAL);
+    if (backlog_.empty()) return incoming.ReaderFinished() ? Err(EINVAL) : Err(EAGAIN);
+    accepted = std::move(backlog_.front());
+    backlog_.pop_front();
+  }
+  NotifyRoom();
+  return accepted;
+}
+
+Result<void> UnixEndpoint::SetTarget(const UnixEndpointRef& target) {
+  if (target != nullptr && target->Refuses(*this)) return Err(EPERM);
+  UnixEndpointRef old;
+  MutexLock lock(mu_);
+  old = std::move(peer_);
+  peer_ = target;
+  state_ = target != nullptr ? State::kConnected : State::kUnconnected;
+  return {};
+}
+
+Result<UnixEndpointRef> UnixEndpoint::PeerForSend() {
+  if (const int error = TakeError()) return Err(error);
+  UnixEndpointRef gone;
+  MutexLock lock(mu_);
+  if (write_shut_) return Err(EPIPE);
+  if (peer_ == nullptr) return Err(ENOTCONN);
+  if (type == SOCK_DGRAM && peer_->closed()) {
+    gone = std::move(peer_);
+    state_ = State::kUnconnected;
+    return Err(ECONNREFUSED);
+  }
+  return peer_;
+}
+
+UnixEndpointRef UnixEndpoint::peer() const {
+  MutexLock lock(mu_);
+  return peer_;
+}
+
+bool UnixEndpoint::Refuses(const UnixEndpoint& sender) const {
+  MutexLock lock(mu_);
+  return peer_ != nullptr && peer_.get() != &sender;
+}
+
+Result<void> UnixEndpoint::Shutdown(int how) {
+  if (how < SHUT_RD || how > SHUT_RDWR) return Err(EINVAL);
+  UnixEndpointRef other;
+  {
+    MutexLock lock(mu_);
+    if (state_ == State::kUnconnected && type != SOCK_DGRAM) return Err(ENOTCONN);
+    if (how != SHUT_RD) write_shut_ = true;
+    // Only connections tell the other side; a datagram target never learns of its senders.
+    if (type != SOCK_DGRAM) other = peer_;
+  }
+  if (how != SHUT_WR) incoming.FinishReading();
+  if (other != nullptr) {
+    if (how != SHUT_RD) other->incoming.FinishWriting();
+    if (how != SHUT_WR) {
+      MutexLock lock(other->mu_);
+      other->write_shut_ = true;
+    }
+    other->wait_queue.Notify(kEverything);
+  }
+  wait_queue.Notify(kEverything);
+  return {};
+}
+
+void UnixEndpoint::PeerClosed(bool data_lost) {
+  {
+    MutexLock lock(mu_);
+    write_shut_ = true;
+  }
+  if (data_lost) error_.store(ECONNRESET);
+  incoming.FinishWriting();
+  wait_queue.Notify(kEverything);
+}
+
+void UnixEndpoint::Close() {
+  UnixEndpointRef other;
+  std::deque<UnixEndpointRef> pending;
+  {
+    MutexLock lock(mu_);
+    closed_.store(true, std::memory_order_release);
+    other = std::move(peer_);
+    pending.swap(backlog_);
+  }
+  const bool lost = incoming.Clear();
+  if (other != nullptr && type != SOCK_DGRAM) other->PeerClosed(lost);
+  for (const UnixEndpointRef& server : pending) {
+    if (auto client = server->peer()) client->error_.store(ECONNRESET);
+    server->Close();
+  }
+  NotifyRoom();
+}
+
+void UnixEndpoint::WakeWhenFree(const UnixEndpointRef& sender) {
+  MutexLock lock(mu_);
+  std::erase_if(blocked_, [&](const auto& weak) {
+    auto known = weak.lock();
+    return known == nullptr || known == sender;
+  });
+  blocked_.push_back(sender);
+  has_blocked_.store(true);
+}
+
+void UnixEndpoint::NotifyRoom() {
+  if (!has_blocked_.load()) return;
+  std::vector<WeakRef<UnixEndpoint>> senders;
+  {
+    MutexLock lock(mu_);
+    senders.swap(blocked_);
+    has_blocked_.store(false);
+  }
+  for (const auto& weak : senders) {
+    if (auto sender = weak.lock()) sender->wait_queue.Notify(kWritable);
+  }
+}
+
+EventMask UnixEndpoint::WriteReadiness() {
+  const UnixEndpointRef other = peer();
+  if (other == nullptr || other->closed()) return kWritable;
+  if (other->incoming.Writable()) return kWritable;
+  if (type != SOCK_DGRAM) return 0;  // a connection notifies its one sender by itself
+  other->WakeWhenFree(shared_from_this());
+  return other->incoming.Writable() ? kWritable : 0;
+}
+
+EventMask UnixEndpoint::Readiness() {
+  EventMask events = error_.load() != 0 ? kEventErr : 0;
+  bool write_shut, connected;
+  {
+    MutexLock lock(mu_);
+    if (state_ == State::kListening) return events | (backlog_.empty() ? 0 : kReadable);
+    write_shut = write_shut_;
+    connected = state_ == State::kConnected;
+  }
+  const bool ended = incoming.WriterFinished() || incoming.ReaderFinished();
+  if (ended) events |= kReadable | kEventRdHup;
+  if (incoming.HasData()) events |= kReadable;
+  if ((ended && write_shut) || (!connected && type != SOCK_DGRAM)) events |= kEventHup;
+  return events | WriteReadiness();
+}
+
+ucred UnixEndpoint::peer_credentials() const {
+  MutexLock lock(mu_);
+  return peer_credentials_;
+}
+
+}  // namespace sandbox

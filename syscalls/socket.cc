@@ -1,0 +1,154 @@
+// socket(2), socketpair(2), bind(2), listen(2), accept(2), connect(2), shutdown(2) and the names of sockets.
+#include "sentry/socket/socket.h"
+
+#include <algorithm>
+
+#include "sentry/kernel/task.h"
+#include "syscalls/row.h"
+#include "syscalls/socket_wait.h"
+
+namespace sandbox::syscalls {
+
+Result<SocketAddress> ReadAddress(Task& task, GuestAddr from, int32_t size) {
+  if (size < 0 || static_cast<size_t>(size) > SocketAddress::kMaxSize) return Err(EINVAL);
+  SocketAddress address;
+  TRY(task.memory().Read(from, address.bytes.data(), size));
+  address.size = size;
+  return address;
+}
+
+Result<void> WriteAddress(Task& task, GuestAddr to, InOutPtr<int32_t> size_ptr, const SocketAddress& address) {
+  if (to.IsNull()) return {};
+  const int32_t room = TRY(size_ptr.Read(task.memory()));
+  if (room < 0) return Err(EINVAL);
+  TRY(task.memory().Write(to, address.bytes.data(), std::min<size_t>(room, address.size)));
+  return size_ptr.Write(task.memory(), static_cast<int32_t>(address.size));
+}
+
+namespace {
+
+constexpr int kTypeMask = 0xf;
+constexpr int kMaxType = SOCK_PACKET;
+
+struct SocketKind {
+  int type;
+  int flags;  // O_NONBLOCK
+  bool close_on_exec;
+};
+
+Result<SocketKind> DecodeType(int type) {
+  if (type & ~(kTypeMask | SOCK_NONBLOCK | SOCK_CLOEXEC)) return Err(EINVAL);
+  return SocketKind{type & kTypeMask, type & SOCK_NONBLOCK, (type & SOCK_CLOEXEC) != 0};
+}
+
+Result<SocketFamily*> Family(int family, int type) {
+  if (family < 0 || family >= AF_MAX) return Err(EAFNOSUPPORT);
+  if (type > kMaxType) return Err(EINVAL);
+  return FindSocketFamily(family);
+}
+
+Result<Fd> SysSocket(Task& task, int family, int type, int protocol) {
+  const SocketKind kind = TRY(DecodeType(type));
+  SocketFamily* provider = TRY(Family(family, kind.type));
+  auto socket = TRY(provider->Create(task, kind.type, protocol, kind.flags));
+  return task.fds().Install(task, std::move(socket), kind.close_on_exec);
+}
+SYSCALL_ROW(socket, Lane::kShort, Support::kPartial, SysSocket, "AF_UNIX, AF_INET, AF_INET6, AF_NETLINK (route)");
+
+Result<void> SysSocketpair(Task& task, int family, int type, int protocol, OutPtr<std::array<int32_t, 2>> out) {
+  const SocketKind kind = TRY(DecodeType(type));
+  SocketFamily* provider = TRY(Family(family, kind.type));
+  auto [a, b] = TRY(provider->CreatePair(task, kind.type, protocol, kind.flags));
+  const auto [fd_a, fd_b] = TRY(task.fds().InstallPair(task, std::move(a), std::move(b), kind.close_on_exec));
+  const auto written = out.Write(task.memory(), {fd_a.number(), fd_b.number()});
+  if (!written.ok()) {
+    (void)task.fds().Close(task, fd_a);
+    (void)task.fds().Close(task, fd_b);
+  }
+  return written;
+}
+SYSCALL_ROW(socketpair, Lane::kShort, Support::kFull, SysSocketpair, "");
+
+Result<void> SysBind(Task& task, Fd fd, GuestAddr address, int32_t size) {
+  const SocketRef socket = TRY(GetSocket(task, fd));
+  const SocketAddress name = TRY(ReadAddress(task, address, size));
+  const CallerStorage storage(task);
+  return socket->Bind(storage.caller, name);
+}
+SYSCALL_ROW(bind, Lane::kShort, Support::kFull, SysBind, "");
+
+Result<void> SysListen(Task& task, Fd fd, int backlog) { return TRY(GetSocket(task, fd))->Listen(task, backlog); }
+SYSCALL_ROW(listen, Lane::kShort, Support::kFull, SysListen, "");
+
+Result<Fd> SysAccept4(Task& task, Fd fd, GuestAddr address, InOutPtr<int32_t> size, int flags) {
+  if (flags & ~(SOCK_NONBLOCK | SOCK_CLOEXEC)) return Err(EINVAL);
+  const SocketRef listener = TRY(GetSocket(task, fd));
+  auto accepted = TRY(WaitSocket(task, *listener, false, 0, [&] { return listener->Accept(task, flags & SOCK_NONBLOCK); }));
+  if (!address.IsNull()) {
+    const auto peer = accepted->PeerAddress(task);
+    if (!peer.ok()) return Err(ECONNABORTED);
+    TRY(WriteAddress(task, address, size, *peer));
+  }
+  return task.fds().Install(task, std::move(accepted), (flags & SOCK_CLOEXEC) != 0);
+}
+SYSCALL_ROW(accept4, Lane::kMayBlock, Support::kFull, SysAccept4, "");
+
+Result<Fd> SysAccept(Task& task, Fd fd, GuestAddr address, InOutPtr<int32_t> size) {
+  return SysAccept4(task, fd, address, size, 0);
+}
+SYSCALL_ROW(accept, Lane::kMayBlock, Support::kFull, SysAccept, "");
+
+Result<void> SysConnect(Task& task, Fd fd, GuestAddr address, int32_t size) {
+  const SocketRef socket = TRY(GetSocket(task, fd));
+  const SocketAddress name = TRY(ReadAddress(task, address, size));
+  const CallerStorage storage(task);
+  const auto connected = WaitSocket(task, *socket, true, 0, [&] { return socket->Connect(storage.caller, name); });
+  if (!connected.Is(EINPROGRESS) || socket->nonblocking()) return connected;
+  const auto finished = WaitSocket(task, *socket, true, 0, [&] { return socket->FinishConnect(task); });
+  return finished.Is(EAGAIN) ? Err(EINPROGRESS) : finished;  // SO_SNDTIMEO passed: it goes on by itself
+}
+SYSCALL_ROW(connect, Lane::kMayBlock, Support::kFull, SysConnect, "");
+
+Result<void> SysGetsockname(Task& task, Fd fd, GuestAddr address, InOutPtr<int32_t> size) {
+  const SocketRef socket = TRY(GetSocket(task, fd));
+  const SocketAddress name = TRY(socket->LocalAddress(task));
+  if (address.IsNull()) return Err(EFAULT);
+  return WriteAddress(task, address, size, name);
+}
+SYSCALL_ROW(getsockname, Lane::kShort, Support::kFull, SysGetsockname, "");
+
+Result<void> SysGetpeername(Task& task, Fd fd, GuestAddr address, InOutPtr<int32_t> size) {
+  const SocketRef socket = TRY(GetSocket(task, fd));
+  const SocketAddress name = TRY(socket->PeerAddress(task));
+  if (address.IsNull()) return Err(EFAULT);
+  return WriteAddress(task, address, size, name);
+}
+SYSCALL_ROW(getpeername, Lane::kShort, Support::kFull, SysGetpeername, "");
+
+Result<void> SysShutdown(Task& task, Fd fd, int how) { return TRY(GetSocket(task, fd))->Shutdown(task, how); }
+SYSCALL_ROW(shutdown, Lane::kShort, Support::kFull, SysShutdown, "");
+
+constexpr int kMaxOptionSize = 32 * 1024;  // ours; the largest option of a supported family is far smaller
+
+Result<void> SysSetsockopt(Task& task, Fd fd, int level, int name, GuestAddr value, int size) {
+  const SocketRef socket = TRY(GetSocket(task, fd));
+  if (size < 0 || size > kMaxOptionSize) return Err(EINVAL);
+  std::vector<uint8_t> bytes(size);
+  TRY(task.memory().Read(value, bytes.data(), bytes.size()));
+  return socket->SetOption(task, level, name, bytes);
+}
+SYSCALL_ROW(setsockopt, Lane::kShort, Support::kPartial, SysSetsockopt, "options without effect in the sandbox are stored only");
+
+Result<void> SysGetsockopt(Task& task, Fd fd, int level, int name, GuestAddr value, InOutPtr<int32_t> size_ptr) {
+  const SocketRef socket = TRY(GetSocket(task, fd));
+  const int32_t room = TRY(size_ptr.Read(task.memory()));
+  if (room < 0) return Err(EINVAL);
+  const std::string bytes = TRY(socket->GetOption(task, level, name));
+  const size_t size = std::min<size_t>(room, bytes.size());
+  TRY(task.memory().Write(value, bytes.data(), size));
+  return size_ptr.Write(task.memory(), static_cast<int32_t>(size));
+}
+SYSCALL_ROW(getsockopt, Lane::kShort, Support::kPartial, SysGetsockopt, "options without effect in the sandbox read back what was set");
+
+}  // namespace
+}  // namespace sandbox::syscalls
