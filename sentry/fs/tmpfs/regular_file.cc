@@ -26,6 +26,7 @@ char* Scratch() {
 // One open description's view for mm: it decides how much the stub's descriptor may do.
 class TmpfsMapping final : public Mappable {
  public:
+  // `path` is empty for a file that is the data of another file system's object (overlay).
   TmpfsMapping(RefPtr<TmpfsRegular> inode, Path path, bool writable)
       : inode_(std::move(inode)), path_(std::move(path)), writable_(writable) {}
 
@@ -38,7 +39,9 @@ class TmpfsMapping final : public Mappable {
     return backing;
   }
   void CountMapping(int delta, bool writable_shared) override { inode_->CountMapping(delta, writable_shared); }
-  Identity MappingIdentity() const override { return {inode_->device(), inode_->ino(), PathToString(path_, {})}; }
+  Identity MappingIdentity() const override {
+    return {inode_->device(), inode_->ino(), path_.empty() ? std::string() : PathToString(path_, {})};
+  }
 
  private:
   const RefPtr<TmpfsRegular> inode_;
@@ -48,7 +51,9 @@ class TmpfsMapping final : public Mappable {
 
 class TmpfsFile final : public FileDescription {
  public:
-  TmpfsFile(Path path, int flags) : FileDescription(std::move(path), flags) {}
+  // `path` may lead to another inode (an overlay's), whose data `inode` holds.
+  TmpfsFile(Path path, int flags, RefPtr<TmpfsRegular> inode)
+      : FileDescription(std::move(path), flags), inode_(std::move(inode)) {}
 
   bool seekable() const override { return true; }
 
@@ -101,12 +106,11 @@ class TmpfsFile final : public FileDescription {
     return inode().Allocate(context, mode, offset, length);
   }
   Result<RefPtr<Mappable>> GetMappable(Context&) override {
-    auto inode_ref = std::static_pointer_cast<TmpfsRegular>(path().dentry->inode());
-    return RefPtr<Mappable>(MakeRef<TmpfsMapping>(std::move(inode_ref), path(), writable()));
+    return RefPtr<Mappable>(MakeRef<TmpfsMapping>(inode_, path(), writable()));
   }
 
  private:
-  TmpfsRegular& inode() const { return static_cast<TmpfsRegular&>(*path().dentry->inode()); }
+  TmpfsRegular& inode() const { return *inode_; }
 
   // A short write (no space, a seal) leaves the rest of the chunk consumed but unwritten: the call ends there.
   Result<size_t> WriteChunk(IoSequence& from, int64_t* offset, bool append, char* buffer, size_t chunk) {
@@ -124,12 +128,14 @@ class TmpfsFile final : public FileDescription {
     const FileTime now = FileTimeNow();
     if (attr.ok() && WantsAccessTime(*this, *attr, now)) inode().SetAccessTime(now);
   }
+
+  const RefPtr<TmpfsRegular> inode_;
 };
 
 }  // namespace
 
 Result<FileRef> TmpfsRegular::Open(Context&, const Path& path, int flags) {
-  return FileRef(MakeRef<TmpfsFile>(path, flags));
+  return FileRef(MakeRef<TmpfsFile>(path, flags, std::static_pointer_cast<TmpfsRegular>(shared_from_this())));
 }
 
 }  // namespace sandbox
