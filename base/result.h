@@ -95,7 +95,8 @@ inline Result<int> HostResult(long ret) {
 
 }  // namespace sandbox
 
-// Evaluates to the value of a Result, or returns its error from the calling function.
+// Evaluates to the value of a Result, or returns its error from the calling function. Never in an expression that has
+// made a non-trivial object before it (`Path{mount, TRY(f())}`): gcc does not destroy that object on the way out.
 #define TRY(...)                                              \
   ({                                                          \
     auto try_result_ = (__VA_ARGS__);                         \

@@ -111,8 +111,8 @@ Result<void> OpWalk(NodeTable& nodes, const RequestHeader& header, Reader& in, R
     const Made made = TRY(PutEntry(nodes, at, names[i], reply));
     const bool last = i + 1 == names.size();
     if (last && !(header.flags & kWalkOpen)) return {};
-    if (made.node->type() == (last ? S_IFREG : S_IFDIR)) at = {made.node, TRY(nodes.Fd(made.node))};
-    else if (!last) at.node = made.node;
+    at.node = made.node;
+    if (made.node->type() == (last ? S_IFREG : S_IFDIR)) at.fd = TRY(nodes.Fd(made.node));
     if (!last || made.node->type() != S_IFREG) continue;
     // The walk succeeded whatever the open says: the sentry asks again, and hears why, when the guest does open.
     auto fd = OpenForGuest(nodes, at, open_flags);

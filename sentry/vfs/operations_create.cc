@@ -22,7 +22,8 @@ Result<Path> Make(Context& context, const WalkBase& base, std::string_view path,
   const DentryRef there = TRY(LookupChildLocked(context, walk.parent, walk.last));
   if (!there->IsNegative()) return Err(EEXIST);
   if (walk.trailing_slash && !is_dir) return Err(ENOENT);
-  return Path{walk.parent.mount, TRY(CreateEntry(context, walk.parent, walk.last, std::move(args)))};
+  DentryRef made = TRY(CreateEntry(context, walk.parent, walk.last, std::move(args)));
+  return Path{walk.parent.mount, std::move(made)};
 }
 
 }  // namespace

@@ -127,7 +127,8 @@ Result<Path> Walker::Child(std::string_view name) {
     TRY(DotDot());
     return std::exchange(at_, here);
   }
-  Path child{at_.mount, TRY(LookupChild(context_, at_, name))};
+  DentryRef found = TRY(LookupChild(context_, at_, name));
+  Path child{at_.mount, std::move(found)};
   TRY(CrossMounts(child));
   return child;
 }
