@@ -14,7 +14,8 @@ void DentryCache::Insert(const DentryRef& dentry) {
   if (dentry->in_cache_) return;
   dentry->cache_position_ = clock_.insert(clock_.end(), dentry);
   dentry->in_cache_ = true;
-  if (++size_ > capacity_) EvictTo(capacity_ - capacity_ / 16, victims);
+  // Few steps a call: a cache full of directories in use must not make every insertion scan it.
+  if (++size_ > capacity_) EvictTo(capacity_, 16, victims);
   // `victims` outlives `lock`: locals die in reverse order of declaration.
 }
 
@@ -28,10 +29,9 @@ void DentryCache::Remove(Dentry& dentry) {
   --size_;
 }
 
-void DentryCache::EvictTo(size_t size, std::vector<DentryRef>& victims) {
-  // Entries that are in use elsewhere gain nothing by leaving; they are passed over like recently used ones. Twice
-  // round the clock ends the search.
-  for (size_t steps = 2 * size_; size_ > size && steps > 0; --steps) {
+void DentryCache::EvictTo(size_t size, size_t steps, std::vector<DentryRef>& victims) {
+  // Entries that are in use elsewhere gain nothing by leaving; they are passed over like recently used ones.
+  for (; size_ > size && steps > 0; --steps) {
     auto front = clock_.begin();
     Dentry& dentry = **front;
     const bool spared = dentry.recently_used_.exchange(false, std::memory_order_relaxed);
@@ -68,7 +68,7 @@ void DentryCache::SetCapacity(size_t capacity) {
   std::vector<DentryRef> victims;
   MutexLock lock(mu_);
   capacity_ = capacity;
-  EvictTo(capacity, victims);
+  EvictTo(capacity, 2 * size_, victims);  // twice round the clock
 }
 
 }  // namespace sandbox

@@ -26,7 +26,7 @@ class DentryCache {
   void SetCapacity(size_t capacity);
 
  private:
-  void EvictTo(size_t size, std::vector<DentryRef>& victims) REQUIRES(mu_);
+  void EvictTo(size_t size, size_t steps, std::vector<DentryRef>& victims) REQUIRES(mu_);
 
   Mutex mu_{LockRank::kLeaf};
   std::list<DentryRef> clock_ GUARDED_BY(mu_);
