@@ -1,0 +1,53 @@
+// ioctl(2): the requests every file understands; the rest is the file's own.
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
+
+#include "sentry/kernel/task.h"
+#include "sentry/vfs/dentry.h"
+#include "syscalls/row.h"
+
+namespace sandbox::syscalls {
+namespace {
+
+Result<void> SetStatusFlag(Task& task, FileDescription& file, int flag, GuestAddr argument) {
+  const int on = TRY(InPtr<int>(argument).Read(task.memory()));
+  return file.SetFlags(task, on ? file.flags() | flag : file.flags() & ~flag);
+}
+
+// FIONREAD of a regular file: what is left to read (Linux: file_ioctl).
+Result<void> BytesLeft(Task& task, FileDescription& file, GuestAddr argument) {
+  const Attr attr = TRY(file.GetAttr(task));
+  int64_t position;
+  {
+    MutexLock lock(file.position_mutex());
+    position = file.position();
+  }
+  return OutPtr<int>(argument).Write(task.memory(), static_cast<int>(static_cast<int64_t>(attr.size) - position));
+}
+
+Result<int64_t> SysIoctl(Task& task, Fd fd, uint32_t request, uint64_t argument) {
+  const FileRef file = TRY(task.fds().Get(fd));
+  switch (request) {
+    case FIOCLEX: TRY(task.fds().SetCloseOnExec(fd, true)); return int64_t{0};
+    case FIONCLEX: TRY(task.fds().SetCloseOnExec(fd, false)); return int64_t{0};
+    case FIONBIO: TRY(SetStatusFlag(task, *file, O_NONBLOCK, GuestAddr(argument))); return int64_t{0};
+    case FIOASYNC: TRY(SetStatusFlag(task, *file, O_ASYNC, GuestAddr(argument))); return int64_t{0};
+    default: break;
+  }
+  const InodeRef inode = file->path().inode();
+  const uint32_t type = inode != nullptr ? inode->Type(task) : 0;
+  if (request == FIONREAD && type == S_IFREG) {
+    TRY(BytesLeft(task, *file, GuestAddr(argument)));
+    return int64_t{0};
+  }
+  if (request == FIGETBSZ && (type == S_IFREG || type == S_IFDIR)) {
+    TRY(OutPtr<int>(GuestAddr(argument)).Write(task.memory(), static_cast<int>(TRY(file->GetAttr(task)).blksize)));
+    return int64_t{0};
+  }
+  return file->Ioctl(task, request, argument);
+}
+SYSCALL_ROW(ioctl, Lane::kMayBlock, Support::kPartial, SysIoctl, "requests each file knows");
+
+}  // namespace
+}  // namespace sandbox::syscalls
