@@ -97,9 +97,9 @@ Result<size_t> HostFile::WriteSome(const void* data, size_t size, int64_t* offse
   return static_cast<size_t>(n);
 }
 
-// Processes outside that share the description continue where the guest is.
-void HostFile::KeepHostOffset(const int64_t* offset) {
-  if (regular_) (void)::lseek(fd_.get(), *offset, SEEK_SET);
+// Processes outside that share the description continue where the guest is. A pread moves nothing.
+void HostFile::KeepHostOffset(const int64_t* offset) NO_THREAD_SAFETY_ANALYSIS {
+  if (regular_ && offset == &position()) (void)::lseek(fd_.get(), *offset, SEEK_SET);
 }
 
 Result<size_t> HostFile::Read(Context&, IoSequence& to, int64_t* offset, int) {

@@ -46,7 +46,4 @@ class HostFile : public FileDescription {
   HostPollable pollable_;
 };
 
-// As HostFile::Make; a terminal becomes a HostTty.
-Result<FileRef> OpenDonated(UniqueFd fd);
-
 }  // namespace sandbox
