@@ -2,7 +2,8 @@
 """Fails when a header does not compile alone.
 
 A header whose own source or test includes it first is proved by that compile. The others are compiled here, each alone,
-in parallel; what passed is remembered under build/ by the contents of the header and of all it includes of ours.
+in parallel; what passed is remembered, for all clones of this user, by the contents of the header and of all it includes
+of ours.
 """
 
 import concurrent.futures
@@ -62,7 +63,7 @@ def compile_alone(header):
 
 def main():
     os.chdir(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
-    stamps = "build/header_check"
+    stamps = os.path.join(os.path.expanduser("~"), ".cache/runsc_header_check")
     os.makedirs(stamps, exist_ok=True)
     everything = list(headers("."))
     todo = {h: os.path.join(stamps, fingerprint(h)) for h in everything if not proved(h)}

@@ -69,7 +69,7 @@ class Do final : public cli::Command {
         ->check(CLI::IsMember({"memory", "none"}))
         ->capture_default_str();
     app.prefix_command();
-    app.usage("runsc [OPTIONS] do [--root DIR] [--cwd DIR] [--env NAME=VALUE] COMMAND [ARG ...]");
+    app.footer("usage: runsc [OPTIONS] do [--root DIR] [--cwd DIR] [--env NAME=VALUE] COMMAND [ARG ...]");
     app_ = &app;
   }
   int Run(const cli::GlobalOptions& options) override {
