@@ -36,4 +36,14 @@ struct Registers {
 // Length of the instruction that enters the kernel; a restarted call resumes this many bytes earlier.
 inline constexpr uint64_t kSyscallInsnLength = 2;
 
+// A thread that is not in a system call carries this in orig_rax.
+inline constexpr uint64_t kNoSyscall = ~uint64_t{0};
+
+// Makes the thread enter call `nr` again with the arguments it still has.
+inline void RestartSyscall(Registers& regs, uint64_t nr) {
+  regs.rax = nr;
+  regs.rip -= kSyscallInsnLength;
+  regs.orig_rax = kNoSyscall;
+}
+
 }  // namespace sandbox::arch

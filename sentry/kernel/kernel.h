@@ -103,22 +103,28 @@ class Kernel {
   // Linux's tasklist_lock. Outermost of the guest-facing locks.
   Mutex& tree_lock() const { return tree_mu_; }
   FutexTable& futexes() { return futexes_; }
+  // RLIMIT_NPROC accounting when a task's real uid changes.
+  void MoveUserTask(uint32_t from_uid, uint32_t to_uid);
 
  private:
   friend class ThreadGroup;
   friend class Task;
   friend class JobControl;
-  friend class ChildWaiter;
+  friend struct ChildWaiter;
   friend class ProcessTree;
   friend struct TaskCloner;
   friend struct TaskExec;
 
   explicit Kernel(KernelOptions options);
-  Result<int32_t> AllocatePid() REQUIRES(tree_mu_);
+  Result<int32_t> NextPidLocked() REQUIRES(tree_mu_);
   TaskRef FindTaskLocked(int32_t tid) const REQUIRES(tree_mu_);
   ThreadGroupRef FindGroupLocked(int32_t tgid) const REQUIRES(tree_mu_);
   RefPtr<ProcessGroup> FindProcessGroupLocked(int32_t pgid) const REQUIRES(tree_mu_);
-  Result<void> StartLoaded(const TaskRef& task, CreateProcessArgs& args);
+  // Enters a new task into the table: EAGAIN at the pids limit or RLIMIT_NPROC (`limit`, unless privileged).
+  Result<int32_t> ReservePid(const Credentials& creds, uint64_t nproc_limit, bool privileged) EXCLUDES(tree_mu_);
+  void ReleasePid(int32_t tid, uint32_t uid) EXCLUDES(tree_mu_);
+  // The task is gone for good: frees its pid.
+  void ForgetTaskLocked(Task& task) REQUIRES(tree_mu_);
 
   KernelOptions options_;
   const std::unique_ptr<platform::Platform> platform_;
@@ -136,7 +142,8 @@ class Kernel {
   ThreadGroup* init_group_ GUARDED_BY(tree_mu_) = nullptr;
   CondVar exit_changed_;  // with tree_mu_
   std::map<ThreadGroup*, std::vector<std::function<void(int)>>> exit_callbacks_ GUARDED_BY(tree_mu_);
-  CondVar tasks_changed_;
+  int task_count_ GUARDED_BY(tree_mu_) = 0;      // reserved pids included
+  std::atomic<uint32_t> departures_{0};          // counts tasks that left; the end of pid 1 sleeps on it
 };
 
 }  // namespace sandbox

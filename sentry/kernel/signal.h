@@ -8,6 +8,7 @@
 #include <array>
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <list>
 #include <optional>
 
@@ -30,6 +31,10 @@ inline constexpr SignalSet kStopSignals =
     SignalBit(SIGSTOP) | SignalBit(SIGTSTP) | SignalBit(SIGTTIN) | SignalBit(SIGTTOU);
 inline constexpr SignalSet kSynchronousSignals = SignalBit(SIGSEGV) | SignalBit(SIGBUS) | SignalBit(SIGILL) |
                                                  SignalBit(SIGTRAP) | SignalBit(SIGFPE) | SignalBit(SIGSYS);
+
+// sigaltstack(2).
+inline constexpr int kSsAutodisarm = static_cast<int>(1u << 31);
+inline constexpr uint64_t kMinSignalStack = 2048;
 
 enum class DefaultAction { kTerminate, kCore, kIgnore, kStop, kContinue };
 DefaultAction DefaultActionOf(int signo);  // signal(7)
@@ -100,7 +105,9 @@ static_assert(sizeof(SignalAction) == 32);
 // A queued signal.
 struct QueuedSignal {
   SignalInfo info;
-  void* timer = nullptr;  // identity of the POSIX timer that sent it: one entry a timer, its overrun is filled late
+  const void* timer = nullptr;  // the POSIX timer that sent it: one entry a timer
+  // Fills in what is only known when the signal is taken (a timer's overrun). Called without locks; may be null.
+  std::function<void(QueuedSignal&)> before_delivery = nullptr;
 };
 
 // Pending signals of a task or a thread group. The owner's lock guards it.

@@ -18,6 +18,7 @@
 #include "base/ref.h"
 #include "base/result.h"
 #include "platform/api/platform.h"
+#include "platform/arch/sigframe.h"
 #include "sentry/core/context.h"
 #include "sentry/kernel/clone_args.h"
 #include "sentry/kernel/namespaces.h"
@@ -111,12 +112,13 @@ class Task final : public Context, public platform::TrapHandler, public RefFromT
   SignalSet pending_signals() const;       // own and the group's (any)
   SignalSet own_pending_signals() const;   // (any)
   // Notified with kReadable when a signal was queued to this task or its group (signalfd, sigtimedwait).
-  WaitQueue& signal_events() { return signal_events_; }
+  WaitQueue& signal_events() { return group_->signal_events(); }
   // A fault: delivered now even if blocked or ignored (then the default action). Own trap.
   void ForceSignal(const SignalInfo& info, uint64_t trapno = 0, uint64_t error = 0);
   bool killed() const { return killed_.load(); }                   // (any) a fatal signal or exit_group is under way
-  stack_t signal_stack() const { return signal_stack_; }           // own trap
-  void set_signal_stack(const stack_t& stack) { signal_stack_ = stack; }
+  // sigaltstack(2), own trap: EINVAL, ENOMEM, EPERM while the thread runs on it.
+  arch::SignalStack signal_stack() const;
+  Result<void> ChangeSignalStack(const arch::SignalStack& stack);
   // rt_sigreturn(2).
   Result<int64_t> SignalReturn();
   // A call that returns kErestartRestartblock leaves here how to go on.
@@ -176,14 +178,17 @@ class Task final : public Context, public platform::TrapHandler, public RefFromT
   void ServeFailedOp(const platform::Trap& trap);
   // Delivers signals, stops, exits; false when the thread is gone. Afterwards the guest may run.
   bool PrepareToResume();
+  bool ServeJobControl();  // false when there was nothing to do
   bool HasWork() const;
   void FinishCall(Result<int64_t> result);
 
   // --- task_signal.cc. ---
-  bool DeliverSignals();
-  bool DeliverOne(const QueuedSignal& signal);
+  void DeliverSignals();
+  void DeliverOne(const QueuedSignal& signal);
   void ApplyDefault(int signo);
   Result<void> PushFrame(const SignalInfo& info, const SignalAction& action);
+  Result<void> WriteStack(GuestAddr to, const void* from, size_t size);
+  bool OnSignalStack(uint64_t sp) const;
   void RestartCall(const SignalAction* handler);
   void QueueRaised();
   // Recomputes has_work_ for signals; with the group's sig_mu_ held.
@@ -192,7 +197,7 @@ class Task final : public Context, public platform::TrapHandler, public RefFromT
   void StopHere();
 
   // --- task_block.cc. ---
-  enum class Sleep { kInterruptible, kKillable, kStopped };
+  enum class Sleep { kInterruptible, kKillable };
   Result<void> BlockAs(Sleep how, const Deadline& deadline);
   void Kick();
 
@@ -229,21 +234,19 @@ class Task final : public Context, public platform::TrapHandler, public RefFromT
   std::atomic<bool> killed_{false};
   bool stop_joined_ = false;               // counted as stopped
   bool exited_ = false;
-  WaitQueue signal_events_;
   std::atomic<SignalSet> raised_{0};
 
   // Own trap.
   std::optional<SignalSet> saved_mask_;    // to restore after a temporary mask
-  SignalSet waiting_for_ = 0;              // sigtimedwait: blocked signals that end the wait
-  stack_t signal_stack_ = {};
+  arch::SignalStack signal_stack_;
   RestartBlock restart_block_;
   uint64_t fault_trapno_ = 0, fault_error_ = 0, fault_address_ = 0;  // for the next frame's sigcontext
-  bool resume_syscall_result_ = true;
   int restart_code_ = 0;                   // kErestart* of the call that just ended, 0 = none
   uint64_t restart_nr_ = 0, restart_ip_ = 0;
   bool exit_requested_ = false;
   int exit_status_ = 0;
-  bool thread_gone_ = false;               // Exit was called on thread_, or it was replaced by exec
+  bool serving_trap_ = false;              // inside HandleTrap
+  bool start_on_return_ = false;           // exec made a new thread_, which runs when the trap ends
   std::shared_ptr<VforkWait> vfork_;       // the parent that waits for this task's exec or exit
 
   // The sleep word of task_block.cc.
@@ -252,7 +255,7 @@ class Task final : public Context, public platform::TrapHandler, public RefFromT
   std::atomic<char> sleep_state_{'R'};
   std::atomic<int64_t> current_syscall_{-1};
   std::atomic<uint64_t> system_ns_{0}, switches_{0}, old_threads_cpu_ns_{0};
-  int64_t trap_start_ns_ = 0, slept_ns_ = 0;
+  int64_t slept_ns_ = 0;                   // during this trap
 };
 
 }  // namespace sandbox

@@ -76,6 +76,9 @@ class ThreadGroup final : public RefFromThis<ThreadGroup> {
   Result<void> SendSignal(const SignalInfo& info, SignalOrigin origin = SignalOrigin::kGuest);
   // To one thread.
   Result<void> SendSignalTo(Task& task, const SignalInfo& info, SignalOrigin origin = SignalOrigin::kGuest);
+  // A POSIX timer's signal, to the group or to `task`; EBUSY when its last one was not taken yet.
+  Result<void> SendTimerSignal(Task* task, const QueuedSignal& signal);
+  void DiscardTimerSignal(const void* timer);
   RefPtr<SignalHandlers> handlers() const;
   SignalSet shared_pending() const;
   bool stopped() const;                  // by job control
@@ -101,6 +104,9 @@ class ThreadGroup final : public RefFromThis<ThreadGroup> {
   // This group became a zombie (pidfd readiness: kReadable).
   WaitQueue& exit_events() { return exit_events_; }
 
+  // A signal was queued to the group or one of its threads (kReadable).
+  WaitQueue& signal_events() { return signal_events_; }
+
   // Interval and POSIX timers; made on first use.
   ProcessTimers& timers();
 
@@ -108,7 +114,9 @@ class ThreadGroup final : public RefFromThis<ThreadGroup> {
   friend class Kernel;
   friend class Task;
   friend class JobControl;
-  friend class ChildWaiter;
+  friend struct ChildWaiter;
+  friend struct TaskCloner;
+  friend struct TaskExec;
   friend class ProcessTree;
 
   // --- thread_group_signal.cc, with sig_mu_ held. ---
@@ -117,7 +125,7 @@ class ThreadGroup final : public RefFromThis<ThreadGroup> {
   void PrepareLocked(int signo) REQUIRES(sig_mu_);
   void WakeForLocked(Task* target, int signo, SignalOrigin origin) REQUIRES(sig_mu_);
   void BeginGroupExitLocked(int wait_status) REQUIRES(sig_mu_);
-  bool OverLimitLocked(const Task* target) REQUIRES(sig_mu_);
+  bool QueueFullLocked() const REQUIRES(sig_mu_);
 
   // --- job_control.cc. ---
   void BeginStopLocked(int signo) REQUIRES(sig_mu_);
@@ -167,7 +175,7 @@ class ThreadGroup final : public RefFromThis<ThreadGroup> {
   Usage dead_threads_ GUARDED_BY(usage_mu_);
   Usage reaped_children_ GUARDED_BY(usage_mu_);
 
-  WaitQueue child_events_, exit_events_;
+  WaitQueue child_events_, exit_events_, signal_events_;
   std::unique_ptr<ProcessTimers> timers_;
 };
 

@@ -1,0 +1,143 @@
+#include "sentry/kernel/task.h"
+
+#include <fcntl.h>
+
+#include "sentry/kernel/kernel.h"
+#include "sentry/kernel/task_init.h"
+#include "sentry/time/clock.h"
+#include "sentry/vfs/file.h"
+
+namespace sandbox {
+namespace {
+
+constexpr size_t kMaxName = 15;
+
+}  // namespace
+
+Task::Task(Init init)
+    : kernel_(init.kernel),
+      group_(std::move(init.group)),
+      tid_(init.tid),
+      start_time_ns_(ReadClockNs(CLOCK_BOOTTIME).value_or(0)),
+      mm_(std::move(init.mm)),
+      fds_(std::move(init.fds)),
+      fs_(std::move(init.fs)),
+      mounts_(std::move(init.mounts)),
+      uts_(std::move(init.uts)),
+      ipc_(std::move(init.ipc)),
+      creds_(std::move(init.creds)),
+      name_(init.name.substr(0, kMaxName)),
+      mask_(init.mask) {
+  signal_stack_.flags = SS_DISABLE;
+}
+
+Task::~Task() = default;
+
+RefPtr<MemoryManager> Task::mm_ref() const {
+  MutexLock lock(mu_);
+  return mm_;
+}
+
+RefPtr<FdTable> Task::fds_ref() const {
+  MutexLock lock(mu_);
+  return fds_ == nullptr ? nullptr : fds_->table;
+}
+
+RefPtr<FsContext> Task::fs_ref() const {
+  MutexLock lock(mu_);
+  return fs_;
+}
+
+RefPtr<MountNamespace> Task::mounts() const {
+  MutexLock lock(mu_);
+  return mounts_;
+}
+
+RefPtr<UtsNamespace> Task::uts() const {
+  MutexLock lock(mu_);
+  return uts_;
+}
+
+RefPtr<IpcNamespace> Task::ipc() const {
+  MutexLock lock(mu_);
+  return ipc_;
+}
+
+Result<WalkBase> Task::WalkFrom(Fd dirfd) {
+  if (dirfd.number() == AT_FDCWD) return WalkFromCwd();
+  const FileRef file = TRY(fds().GetAny(dirfd));
+  return WalkBase{fs().root(), file->path()};
+}
+
+WalkBase Task::WalkFromCwd() { return WalkBase{fs().root(), fs().cwd()}; }
+
+CredentialsRef Task::creds_ref() const {
+  MutexLock lock(mu_);
+  return creds_;
+}
+
+void Task::SetCredentials(CredentialsRef creds) {
+  const uint32_t old_uid = creds_->uid, new_uid = creds->uid;
+  {
+    MutexLock lock(mu_);
+    creds_.swap(creds);
+  }
+  if (old_uid != new_uid) kernel_.MoveUserTask(old_uid, new_uid);
+}
+
+uint64_t Task::rlimit(int resource) const { return group_->limits_.soft(resource); }
+
+int32_t Task::tgid() const { return group_->tgid(); }
+
+std::string Task::name() const {
+  MutexLock lock(mu_);
+  return name_;
+}
+
+void Task::SetName(std::string name) {
+  MutexLock lock(mu_);
+  name_ = name.substr(0, kMaxName);
+}
+
+void Task::SetMounts(RefPtr<MountNamespace> mounts, RefPtr<FsContext> fs) {
+  MutexLock lock(mu_);
+  mounts_.swap(mounts);
+  fs_.swap(fs);
+}
+
+void Task::SetUts(RefPtr<UtsNamespace> uts) {
+  MutexLock lock(mu_);
+  uts_.swap(uts);
+}
+
+void Task::SetIpc(RefPtr<IpcNamespace> ipc) {
+  MutexLock lock(mu_);
+  ipc_.swap(ipc);
+}
+
+Usage Task::usage() const {
+  Usage u;
+  RefPtr<MemoryManager> mm;
+  u.user_ns = old_threads_cpu_ns_.load();
+  {
+    MutexLock lock(mu_);
+    if (thread_ != nullptr) u.user_ns += thread_->CpuTimeNs();
+    mm = mm_;
+  }
+  u.system_ns = system_ns_.load();
+  u.voluntary_switches = switches_.load();
+  if (mm != nullptr) {
+    const auto host = mm->space()->GetUsage();
+    u.max_rss_bytes = host.resident;
+    u.minor_faults = host.minor_faults;
+    u.major_faults = host.major_faults;
+  }
+  return u;
+}
+
+Task::State Task::state() const {
+  if (group_->zombie()) return State::kZombie;
+  return static_cast<State>(sleep_state_.load());
+}
+
+}  // namespace sandbox

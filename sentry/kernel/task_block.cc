@@ -1,0 +1,96 @@
+// How a task sleeps and is woken: one host futex word per task. Wakers set bits and wake the word; the sleeper takes all
+// bits at once and looks at the reasons itself, so wake-ups are never lost and spurious ones are harmless.
+#include "base/host_futex.h"
+#include "sentry/kernel/task.h"
+
+namespace sandbox {
+namespace {
+
+constexpr uint32_t kWoken = 1;   // Context::Wake
+constexpr uint32_t kKicked = 2;  // look at signals, stops and exits again
+
+}  // namespace
+
+void Task::Wake() {
+  if (wake_word_.fetch_or(kWoken) == 0) HostFutexWake(wake_word_, 1);
+}
+
+void Task::Kick() {
+  if (wake_word_.fetch_or(kKicked) == 0) HostFutexWake(wake_word_, 1);
+}
+
+void Task::KickLocked() {
+  signal_work_.store(true);
+  Kick();
+  // A task that serves a trap looks at signal_work_ before it resumes (HandleTrap stores in_guest_, then looks).
+  if (in_guest_.load() && thread_ != nullptr) thread_->Interrupt();
+}
+
+bool Task::Interrupted() const {
+  return signal_work_.load() || killed_.load() || (raised_.load() & ~mask_.load()) != 0;
+}
+
+Result<void> Task::Block(const Deadline& deadline) { return BlockAs(Sleep::kInterruptible, deadline); }
+
+Result<void> Task::BlockKillable(const Deadline& deadline) { return BlockAs(Sleep::kKillable, deadline); }
+
+Result<void> Task::BlockAs(Sleep how, const Deadline& deadline) {
+  int64_t asleep_since = 0;
+  Result<void> result;
+  for (;;) {
+    const uint32_t bits = wake_word_.exchange(0);
+    if (bits & kWoken) break;
+    if (how == Sleep::kKillable ? killed_.load() : Interrupted()) {
+      result = Err(kErestartsys);
+      break;
+    }
+    if (deadline && deadline->ns <= MonotonicNow().ns) {
+      result = Err(ETIMEDOUT);
+      break;
+    }
+    if (asleep_since == 0) {
+      asleep_since = MonotonicNow().ns;
+      sleep_state_.store('S');
+      switches_.fetch_add(1);
+      if (serving_trap_) thread_->BeginBlock();
+    }
+    HostFutexWait(wake_word_, 0, deadline ? std::optional(deadline->ns) : std::nullopt);
+  }
+  if (asleep_since != 0) {
+    if (serving_trap_) thread_->EndBlock();
+    sleep_state_.store('R');
+    slept_ns_ += MonotonicNow().ns - asleep_since;
+  }
+  return result;
+}
+
+void Task::StopHere() {
+  bool notify = false;
+  int signo;
+  {
+    MutexLock lock(group_->sig_mu_);
+    if (!group_->stop_requested_ || killed_.load()) return;
+    stop_joined_ = true;
+    group_->ThreadStoppedLocked();
+    signo = group_->stop_signal_;
+    notify = group_->stop_complete_;
+  }
+  if (notify) group_->NotifyParentOfJobControl(CLD_STOPPED, signo);
+  const int64_t since = MonotonicNow().ns;
+  sleep_state_.store('T');
+  thread_->BeginBlock();
+  for (;;) {
+    // Wakes meant for a later Block must survive, so only the kick is taken.
+    const uint32_t bits = wake_word_.fetch_and(~kKicked) & ~kKicked;
+    {
+      MutexLock lock(group_->sig_mu_);
+      if (!stop_joined_ || killed_.load()) break;
+    }
+    HostFutexWait(wake_word_, bits, std::nullopt);
+  }
+  thread_->EndBlock();
+  sleep_state_.store('R');
+  slept_ns_ += MonotonicNow().ns - since;
+}
+
+}  // namespace sandbox

@@ -1,0 +1,141 @@
+// From a trap to the guest's next instruction (Linux: entry_64.S, exit_to_user_mode_loop).
+#include <sys/syscall.h>
+
+#include "base/log.h"
+#include "sentry/kernel/kernel.h"
+#include "sentry/kernel/task.h"
+
+namespace sandbox {
+
+void Task::HandleTrap(platform::Thread&, const platform::Trap& trap) {
+  const TaskRef self = shared_from_this();  // exit may drop the pid table's reference
+  in_guest_.store(false);
+  serving_trap_ = true;
+  const int64_t start = MonotonicNow().ns;
+  slept_ns_ = 0;
+  ServeTrap(trap);
+  for (;;) {
+    if (!PrepareToResume()) return;
+    system_ns_.fetch_add(std::max<int64_t>(MonotonicNow().ns - start - slept_ns_, 0));
+    slept_ns_ = 0;
+    serving_trap_ = false;
+    in_guest_.store(true);
+    if (!HasWork()) break;
+    if (!thread_->has_registers()) {
+      // A notification can only be answered; the interrupt's trap brings the registers that delivery needs.
+      thread_->Interrupt();
+      break;
+    }
+    in_guest_.store(false);
+    serving_trap_ = true;
+  }
+  if (start_on_return_) {
+    // The thread may trap before Start returns: nothing of this task is touched after it.
+    start_on_return_ = false;
+    thread_->Start();
+  }
+}
+
+bool Task::HasWork() const { return signal_work_.load() || raised_.load() != 0 || restart_code_ != 0; }
+
+void Task::ServeTrap(const platform::Trap& trap) {
+  using Kind = platform::Trap::Kind;
+  if (trap.kind != Kind::kDead && trap.kind != Kind::kMemoryOpFailed) mm_->OpsExecuted(*thread_);
+  switch (trap.kind) {
+    case Kind::kSyscall:
+      return ServeSyscall(trap);
+    case Kind::kFault:
+      return ServeFault(trap.fault);
+    case Kind::kMemoryOpFailed:
+      return ServeFailedOp(trap);
+    case Kind::kInterrupt:
+      // A short call that has to restart waits for this trap; if the guest moved on, it has seen EINTR.
+      if (restart_code_ != 0 && thread_->regs().ip() != restart_ip_) restart_code_ = 0;
+      return;
+    case Kind::kDead:
+      // The OOM killer or a crash of the stub took the process (ARCHITECTURE §1).
+      return ExitGroup(ValidSignal(trap.death_signal) ? trap.death_signal : SIGKILL);
+  }
+  LOGF(kWarning, "task %d: unknown trap, killed", tid());
+  ExitGroup(SIGKILL);
+}
+
+void Task::ServeSyscall(const platform::Trap& trap) {
+  restart_code_ = 0;
+  restart_nr_ = trap.nr;
+  restart_ip_ = trap.ip.value();
+  current_syscall_.store(static_cast<int64_t>(trap.nr));
+  FinishCall(kernel_.options().dispatch(*this, trap.nr, trap.args));
+  current_syscall_.store(-1);
+}
+
+void Task::FinishCall(Result<int64_t> result) {
+  const int error = result.ok() ? 0 : result.error().value();
+  // A wait under a temporary mask that was not interrupted leaves signals of that mask pending.
+  if (saved_mask_ && error < kErestartsys && error != EINTR) SetSignalMask(*std::exchange(saved_mask_, std::nullopt));
+  if (result.ok()) return thread_->SetReturn(*result);
+  switch (error) {
+    case kErestartsys:
+    case kErestartnointr:
+    case kErestartnohand:
+    case kErestartRestartblock:
+      // What the guest sees if it can only be told now; normally RestartCall replaces it.
+      restart_code_ = error;
+      return thread_->SetReturn(-EINTR);
+    default:
+      return thread_->SetReturn(-error);
+  }
+}
+
+void Task::ServeFault(const platform::Fault& fault) {
+  if (fault.signo == SIGSEGV && mm_->GrowStack(*this, *thread_, fault.address)) return;
+  if (!ValidSignal(fault.signo)) return ExitGroup(SIGKILL);
+  fault_address_ = fault.address.value();
+  ForceSignal(SignalInfo::Fault(fault.signo, fault.code, fault.address.value()), fault.trapno, fault.error);
+}
+
+void Task::ServeFailedOp(const platform::Trap& trap) {
+  mm_->OpFailed(*thread_, trap.failed_op);
+  // The call that queued the op has been answered with success; it is answered again.
+  if (trap.failed_errno != 0) thread_->SetReturn(-trap.failed_errno);
+}
+
+bool Task::PrepareToResume() {
+  for (;;) {
+    QueueRaised();
+    if (exit_requested_ || killed_.load()) {
+      RunExit();
+      return false;
+    }
+    if (signal_work_.load()) {
+      if (ServeJobControl()) continue;
+    }
+    if (signal_work_.load() || restart_code_ != 0) {
+      if (!thread_->has_registers()) return true;
+      DeliverSignals();
+      if (HasWork()) continue;
+    }
+    if (!saved_mask_) return true;
+    // No handler ran: the temporary mask ends with the call.
+    SetSignalMask(*std::exchange(saved_mask_, std::nullopt));
+    if (!HasWork()) return true;
+  }
+}
+
+bool Task::ServeJobControl() {
+  bool stop;
+  int notice;
+  {
+    MutexLock lock(group_->sig_mu_);
+    stop = group_->stop_requested_;
+    notice = std::exchange(group_->pending_notice_, 0);
+  }
+  if (notice != 0) group_->NotifyParentOfJobControl(notice, SIGCONT);
+  if (stop) StopHere();
+  if (!stop && notice == 0) return false;
+  MutexLock lock(group_->sig_mu_);
+  RecalcSignalsLocked();
+  return true;
+}
+
+}  // namespace sandbox
