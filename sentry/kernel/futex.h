@@ -38,9 +38,9 @@ struct FutexWaiter {
   std::atomic<FutexBucket*> bucket{nullptr};  // null once woken
   std::list<FutexWaiter*>::iterator position;
   bool pi = false;            // waits for ownership
-  bool in_transfer = false;   // an unlock is choosing this waiter
-  int32_t owner_tid = 0;      // PI: who held the lock when the wait began
-  int index = 0;              // futex_waitv
+  bool in_transfer = false;   // PI: an unlock is choosing this waiter, which must stay until it has decided
+  std::atomic<bool> woken{false};
+  std::atomic<int32_t> owner_tid{0};  // PI: who held the lock when last looked at
 };
 
 struct FutexBucket {
@@ -67,6 +67,8 @@ class FutexTable {
   Result<void> UnlockPi(Task& task, GuestAddr addr, bool shared);
   // The owner died without unlocking: marks the word and lets a waiter in (robust_list(2)).
   void OwnerDied(Task& task, GuestAddr addr, bool pi);
+  // `task` ends: PI locks it still holds go to their waiters (Linux: exit_pi_state_list).
+  void OwnerExits(Task& task);
 
  private:
   static constexpr size_t kBuckets = 256;
@@ -76,9 +78,12 @@ class FutexTable {
   // True when the waiter was still queued; false when it was woken meanwhile.
   bool Dequeue(FutexWaiter& waiter);
   int WakeKey(const FutexKey& key, int count, uint32_t bitset);
+  bool LeavePi(Task& task, FutexWaiter& waiter);
+  Result<void> HandOver(Task& task, GuestAddr addr, const FutexKey& key, uint32_t word, uint32_t flags);
   Result<bool> TryAcquirePi(Task& task, GuestAddr addr, bool mark_waiters, int32_t* owner);
 
   std::array<FutexBucket, kBuckets> buckets_;
+  std::atomic<int> pi_waits_{0};  // exits look for owned locks only while somebody waits for one
 };
 
 }  // namespace sandbox

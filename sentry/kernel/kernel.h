@@ -8,6 +8,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -28,6 +29,8 @@
 #include "sentry/vfs/mount.h"
 
 namespace sandbox {
+
+struct LoadedImage;
 
 // Runs one system call (syscalls/table.h: Dispatch). The kernel sits below the table, so it is handed in.
 using SyscallDispatcher = Result<int64_t> (*)(Task& task, uint64_t nr, const std::array<uint64_t, 6>& args);
@@ -123,6 +126,10 @@ class Kernel {
   // Enters a new task into the table: EAGAIN at the pids limit or RLIMIT_NPROC (`limit`, unless privileged).
   Result<int32_t> ReservePid(const Credentials& creds, uint64_t nproc_limit, bool privileged) EXCLUDES(tree_mu_);
   void ReleasePid(int32_t tid, uint32_t uid) EXCLUDES(tree_mu_);
+  void ReleasePidLocked(int32_t tid, uint32_t uid) REQUIRES(tree_mu_);
+  bool NamesSessionLocked(int32_t id) const REQUIRES(tree_mu_);
+  bool OnlyGroupLeft(const ThreadGroup& group) const;
+  void StartLoaded(const TaskRef& task, const CreateProcessArgs& args, const LoadedImage& image);
   // The task is gone for good: frees its pid.
   void ForgetTaskLocked(Task& task) REQUIRES(tree_mu_);
 
@@ -137,12 +144,17 @@ class Kernel {
   mutable Mutex tree_mu_{LockRank::kTaskTree};
   std::map<int32_t, TaskRef> tasks_ GUARDED_BY(tree_mu_);
   std::map<int32_t, std::weak_ptr<ProcessGroup>> process_groups_ GUARDED_BY(tree_mu_);
+  std::set<int32_t> reserved_ GUARDED_BY(tree_mu_);  // pids in use, zombies included
   int32_t last_pid_ GUARDED_BY(tree_mu_) = 0;
+  bool dying_ GUARDED_BY(tree_mu_) = false;          // pid 1 has ended: nothing may start
   std::map<uint32_t, int> tasks_of_user_ GUARDED_BY(tree_mu_);  // RLIMIT_NPROC, by real uid
   ThreadGroup* init_group_ GUARDED_BY(tree_mu_) = nullptr;
   CondVar exit_changed_;  // with tree_mu_
   std::map<ThreadGroup*, std::vector<std::function<void(int)>>> exit_callbacks_ GUARDED_BY(tree_mu_);
   int task_count_ GUARDED_BY(tree_mu_) = 0;      // reserved pids included
+  Mutex load_mu_{LockRank::kLeaf};
+  std::array<double, 3> loads_ GUARDED_BY(load_mu_) = {};
+  int64_t load_updated_ns_ GUARDED_BY(load_mu_) = 0;
   std::atomic<uint32_t> departures_{0};          // counts tasks that left; the end of pid 1 sleeps on it
 };
 

@@ -35,6 +35,7 @@ namespace sandbox {
 class Kernel;
 class Task;
 struct FutexWaiter;
+struct LoadedImage;
 struct VforkWait;
 using TaskRef = RefPtr<Task>;
 
@@ -49,8 +50,11 @@ struct ExecArgs {
   FileRef file;                   // from OpenForExec
   std::string filename;           // as given; AT_EXECFN and a script's argument
   std::vector<std::string> argv, envv;
-  bool fd_is_cloexec = false;     // execveat of a close-on-exec descriptor: scripts cannot work (ENOENT)
 };
+
+class Task;
+// CLONE_NEWNS: gives `task` a copy of its mount namespace, and the same places in it.
+Result<void> UnshareMounts(Task& task);
 
 // What a system call that a signal interrupted continues with (restart_syscall(2)).
 using RestartBlock = std::function<Result<int64_t>(Task&)>;
@@ -170,6 +174,7 @@ class Task final : public Context, public platform::TrapHandler, public RefFromT
   friend class ThreadGroup;
   friend class ProcessTree;
   friend class FutexTable;
+  friend struct ChildWaiter;
 
   // --- task_run.cc. ---
   void ServeTrap(const platform::Trap& trap);
@@ -203,6 +208,14 @@ class Task final : public Context, public platform::TrapHandler, public RefFromT
 
   // --- task_clone.cc, task_exec.cc, task_exit.cc. ---
   void RunExit();
+  void LeaveGroup(bool last);
+  void EndOfInit();
+  void SignalOrphans();
+  void CompleteVfork();
+  void ReleaseFiles();
+  void UnshareFiles();
+  void ReplaceImage(std::unique_ptr<platform::Thread> thread, RefPtr<MemoryManager> mm);
+  void ResetForExec(const LoadedImage& image);
   void ReleaseMemory();
   void ReleaseResources();
   void WalkRobustList();

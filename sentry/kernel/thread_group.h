@@ -158,6 +158,9 @@ class ThreadGroup final : public RefFromThis<ThreadGroup> {
   std::atomic<bool> exiting_{false};
   int group_status_ GUARDED_BY(sig_mu_) = 0;
   Task* exec_task_ GUARDED_BY(sig_mu_) = nullptr;          // the thread that is becoming the only one
+  int live_ GUARDED_BY(sig_mu_) = 0;                       // threads that have not begun to exit
+  Task* leader_task_ GUARDED_BY(sig_mu_) = nullptr;
+  int leader_status_ GUARDED_BY(sig_mu_) = 0;
   std::atomic<bool> zombie_{false};
   std::atomic<int> exit_status_{0};
 
@@ -169,7 +172,6 @@ class ThreadGroup final : public RefFromThis<ThreadGroup> {
   RefPtr<ProcessGroup> process_group_;
   TaskRef leader_;                        // until reaped
   bool reaped_ = false;
-  bool host_waits_ = false;               // started by the host, which collects the status
 
   mutable Mutex usage_mu_{LockRank::kLeaf};
   Usage dead_threads_ GUARDED_BY(usage_mu_);

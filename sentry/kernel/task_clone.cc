@@ -1,0 +1,225 @@
+// clone(2) and its kin (Linux: kernel/fork.c copy_process).
+#include <linux/capability.h>
+#include <sched.h>
+
+#include "base/cleanup.h"
+#include "sentry/kernel/child_wait.h"
+#include "sentry/kernel/kernel.h"
+#include "sentry/kernel/pidfd.h"
+#include "sentry/kernel/process_timers.h"
+#include "sentry/kernel/task_init.h"
+
+namespace sandbox {
+namespace {
+
+constexpr uint64_t kCloneClearSighand = 0x100000000;
+constexpr uint64_t kCloneNewTime = 0x80;
+constexpr uint64_t kUnbuiltNamespaces = CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWCGROUP | kCloneNewTime;
+constexpr uint64_t kBuiltNamespaces = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC;
+
+bool Both(uint64_t flags, uint64_t a, uint64_t b) { return (flags & a) && (flags & b); }
+
+Result<void> CheckFlags(const Task& task, const CloneArgs& args) {
+  const uint64_t f = args.flags;
+  if (Both(f, CLONE_NEWNS, CLONE_FS) || Both(f, CLONE_NEWUSER, CLONE_FS)) return Err(EINVAL);
+  if ((f & CLONE_THREAD) && !(f & CLONE_SIGHAND)) return Err(EINVAL);
+  if ((f & CLONE_SIGHAND) && !(f & CLONE_VM)) return Err(EINVAL);
+  if (Both(f, CLONE_SIGHAND, kCloneClearSighand)) return Err(EINVAL);
+  if ((f & CLONE_PARENT) && task.tgid() == 1) return Err(EINVAL);
+  if (Both(f, CLONE_NEWIPC, CLONE_SYSVSEM)) return Err(EINVAL);
+  if (Both(f, CLONE_PIDFD, CLONE_THREAD) || Both(f, CLONE_PIDFD, CLONE_DETACHED)) return Err(EINVAL);
+  if (f & kUnbuiltNamespaces) return Err(EINVAL);
+  if ((f & kBuiltNamespaces) && !task.creds().Has(CAP_SYS_ADMIN)) return Err(EPERM);
+  if (!args.set_tid.empty()) return Err(EPERM);  // checkpoint tools; needs CAP_CHECKPOINT_RESTORE
+  return {};
+}
+
+}  // namespace
+
+// One clone: what was made so far, undone by the destructors when a step fails.
+struct TaskCloner {
+  Task& parent;
+  Kernel& kernel;
+  const CloneArgs& args;
+  TaskRef child = nullptr;
+
+  bool Has(uint64_t flag) const { return args.flags & flag; }
+
+  RefPtr<FdTableUsers> Files() const {
+    if (!Has(CLONE_FILES)) return MakeRef<FdTableUsers>(parent.fds_->table->Fork());
+    parent.fds_->users.fetch_add(1);
+    return parent.fds_;
+  }
+
+  void Namespaces(Task::Init& init) const {
+    init.mounts = parent.mounts_;
+    init.uts = Has(CLONE_NEWUTS) ? parent.uts_->Fork() : parent.uts_;
+    init.ipc = Has(CLONE_NEWIPC) ? MakeRef<IpcNamespace>() : parent.ipc_;
+    init.fs = Has(CLONE_FS) ? parent.fs_ : parent.fs_->Fork();
+  }
+
+  ThreadGroupRef Group(int32_t tid) const {
+    if (Has(CLONE_THREAD)) return parent.group_;
+    const RefPtr<SignalHandlers> old = parent.group_->handlers();
+    RefPtr<SignalHandlers> handlers = Has(CLONE_SIGHAND) ? old : old->Fork();
+    if (Has(kCloneClearSighand)) handlers->ResetCaught();
+    auto group = MakeRef<ThreadGroup>(kernel, tid, std::move(handlers), parent.group_->limits_.All());
+    group->oom_score_adj.store(parent.group_->oom_score_adj.load());
+    return group;
+  }
+
+  void InheritAttributes() const {
+    child->nice.store(parent.sched_reset_on_fork.load() ? 0 : parent.nice.load());
+    child->sched_policy.store(parent.sched_reset_on_fork.load() ? 0 : parent.sched_policy.load());
+    child->sched_priority.store(parent.sched_reset_on_fork.load() ? 0 : parent.sched_priority.load());
+    child->ioprio.store(parent.ioprio.load());
+    child->personality.store(parent.personality.load());
+    child->timer_slack_ns.store(parent.timer_slack_ns.load());
+    child->keep_caps.store(parent.keep_caps.load());
+    child->cpu_affinity = parent.cpu_affinity;
+    // A thread that shares memory but is no vfork needs a signal stack of its own.
+    if (!Has(CLONE_VM) || Has(CLONE_VFORK)) child->signal_stack_ = parent.signal_stack_;
+  }
+
+  Result<void> MakeThread() const {
+    platform::CloneOptions options;
+    options.share_memory = Has(CLONE_VM);
+    options.thread = Has(CLONE_THREAD);
+    child->thread_ = TRY(parent.thread_->Clone(options, *child));
+    // The child's copy of the mappings is made after the host's: both happen while this thread is stopped.
+    child->mm_ = Has(CLONE_VM) ? parent.mm_ : parent.mm_->Fork(child->thread_->address_space(), child->thread_.get());
+    arch::Registers& regs = child->thread_->regs();
+    regs.set_return_value(0);
+    regs.orig_rax = arch::kNoSyscall;
+    if (!args.stack.IsNull()) regs.set_sp(args.stack.value());
+    if (Has(CLONE_SETTLS)) regs.set_tls(args.tls);
+    return {};
+  }
+
+  // Bad pointers do not fail the call: Linux ignores these writes' errors too.
+  void WriteTids() const {
+    const int32_t tid = child->tid();
+    if (Has(CLONE_PARENT_SETTID)) (void)OutPtr<int32_t>(args.parent_tid).Write(*parent.mm_, tid);
+    if (Has(CLONE_CHILD_SETTID)) (void)OutPtr<int32_t>(args.child_tid).Write(*child->mm_, tid);
+    if (Has(CLONE_CHILD_CLEARTID)) child->clear_child_tid.store(args.child_tid.value());
+  }
+
+  // The last step that can fail: an exit or a stop of the group must not miss the new thread.
+  Result<void> EnterTree() const {
+    ThreadGroup& group = *child->group_;
+    MutexLock tree(kernel.tree_mu_);
+    MutexLock lock(group.sig_mu_);
+    if (Has(CLONE_THREAD) && (group.exiting_.load() || group.stop_requested_ || group.exec_task_ != nullptr)) {
+      return Err(kErestartnointr);
+    }
+    group.tasks_.push_back(child.get());
+    ++group.live_;
+    kernel.tasks_[child->tid()] = child;
+    kernel.forks_.fetch_add(1);
+    if (Has(CLONE_THREAD)) return {};
+    group.leader_ = child;
+    group.leader_task_ = child.get();
+    ThreadGroup* family = parent.group_.get();
+    group.exit_signal_ = args.exit_signal;
+    group.parent_tid_ = parent.tid();
+    if (Has(CLONE_PARENT)) {
+      group.exit_signal_ = family->exit_signal_;
+      group.parent_tid_ = family->parent_tid_;
+      family = family->parent_;
+    }
+    group.parent_ = family;
+    if (family != nullptr) family->children_[group.tgid_] = child->group_;
+    ProcessTree::JoinProcessGroupLocked(group, parent.group_->process_group_);
+    return {};
+  }
+
+  Result<int32_t> Run();
+};
+
+Result<int32_t> TaskCloner::Run() {
+  const CredentialsRef creds = parent.creds_;
+  const bool privileged = creds->Has(CAP_SYS_RESOURCE) || creds->Has(CAP_SYS_ADMIN) || creds->uid == 0;
+  const int32_t tid = TRY(kernel.ReservePid(*creds, parent.rlimit(RLIMIT_NPROC), privileged));
+  Cleanup release([&] { kernel.ReleasePid(tid, creds->uid); });
+  Task::Init init{.kernel = kernel, .group = Group(tid), .tid = tid, .creds = creds, .name = parent.name(),
+                  .mask = parent.mask_.load()};
+  Namespaces(init);
+  init.fds = Files();
+  child = MakeRef<Task>(std::move(init));
+  Cleanup drop_files([&] { child->ReleaseFiles(); });
+  InheritAttributes();
+  if (Has(CLONE_NEWNS)) TRY(UnshareMounts(*child));
+  TRY(MakeThread());
+  Cleanup drop_thread([&] { child->thread_->Exit(); });
+  std::optional<Fd> pidfd;
+  if (Has(CLONE_PIDFD)) pidfd = TRY(InstallPidFd(parent, child->group_, args.pidfd));
+  Cleanup drop_pidfd([&] { if (pidfd) (void)parent.fds().Close(parent, *pidfd); });
+  WriteTids();
+  std::shared_ptr<VforkWait> vfork;
+  if (Has(CLONE_VFORK)) {
+    vfork = std::make_shared<VforkWait>();
+    vfork->parent = parent.weak_from_this();
+    child->vfork_ = vfork;
+  }
+  TRY(EnterTree());
+  drop_pidfd.Release();
+  drop_thread.Release();
+  drop_files.Release();
+  release.Release();
+  const TaskRef running = std::move(child);
+  running->thread_->Start();
+  while (vfork != nullptr && !vfork->done.load()) {
+    if (!parent.BlockKillable(std::nullopt).ok()) break;
+  }
+  return tid;
+}
+
+Result<int32_t> Task::Clone(const CloneArgs& args) {
+  TRY(CheckFlags(*this, args));
+  if (args.flags & CLONE_SETTLS) {
+    if (args.tls >= kernel_.platform().guest_range().end.value()) return Err(EPERM);
+  }
+  if (Interrupted()) return Err(kErestartnointr);  // as Linux: deliver first, then fork
+  return TaskCloner{*this, kernel_, args}.Run();
+}
+
+Result<void> UnshareMounts(Task& task) {
+  const RefPtr<FsContext> old = task.fs_ref();
+  Path root = old->root(), cwd = old->cwd();
+  Path* const carried[] = {&root, &cwd};
+  const RefPtr<MountNamespace> copy = task.mounts()->Clone(carried);
+  task.SetMounts(copy, MakeRef<FsContext>(std::move(root), std::move(cwd), old->umask()));
+  return {};
+}
+
+Result<void> Task::Unshare(uint64_t flags) {
+  constexpr uint64_t kKnown = CLONE_THREAD | CLONE_FS | CLONE_NEWNS | CLONE_SIGHAND | CLONE_VM | CLONE_FILES |
+                              CLONE_SYSVSEM | CLONE_NEWUTS | CLONE_NEWIPC | kUnbuiltNamespaces;
+  if (flags & ~kKnown) return Err(EINVAL);
+  if (flags & kUnbuiltNamespaces) return Err(EINVAL);
+  // Memory and handlers can only be "unshared" by somebody who shares them with nobody.
+  if ((flags & (CLONE_THREAD | CLONE_SIGHAND | CLONE_VM)) && group_->thread_count() > 1) return Err(EINVAL);
+  if ((flags & kBuiltNamespaces) && !creds().Has(CAP_SYS_ADMIN)) return Err(EPERM);
+  if (flags & CLONE_NEWNS) {
+    TRY(UnshareMounts(*this));
+  } else if (flags & CLONE_FS) {
+    SetMounts(mounts(), fs_->Fork());
+  }
+  if (flags & CLONE_FILES) UnshareFiles();
+  if (flags & CLONE_NEWUTS) SetUts(uts_->Fork());
+  if (flags & CLONE_NEWIPC) SetIpc(MakeRef<IpcNamespace>());
+  return {};
+}
+
+void Task::UnshareFiles() {
+  if (fds_->users.load() == 1) return;
+  auto own = MakeRef<FdTableUsers>(fds_->table->Fork());
+  RefPtr<FdTableUsers> old;
+  {
+    MutexLock lock(mu_);
+    old = std::exchange(fds_, own);
+  }
+  if (old->users.fetch_sub(1) == 1) old->table->CloseAll(*this);
+}
+
+}  // namespace sandbox
