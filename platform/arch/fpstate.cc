@@ -33,6 +33,16 @@ T Get(std::span<const uint8_t> bytes, size_t offset) {
   return value;
 }
 
+constexpr uint64_t kX87AndSse = 3;
+
+// `current` tells which bits the processor knows.
+Result<void> CheckMxcsr(std::span<const uint8_t> state, std::span<const uint8_t> current) {
+  uint32_t mask = Get<uint32_t>(current, kMxcsrMaskOffset);
+  if (mask == 0) mask = kDefaultMxcsrMask;
+  if ((Get<uint32_t>(state, kMxcsrOffset) & ~mask) != 0) return Err(EINVAL);
+  return {};
+}
+
 }  // namespace
 
 Result<size_t> FpStateSize(std::span<const uint8_t> bytes) {
@@ -57,9 +67,17 @@ Result<void> ValidateFpState(std::span<const uint8_t> state, std::span<const uin
   for (uint64_t word : header.reserved) {
     if (word != 0) return Err(EINVAL);
   }
-  uint32_t mask = Get<uint32_t>(current, kMxcsrMaskOffset);
-  if (mask == 0) mask = kDefaultMxcsrMask;
-  if ((Get<uint32_t>(state, kMxcsrOffset) & ~mask) != 0) return Err(EINVAL);
+  return CheckMxcsr(state, current);
+}
+
+Result<void> SetLegacyState(std::span<uint8_t> state, std::span<const uint8_t> legacy) {
+  CHECK(legacy.size() == kFxsaveSize && state.size() >= kLegacySize + kHeaderSize);
+  TRY(CheckMxcsr(legacy, state));
+  const auto mask = Get<uint32_t>(state, kMxcsrMaskOffset);
+  std::memcpy(state.data(), legacy.data(), kSoftwareOffset);  // the size fields behind it stay the frame's
+  std::memcpy(state.data() + kMxcsrMaskOffset, &mask, sizeof(mask));
+  const Header header = {kX87AndSse, 0, {}};
+  std::memcpy(state.data() + kHeaderOffset, &header, sizeof(header));
   return {};
 }
 

@@ -19,6 +19,11 @@ Result<size_t> FpStateSize(std::span<const uint8_t> bytes);
 // `current` does not have. EINVAL otherwise. rt_sigreturn would refuse such a state and kill the thread.
 Result<void> ValidateFpState(std::span<const uint8_t> state, std::span<const uint8_t> current);
 
+// A bare FXSAVE area: what a program without XSAVE stores in its signal frame (Linux accepts one without magics).
+inline constexpr size_t kFxsaveSize = 512;
+// Puts one into a well-formed state; the components beyond it become initial. EINVAL for reserved bits in MXCSR.
+Result<void> SetLegacyState(std::span<uint8_t> state, std::span<const uint8_t> legacy);
+
 // Turns a well-formed state into the one a program starts with.
 void InitFpState(std::span<uint8_t> state);
 

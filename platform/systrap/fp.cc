@@ -27,6 +27,9 @@ Result<void> GuestThread::SetFpState(std::span<const uint8_t> state) {
   if (state.empty()) {
     next = current;
     arch::InitFpState(next);
+  } else if (state.size() == arch::kFxsaveSize) {
+    next = current;
+    TRY(arch::SetLegacyState(next, state));
   } else {
     TRY(arch::ValidateFpState(state, current));
     next.assign(state.begin(), state.end());

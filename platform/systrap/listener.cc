@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "platform/systrap/guest_thread.h"
+#include "platform/systrap/slow_handler_monitor.h"
 
 namespace sandbox::platform::systrap {
 
@@ -16,9 +17,17 @@ Listener::Received Listener::ReceiveFor(Notification* out, int timeout_ms) {
     receiving_ = true;
   }
   const auto leave = [this](Received result) {
-    MutexLock lock(mu_);
-    receiving_ = false;
-    if (waiters_ != 0) changed_.notify_all();
+    bool watch = false;
+    {
+      MutexLock lock(mu_);
+      receiving_ = false;
+      if (waiters_ != 0) changed_.notify_all();
+      if (result == Received::kNotification) {
+        ++received_;
+        watch = running_ > 1 && !std::exchange(watched_, true);
+      }
+    }
+    if (watch) monitor_.Watch(shared_from_this());
     return result;
   };
   for (;;) {
@@ -158,6 +167,27 @@ void Listener::ThreadStops() {
 void Listener::ThreadUnblocks() {
   MutexLock lock(mu_);
   ++running_;
+}
+
+bool Listener::LeaveSurplusDuty() {
+  MutexLock lock(mu_);
+  if (duty_ <= 1) return false;
+  --duty_;
+  return true;
+}
+
+Listener::Tick Listener::CheckProgress() {
+  MutexLock lock(mu_);
+  const bool moved = std::exchange(received_before_tick_, received_) != received_;
+  if (running_ <= 1) return Tick::kQuiet;
+  if (receiving_ || moved) return receiving_ && !moved ? Tick::kQuiet : Tick::kBusy;
+  ++duty_;
+  return Tick::kStuck;
+}
+
+void Listener::StopWatching() {
+  MutexLock lock(mu_);
+  watched_ = false;
 }
 
 bool Listener::LeaveDuty() {

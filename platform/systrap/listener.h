@@ -22,6 +22,7 @@
 namespace sandbox::platform::systrap {
 
 class GuestThread;
+class SlowHandlerMonitor;
 
 struct Notification {
   uint64_t id = 0;
@@ -31,9 +32,9 @@ struct Notification {
   uint64_t args[6] = {};
 };
 
-class Listener {
+class Listener : public RefFromThis<Listener> {
  public:
-  explicit Listener(UniqueFd fd) : fd_(std::move(fd)) {}
+  Listener(UniqueFd fd, SlowHandlerMonitor& monitor) : fd_(std::move(fd)), monitor_(monitor) {}
 
   enum class Received {
     kNotification,
@@ -77,17 +78,30 @@ class Listener {
   bool NeedsWorker() EXCLUDES(mu_);
   // Takes up duty if nobody has it and somebody may trap.
   bool TryDuty() EXCLUDES(mu_) { return NeedsWorker(); }
+  // Leaves duty if others are on it.
+  bool LeaveSurplusDuty() EXCLUDES(mu_);
+
+  // --- for SlowHandlerMonitor, once a tick
+  enum class Tick { kBusy, kQuiet, kStuck };
+  // kStuck: nobody has received since the last tick although somebody may trap; a duty was counted for a further
+  // worker. kQuiet: no need to watch just now.
+  Tick CheckProgress() EXCLUDES(mu_);
+  void StopWatching() EXCLUDES(mu_);
 
  private:
   bool Send(uint64_t id, int64_t value, int32_t error, uint32_t flags);
   bool NeedsWorkerLocked() REQUIRES(mu_);
 
   const UniqueFd fd_;
+  SlowHandlerMonitor& monitor_;
   Mutex mu_{LockRank::kPlatform};
   bool receiving_ GUARDED_BY(mu_) = false;
   int waiters_ GUARDED_BY(mu_) = 0;
   uint64_t wakeups_ GUARDED_BY(mu_) = 0;
   std::condition_variable changed_;
+  uint64_t received_ GUARDED_BY(mu_) = 0;
+  uint64_t received_before_tick_ GUARDED_BY(mu_) = 0;
+  bool watched_ GUARDED_BY(mu_) = false;
   int duty_ GUARDED_BY(mu_) = 0;
   int running_ GUARDED_BY(mu_) = 0;  // guest threads that were started and are not blocked
   std::unordered_map<int, RefPtr<GuestThread>> threads_ GUARDED_BY(mu_);

@@ -60,6 +60,7 @@ StubPlatform::~StubPlatform() {
   (void)::kill(-zygote_->pid(), SIGKILL);
   CHECK(pthread_join(reaper_, nullptr) == 0);
   CHECK(pthread_join(watchdog_, nullptr) == 0);
+  monitor_.Shutdown();
   workers_.Shutdown();
 }
 
@@ -70,7 +71,7 @@ GuestRange StubPlatform::guest_range() const {
 Result<std::unique_ptr<Thread>> StubPlatform::NewProcess(TrapHandler& handler) {
   PoolStub stub = TRY(pool_.Take());
   const RefPtr<HostProcess> process = AddProcess(stub.pid);
-  const auto listener = MakeRef<Listener>(std::move(stub.listener));
+  const auto listener = MakeRef<Listener>(std::move(stub.listener), monitor_);
   Notification hello;
   if (listener->ReceiveFor(&hello, 60'000) != Listener::Received::kNotification || hello.tid != stub.pid) {
     process->Signal(SIGKILL);

@@ -9,6 +9,7 @@
 
 #include "platform/api/platform.h"
 #include "platform/systrap/guest_thread.h"
+#include "platform/systrap/slow_handler_monitor.h"
 #include "platform/systrap/stub_pool.h"
 #include "platform/systrap/worker.h"
 #include "platform/systrap/zygote.h"
@@ -39,6 +40,7 @@ class StubPlatform final : public Platform {
 
   const std::unique_ptr<Zygote> zygote_;
   WorkerPool workers_;
+  SlowHandlerMonitor monitor_{workers_};
   StubPool pool_;
   Mutex mu_{LockRank::kPlatform};
   std::unordered_map<pid_t, RefPtr<HostProcess>> processes_ GUARDED_BY(mu_);

@@ -64,6 +64,10 @@ class Worker {
           Route(pool_, listener, notification, RouteMode::kServe);
           break;
         case Listener::Received::kBusy:
+          if (listener->LeaveSurplusDuty()) {
+            duty_ = nullptr;
+            return;
+          }
           // A thread in the middle of a round receives for us, and hands on what is not its own.
           listener->WaitNotReceiving(60'000);
           break;

@@ -1,5 +1,6 @@
 // Costs of the platform's primitives, without a kernel above it. Usage: systrap_bench [platform]
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -26,6 +27,22 @@ constexpr uint64_t kShortCall = 300, kParkCall = 301, kFullCall = 302, kForkCall
 double NowNs() {
   return std::chrono::duration<double, std::nano>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
+
+// Processor time of this process and of the dead stubs: what a call costs on a machine that others use, too.
+double CpuNs() {
+  rusage self, children;
+  ::getrusage(RUSAGE_SELF, &self);
+  ::getrusage(RUSAGE_CHILDREN, &children);
+  double sum = 0;
+  for (const timeval& t : {self.ru_utime, self.ru_stime, children.ru_utime, children.ru_stime}) {
+    sum += t.tv_sec * 1e9 + t.tv_usec * 1e3;
+  }
+  return sum;
+}
+
+struct Cost {
+  double elapsed, cpu;
+};
 
 // A process tree with a wait call: as much of a kernel as fork and wait need.
 class Task : public TrapHandler {
@@ -113,6 +130,9 @@ class Task : public TrapHandler {
       std::unique_lock lock(p->mu);
       ++p->dead_children;
       p->cv.notify_all();
+      lock.unlock();
+      delete this;
+      return;
     }
     std::unique_lock lock(mu);
     done = true;
@@ -157,42 +177,44 @@ void Load(Thread& t, std::string_view code) {
   if (!t.address_space()->Write(GuestAddr(kCode), code.data(), code.size()).ok()) std::printf("write failed\n");
 }
 
-double Run(Platform& platform, std::string_view code, uint64_t count) {
+Cost Run(Platform& platform, std::string_view code, uint64_t count) {
   Task task;
   task.platform = &platform;
   task.load = [&](Thread& t) { Load(t, code); };
   auto made = platform.NewProcess(task);
   if (!made.ok()) {
     std::printf("NewProcess: %d\n", made.error().value());
-    return 0;
+    return {};
   }
   task.thread = std::move(*made);
   Load(*task.thread, code);
   task.thread->regs().rip = kCode;
   task.thread->regs().rsp = kStack;
   task.thread->regs().rbx = count;
-  const double start = NowNs();
+  const double start = NowNs(), cpu = CpuNs();
   task.thread->Start();
   std::unique_lock lock(task.mu);
   if (!task.cv.wait_for(lock, std::chrono::seconds(60), [&] { return task.done; })) std::printf("HANG\n");
-  return (NowNs() - start) / count;
+  const double elapsed = NowNs() - start;
+  ::usleep(20000);  // the last stub is reaped, and so counted
+  return {elapsed / count, (CpuNs() - cpu) / count};
 }
 
-double NativeFork(int count) {
-  const double start = NowNs();
+Cost NativeFork(int count) {
+  const double start = NowNs(), cpu = CpuNs();
   for (int i = 0; i < count; ++i) {
     const pid_t pid = ::fork();
     if (pid == 0) ::_exit(0);
     int status;
     (void)::waitpid(pid, &status, 0);
   }
-  return (NowNs() - start) / count;
+  return {(NowNs() - start) / count, (CpuNs() - cpu) / count};
 }
 
-double NativeThread(int count) {
-  const double start = NowNs();
+Cost NativeThread(int count) {
+  const double start = NowNs(), cpu = CpuNs();
   for (int i = 0; i < count; ++i) std::thread([] {}).join();
-  return (NowNs() - start) / count;
+  return {(NowNs() - start) / count, (CpuNs() - cpu) / count};
 }
 
 }  // namespace
@@ -211,8 +233,8 @@ int main(int argc, char** argv) {
   Platform& p = **made;
   ::usleep(20000);
   const int scale = argc > 2 ? std::atoi(argv[2]) : 1;
-  const auto show = [](const char* name, double ns) {
-    std::printf("%-22s %9.2f us\n", name, ns / 1000);
+  const auto show = [](const char* name, Cost cost) {
+    std::printf("%-22s %9.2f us elapsed %9.2f us cpu\n", name, cost.elapsed / 1000, cost.cpu / 1000);
     std::fflush(stdout);
   };
   show("short call", Run(p, code_short, 50000 * scale));
