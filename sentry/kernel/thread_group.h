@@ -78,6 +78,8 @@ class ThreadGroup final : public RefFromThis<ThreadGroup> {
   Result<void> SendSignalTo(Task& task, const SignalInfo& info, SignalOrigin origin = SignalOrigin::kGuest);
   // A POSIX timer's signal, to the group or to `task`; EBUSY when its last one was not taken yet.
   Result<void> SendTimerSignal(Task* task, const QueuedSignal& signal);
+  // sigaction(2) made a signal ignored: pending ones are dropped.
+  void DispositionChanged(int signo, const SignalAction& action);
   void DiscardTimerSignal(const void* timer);
   RefPtr<SignalHandlers> handlers() const;
   SignalSet shared_pending() const;

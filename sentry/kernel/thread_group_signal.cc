@@ -34,6 +34,16 @@ void ThreadGroup::DiscardTimerSignal(const void* timer) {
   for (Task* task : tasks_) task->pending_.DiscardTimer(timer);
 }
 
+void ThreadGroup::DispositionChanged(int signo, const SignalAction& action) {
+  const DefaultAction def = DefaultActionOf(signo);
+  const bool ignored = action.is_ignore() || (action.is_default() && (def == DefaultAction::kIgnore ||
+                                                                       def == DefaultAction::kContinue));
+  if (!ignored) return;
+  MutexLock lock(sig_mu_);
+  pending_.Discard(SignalBit(signo));
+  for (Task* task : tasks_) task->pending_.Discard(SignalBit(signo));
+}
+
 Result<void> ThreadGroup::SendLocked(Task* target, const QueuedSignal& signal, SignalOrigin origin) {
   const int signo = signal.info.signo;
   if (tasks_.empty()) return {};  // a zombie takes signals and does nothing
