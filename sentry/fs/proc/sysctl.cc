@@ -1,0 +1,207 @@
+// /proc/sys (sysctl(8)). Values that describe this kernel are its own; the rest are Linux's defaults, because programs
+// size themselves by them. Nothing but the names of the machine can be set.
+#include <linux/capability.h>
+#include <sys/random.h>
+#include <sys/utsname.h>
+
+#include <array>
+
+#include "base/log.h"
+#include "sentry/fs/proc/proc.h"
+#include "sentry/kernel/namespaces.h"
+#include "sentry/mm/memory_manager.h"
+
+namespace sandbox::proc {
+namespace {
+
+using synthetic::AddDirectory;
+using synthetic::MakeText;
+using synthetic::StaticDirectory;
+
+struct Value {
+  const char* path;  // below /proc/sys
+  const char* text;
+};
+
+constexpr std::array<Value, 78> kValues = {{
+    {"abi/vsyscall32", "1"},
+    {"debug/exception-trace", "1"},
+    {"fs/aio-max-nr", "65536"},
+    {"fs/aio-nr", "0"},
+    {"fs/dentry-state", "0\t0\t45\t0\t0\t0"},
+    {"fs/epoll/max_user_watches", "1048576"},
+    {"fs/file-max", "9223372036854775807"},
+    {"fs/file-nr", "1024\t0\t9223372036854775807"},
+    {"fs/inode-nr", "1024\t0"},
+    {"fs/inotify/max_queued_events", "16384"},
+    {"fs/inotify/max_user_instances", "128"},
+    {"fs/inotify/max_user_watches", "1048576"},
+    {"fs/lease-break-time", "45"},
+    {"fs/leases-enable", "1"},
+    {"fs/mount-max", "100000"},
+    {"fs/mqueue/msg_default", "10"},
+    {"fs/mqueue/msg_max", "10"},
+    {"fs/mqueue/msgsize_default", "8192"},
+    {"fs/mqueue/msgsize_max", "8192"},
+    {"fs/mqueue/queues_max", "256"},
+    {"fs/nr_open", "1048576"},
+    {"fs/overflowgid", "65534"},
+    {"fs/overflowuid", "65534"},
+    {"fs/pipe-max-size", "1048576"},
+    {"fs/pipe-user-pages-hard", "0"},
+    {"fs/pipe-user-pages-soft", "16384"},
+    {"fs/protected_fifos", "1"},
+    {"fs/protected_hardlinks", "1"},
+    {"fs/protected_regular", "2"},
+    {"fs/protected_symlinks", "1"},
+    {"fs/suid_dumpable", "0"},
+    {"kernel/cap_last_cap", "40"},
+    {"kernel/core_pattern", "core"},
+    {"kernel/core_uses_pid", "0"},
+    {"kernel/dmesg_restrict", "1"},
+    {"kernel/kptr_restrict", "1"},
+    {"kernel/msgmax", "8192"},
+    {"kernel/msgmnb", "16384"},
+    {"kernel/msgmni", "32000"},
+    {"kernel/ngroups_max", "65536"},
+    {"kernel/ostype", "Linux"},
+    {"kernel/overflowgid", "65534"},
+    {"kernel/overflowuid", "65534"},
+    {"kernel/panic", "0"},
+    {"kernel/perf_event_paranoid", "3"},
+    {"kernel/printk", "4\t4\t1\t7"},
+    {"kernel/pty/max", "4096"},
+    {"kernel/pty/nr", "0"},
+    {"kernel/random/entropy_avail", "256"},
+    {"kernel/random/poolsize", "256"},
+    {"kernel/randomize_va_space", "2"},
+    {"kernel/sched_rr_timeslice_ms", "100"},
+    {"kernel/sched_rt_period_us", "1000000"},
+    {"kernel/sched_rt_runtime_us", "950000"},
+    {"kernel/sem", "32000\t1024000000\t500\t32000"},
+    {"kernel/shmall", "18446744073692774399"},
+    {"kernel/shmmax", "18446744073692774399"},
+    {"kernel/shmmni", "4096"},
+    {"kernel/sysrq", "0"},
+    {"kernel/tainted", "0"},
+    {"kernel/threads-max", "32768"},
+    {"kernel/unprivileged_bpf_disabled", "2"},
+    {"net/core/rmem_default", "212992"},
+    {"net/core/rmem_max", "212992"},
+    {"net/core/somaxconn", "4096"},
+    {"net/core/wmem_default", "212992"},
+    {"net/core/wmem_max", "212992"},
+    {"net/ipv4/ip_forward", "0"},
+    {"net/ipv4/ip_local_port_range", "32768\t60999"},
+    {"net/ipv4/ip_unprivileged_port_start", "1024"},
+    {"net/ipv4/tcp_fin_timeout", "60"},
+    {"net/ipv4/tcp_rmem", "4096\t131072\t6291456"},
+    {"net/ipv4/tcp_sack", "1"},
+    {"net/ipv4/tcp_wmem", "4096\t16384\t4194304"},
+    {"net/ipv6/conf/all/disable_ipv6", "0"},
+    {"net/unix/max_dgram_qlen", "512"},
+    {"vm/min_free_kbytes", "67584"},
+    {"vm/mmap_min_addr", "65536"},
+}};
+constexpr std::array<Value, 8> kMoreValues = {{
+    {"vm/dirty_background_ratio", "10"},
+    {"vm/dirty_ratio", "20"},
+    {"vm/legacy_va_layout", "0"},
+    {"vm/nr_hugepages", "0"},
+    {"vm/overcommit_memory", "0"},
+    {"vm/overcommit_ratio", "50"},
+    {"vm/panic_on_oom", "0"},
+    {"vm/swappiness", "60"},
+}};
+
+// The directory `path` lies in, made on the way; `path` becomes the last component.
+StaticDirectory& DirectoryOf(Fs& fs, StaticDirectory& root, std::map<std::string, StaticDirectory*>& made,
+                             std::string_view& path) {
+  StaticDirectory* at = &root;
+  std::string so_far;
+  for (size_t slash; (slash = path.find('/')) != std::string_view::npos; path.remove_prefix(slash + 1)) {
+    so_far += "/" + std::string(path.substr(0, slash));
+    StaticDirectory*& next = made[so_far];
+    if (next == nullptr) next = AddDirectory(fs, *at, std::string(path.substr(0, slash))).get();
+    at = next;
+  }
+  return *at;
+}
+
+std::string Uname(char (utsname::*field)[65]) {
+  utsname name = {};
+  (void)::uname(&name);
+  return std::string(name.*field) + "\n";
+}
+
+std::string RandomUuid() {
+  std::array<uint8_t, 16> bytes = {};
+  CHECK(::getrandom(bytes.data(), bytes.size(), 0) == static_cast<ssize_t>(bytes.size()));
+  bytes[6] = (bytes[6] & 0x0f) | 0x40;
+  bytes[8] = (bytes[8] & 0x3f) | 0x80;
+  std::string text;
+  for (size_t i = 0; i < bytes.size(); ++i) {
+    if (i == 4 || i == 6 || i == 8 || i == 10) text += '-';
+    text += StrPrintf("%02x", bytes[i]);
+  }
+  return text + "\n";
+}
+
+RefPtr<UtsNamespace> UtsOf(Context& context) {
+  const Task* caller = Task::Of(context);
+  return caller != nullptr ? caller->uts() : nullptr;
+}
+
+using UtsGet = std::string (UtsNamespace::*)() const;
+using UtsSet = void (UtsNamespace::*)(std::string);
+
+RefPtr<synthetic::TextFile> MakeUtsFile(Fs& fs, UtsGet get, UtsSet set) {
+  return MakeRef<synthetic::TextFile>(
+      fs, 0644,
+      [get](Context& context) -> Result<std::string> {
+        const auto uts = UtsOf(context);
+        return uts != nullptr ? ((*uts).*get)() + "\n" : std::string("\n");
+      },
+      [set](Context& context, std::string_view text) -> Result<void> {
+        const auto uts = UtsOf(context);
+        if (uts == nullptr || !context.creds().Has(CAP_SYS_ADMIN)) return Err(EPERM);
+        text = text.substr(0, text.find('\n'));
+        ((*uts).*set)(std::string(text.substr(0, 64)));
+        return {};
+      });
+}
+
+Result<std::string> PidMax(Context& context) {
+  const Task* caller = Task::Of(context);
+  return std::to_string(caller != nullptr ? caller->kernel().options().pid_max : 32768) + "\n";
+}
+
+Result<std::string> LastPid(Context& context) {
+  const Task* caller = Task::Of(context);
+  return std::to_string(caller != nullptr ? caller->kernel().last_pid() : 0) + "\n";
+}
+
+}  // namespace
+
+void AddSysctl(Fs& fs, StaticDirectory& proc_root) {
+  const auto root = AddDirectory(fs, proc_root, "sys");
+  std::map<std::string, StaticDirectory*> made;
+  const auto add = [&](std::string_view path, NodeRef node) {
+    StaticDirectory& directory = DirectoryOf(fs, *root, made, path);
+    directory.Add(std::string(path), std::move(node));
+  };
+  for (const Value& value : kValues) add(value.path, MakeText(fs, std::string(value.text) + "\n"));
+  for (const Value& value : kMoreValues) add(value.path, MakeText(fs, std::string(value.text) + "\n"));
+  add("vm/max_map_count", MakeText(fs, std::to_string(MemoryManager::kMaxMappings) + "\n"));
+  add("kernel/osrelease", MakeText(fs, Uname(&utsname::release)));
+  add("kernel/version", MakeText(fs, Uname(&utsname::version)));
+  add("kernel/arch", MakeText(fs, Uname(&utsname::machine)));
+  add("kernel/pid_max", MakeText(fs, &PidMax));
+  add("kernel/ns_last_pid", MakeText(fs, &LastPid));
+  add("kernel/hostname", MakeUtsFile(fs, &UtsNamespace::hostname, &UtsNamespace::SetHostname));
+  add("kernel/domainname", MakeUtsFile(fs, &UtsNamespace::domainname, &UtsNamespace::SetDomainname));
+  add("kernel/random/boot_id", MakeText(fs, RandomUuid()));
+  add("kernel/random/uuid", MakeText(fs, [](Context&) -> Result<std::string> { return RandomUuid(); }));
+}
+
+}  // namespace sandbox::proc
