@@ -25,12 +25,14 @@ bool PollNow(int fd, short events) {
   return ::poll(&request, 1, 0) > 0;
 }
 
+DonatedTtyOpener tty_opener = nullptr;
+
 bool Unsupported(int err) { return err == EOPNOTSUPP || err == EINVAL || err == ENOSYS; }
 
 }  // namespace
 
-HostFile::HostFile(UniqueFd fd, int flags, uint32_t mode, int64_t position)
-    : FileDescription(Path{}, flags),
+HostFile::HostFile(Path path, UniqueFd fd, int flags, uint32_t mode, int64_t position)
+    : FileDescription(std::move(path), flags),
       fd_(std::move(fd)),
       regular_(S_ISREG(mode) || S_ISBLK(mode)),
       type_(mode & S_IFMT),
@@ -45,7 +47,7 @@ Result<RefPtr<HostFile>> HostFile::Make(UniqueFd fd) {
   const int flags = ::fcntl(fd.get(), F_GETFL);
   if (flags < 0) return LastErrno();
   const off_t position = S_ISREG(st.st_mode) || S_ISBLK(st.st_mode) ? ::lseek(fd.get(), 0, SEEK_CUR) : 0;
-  return RefPtr<HostFile>(new HostFile(std::move(fd), flags & (O_ACCMODE | O_APPEND), st.st_mode, std::max<off_t>(position, 0)));
+  return RefPtr<HostFile>(new HostFile(Path{}, std::move(fd), flags & (O_ACCMODE | O_APPEND), st.st_mode, std::max<off_t>(position, 0)));
 }
 
 Result<size_t> HostFile::ReadSome(void* data, size_t size, int64_t* offset) {
@@ -210,6 +212,13 @@ std::string HostFile::AnonymousName() const {
   const uint64_t ino = ::fstat(fd_.get(), &st) == 0 ? st.st_ino : 0;
   const char* kind = type_ == S_IFIFO ? "pipe" : type_ == S_IFSOCK ? "socket" : "host";
   return std::string(kind) + ":[" + std::to_string(ino) + "]";
+}
+
+void SetDonatedTtyOpener(DonatedTtyOpener opener) { tty_opener = opener; }
+
+Result<FileRef> OpenDonated(UniqueFd fd) {
+  if (::isatty(fd.get()) && tty_opener != nullptr) return tty_opener(std::move(fd));
+  return FileRef(TRY(HostFile::Make(std::move(fd))));
 }
 
 }  // namespace sandbox

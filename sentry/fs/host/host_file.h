@@ -31,7 +31,7 @@ class HostFile : public FileDescription {
   BorrowedFd HostFd() const override { return regular_ ? fd_.borrow() : BorrowedFd(); }
 
  protected:
-  HostFile(UniqueFd fd, int flags, uint32_t mode, int64_t position);
+  HostFile(Path path, UniqueFd fd, int flags, uint32_t mode, int64_t position);
   int host_fd() const { return fd_.get(); }
 
  private:
@@ -45,5 +45,11 @@ class HostFile : public FileDescription {
   std::atomic<bool> can_nowait_{true}; // RWF_NOWAIT worked so far
   HostPollable pollable_;
 };
+
+// A file over a descriptor that the host donated. Terminals go to the opener that sentry/fs/devpts registers (it knows
+// sessions, this layer does not).
+Result<FileRef> OpenDonated(UniqueFd fd);
+using DonatedTtyOpener = Result<FileRef> (*)(UniqueFd fd);
+void SetDonatedTtyOpener(DonatedTtyOpener opener);
 
 }  // namespace sandbox

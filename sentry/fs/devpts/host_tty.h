@@ -1,0 +1,44 @@
+// The host's terminal as one of the guest's: standard streams that are a terminal. The host's line discipline edits,
+// echoes and turns ^C into a signal for runsc, which hands it to the guest's foreground group; sessions and process
+// groups are the sandbox's own.
+#pragma once
+
+#include "sentry/fs/devpts/terminal.h"
+#include "sentry/fs/host/host_file.h"
+
+namespace sandbox {
+
+// One terminal, however many donated descriptors refer to it.
+class HostTerminal final : public Terminal {
+ public:
+  explicit HostTerminal(UniqueFd fd, uint64_t host_device) : fd_(std::move(fd)), host_device_(host_device) {}
+  uint64_t device() const override;
+  void Hangup() override { hung_up_.store(true); }
+  bool hung_up() const { return hung_up_.load(); }
+  Result<FileRef> OpenTerminal(Context& context, const Path& path, int flags) override;
+  uint64_t host_device() const { return host_device_; }
+
+ private:
+  const UniqueFd fd_;
+  const uint64_t host_device_;
+  std::atomic<bool> hung_up_{false};
+};
+
+class HostTty final : public HostFile {
+ public:
+  HostTty(Path path, UniqueFd fd, int flags, RefPtr<HostTerminal> terminal);
+  const RefPtr<HostTerminal>& terminal() const { return terminal_; }
+
+  Result<size_t> Read(Context& context, IoSequence& to, int64_t* offset, int rwf) override;
+  Result<size_t> Write(Context& context, IoSequence& from, int64_t* offset, int rwf) override;
+  Result<int64_t> Ioctl(Context& context, uint32_t request, uint64_t argument) override;
+  std::string AnonymousName() const override { return "/dev/console"; }
+
+ private:
+  const RefPtr<HostTerminal> terminal_;
+};
+
+// The terminal behind a donated file (OpenDonated), to be the controlling one of the first process; null for other files.
+RefPtr<ControllingTerminal> DonatedTerminal(const FileRef& file);
+
+}  // namespace sandbox
