@@ -95,9 +95,9 @@ void Task::ServeFault(const platform::Fault& fault) {
 }
 
 void Task::ServeFailedOp(const platform::Trap& trap) {
-  mm_->OpFailed(*thread_, trap.failed_op);
   // The call that queued the op has been answered with success; it is answered again.
-  if (trap.failed_errno != 0) thread_->SetReturn(-trap.failed_errno);
+  const int64_t answer = mm_->OpFailed(*thread_, trap.failed_op, trap.failed_errno);
+  if (trap.failed_errno != 0) thread_->SetReturn(answer);
 }
 
 bool Task::PrepareToResume() {

@@ -58,12 +58,13 @@ void MemoryManager::OpsExecuted(platform::Thread& thread) {
   pending_count_.store(static_cast<int>(pending_.size()), std::memory_order_release);
 }
 
-void MemoryManager::OpFailed(platform::Thread& thread, const platform::MemoryOp& op) {
+int64_t MemoryManager::OpFailed(platform::Thread& thread, const platform::MemoryOp& op, int failed_errno) {
+  int64_t answer = -failed_errno;
   std::vector<Undo> dropped;
   {
     MutexLock lock(mu_);
     const auto it = pending_.find(&thread);
-    if (it == pending_.end()) return;
+    if (it == pending_.end()) return answer;
     auto& pending = it->second;
     const auto failed = std::find_if(pending.begin(), pending.end(), [&](const Undo& undo) {
       return undo.kind == op.kind && undo.range == op.range && undo.target == op.target;
@@ -74,10 +75,14 @@ void MemoryManager::OpFailed(platform::Thread& thread, const platform::MemoryOp&
     for (auto undo = dropped.rbegin(); undo != dropped.rend(); ++undo) {
       if (!undo->target.empty()) vmas_.Restore(undo->target, undo->before_target);
       vmas_.Restore(undo->range, undo->before);
-      if (undo->brk) brk_ = *undo->brk;
+      if (undo->brk) {
+        brk_ = *undo->brk;
+        answer = static_cast<int64_t>(brk_.value());
+      }
     }
   }
   OpsExecuted(thread);
+  return answer;
 }
 
 RefPtr<MemoryManager> MemoryManager::Fork(RefPtr<platform::AddressSpace> space, platform::Thread* child) {

@@ -93,8 +93,9 @@ class MemoryManager final : public GuestMemory {
   RefPtr<MemoryManager> Fork(RefPtr<platform::AddressSpace> space, platform::Thread* child = nullptr);
   // The ops `thread` queued before this trap have run (called at each trap and at its exit), or one failed.
   void OpsExecuted(platform::Thread& thread);
-  // Restores the list to what the host has. The caller returns the host's errno from the interrupted call.
-  void OpFailed(platform::Thread& thread, const platform::MemoryOp& op);
+  // Restores the list to what the host has. Returns what the call that queued the op must answer instead of success:
+  // the host's errno, negated, or where the break is for brk(2), which has no errors.
+  int64_t OpFailed(platform::Thread& thread, const platform::MemoryOp& op, int failed_errno);
 
   // A fault the host could not resolve: true when it was a legal growth of a stack mapping and the access can be
   // repeated.

@@ -12,6 +12,7 @@
 #include <string>
 #include <string_view>
 
+#include "sentry/core/cpus.h"
 #include "sentry/fs/synthetic/synthetic.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/task.h"
@@ -68,8 +69,6 @@ void AddSysctl(Fs& fs, synthetic::StaticDirectory& root);
 // The directory behind /proc/net.
 NodeRef MakeNetDirectory(Fs& fs);
 
-int CpuCount();
-// Decimal "1 2 3" style helpers would hide the formats; generators spell them with StrPrintf.
 inline constexpr int64_t kNsPerTick = 10'000'000;  // USER_HZ is 100
 inline uint64_t Ticks(uint64_t ns) { return ns / kNsPerTick; }
 inline uint64_t KiB(uint64_t bytes) { return bytes / 1024; }

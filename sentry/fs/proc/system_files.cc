@@ -1,7 +1,6 @@
 // The files in procfs's root that describe the machine: made from what the sandbox itself knows, so that guests see
 // their own load and processes, not the host's.
 #include <fcntl.h>
-#include <sched.h>
 #include <sys/sysinfo.h>
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -257,15 +256,6 @@ constexpr char kTtyDrivers[] =
     "pty_master           /dev/ptm      128 0-1048575 pty:master\n";
 
 }  // namespace
-
-int CpuCount() {
-  static const int count = [] {
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    return ::sched_getaffinity(0, sizeof(set), &set) == 0 ? std::max(1, CPU_COUNT(&set)) : 1;
-  }();
-  return count;
-}
 
 void AddSystemFiles(Fs& fs, StaticDirectory& root) {
   root.Add("cpuinfo", MakeText(fs, &Cpuinfo));

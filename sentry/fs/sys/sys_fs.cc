@@ -1,0 +1,195 @@
+// sysfs (sysfs(5)): processors, the one memory node, loopback and what little else Debian's tools, glibc and language
+// runtimes look at. Everything is fixed at boot and read-only.
+#include <linux/magic.h>
+
+#include <array>
+
+#include "base/log.h"
+#include "sentry/core/cpus.h"
+#include "sentry/fs/synthetic/synthetic.h"
+#include "sentry/vfs/fs_registry.h"
+
+namespace sandbox {
+namespace {
+
+using synthetic::AddDirectory;
+using synthetic::Fs;
+using synthetic::MakeText;
+using synthetic::StaticDirectory;
+
+struct File {
+  const char* name;
+  const char* text;
+};
+
+template <size_t N>
+void AddFiles(Fs& fs, StaticDirectory& directory, const std::array<File, N>& files) {
+  for (const File& file : files) directory.Add(file.name, MakeText(fs, std::string(file.text) + "\n"));
+}
+
+void AddLine(Fs& fs, StaticDirectory& directory, const std::string& name, const std::string& text) {
+  directory.Add(name, MakeText(fs, text + "\n"));
+}
+
+// One bit, as CpuMask writes all of them.
+std::string OneBit(int cpu) {
+  std::string mask = StrPrintf("%x", 1u << (cpu % 32));
+  for (int group = cpu / 32; group > 0; --group) mask += ",00000000";
+  return mask;
+}
+
+// Every processor is a core of its own in one package; real relations between host processors are not a guest's
+// business, and its tasks are not bound to them.
+void AddTopology(Fs& fs, StaticDirectory& cpu, int number) {
+  const auto topology = AddDirectory(fs, cpu, "topology", 0755);
+  AddLine(fs, *topology, "core_id", std::to_string(number));
+  AddLine(fs, *topology, "physical_package_id", "0");
+  AddLine(fs, *topology, "die_id", "0");
+  AddLine(fs, *topology, "cluster_id", "65535");
+  for (const char* name : {"core_cpus", "thread_siblings"}) {
+    AddLine(fs, *topology, name, OneBit(number));
+    AddLine(fs, *topology, std::string(name) + "_list", std::to_string(number));
+  }
+  for (const char* name : {"core_siblings", "package_cpus", "die_cpus"}) {
+    AddLine(fs, *topology, name, CpuMask());
+    AddLine(fs, *topology, std::string(name) + "_list", CpuList());
+  }
+}
+
+struct Cache {
+  const char* level;
+  const char* type;
+  const char* size;
+  const char* sets;
+  const char* ways;
+  bool shared;
+};
+// A common shape; programs use it to size blocks.
+constexpr std::array<Cache, 4> kCaches = {{{"1", "Data", "32K", "64", "8", false},
+                                           {"1", "Instruction", "32K", "64", "8", false},
+                                           {"2", "Unified", "512K", "1024", "8", false},
+                                           {"3", "Unified", "32768K", "32768", "16", true}}};
+
+void AddCaches(Fs& fs, StaticDirectory& cpu, int number) {
+  const auto caches = AddDirectory(fs, cpu, "cache", 0755);
+  for (size_t i = 0; i < kCaches.size(); ++i) {
+    const Cache& cache = kCaches[i];
+    const auto index = AddDirectory(fs, *caches, "index" + std::to_string(i), 0755);
+    AddLine(fs, *index, "coherency_line_size", "64");
+    AddLine(fs, *index, "id", cache.shared ? "0" : std::to_string(number));
+    AddLine(fs, *index, "level", cache.level);
+    AddLine(fs, *index, "number_of_sets", cache.sets);
+    AddLine(fs, *index, "physical_line_partition", "1");
+    AddLine(fs, *index, "shared_cpu_list", cache.shared ? CpuList() : std::to_string(number));
+    AddLine(fs, *index, "shared_cpu_map", cache.shared ? CpuMask() : OneBit(number));
+    AddLine(fs, *index, "size", cache.size);
+    AddLine(fs, *index, "type", cache.type);
+    AddLine(fs, *index, "ways_of_associativity", cache.ways);
+  }
+}
+
+void AddCpus(Fs& fs, StaticDirectory& system) {
+  const auto cpus = AddDirectory(fs, system, "cpu", 0755);
+  for (const char* name : {"online", "possible", "present"}) AddLine(fs, *cpus, name, CpuList());
+  AddLine(fs, *cpus, "offline", "");
+  AddLine(fs, *cpus, "isolated", "");
+  AddLine(fs, *cpus, "kernel_max", "8191");
+  const auto smt = AddDirectory(fs, *cpus, "smt", 0755);
+  AddLine(fs, *smt, "active", "0");
+  AddLine(fs, *smt, "control", "notsupported");
+  AddDirectory(fs, *cpus, "vulnerabilities", 0755);
+  for (int number = 0; number < CpuCount(); ++number) {
+    const auto cpu = AddDirectory(fs, *cpus, "cpu" + std::to_string(number), 0755);
+    if (number > 0) AddLine(fs, *cpu, "online", "1");
+    AddTopology(fs, *cpu, number);
+    AddCaches(fs, *cpu, number);
+    cpu->Add("node0", MakeRef<synthetic::Symlink>(fs, std::string("../../node/node0")));
+  }
+}
+
+void AddNodes(Fs& fs, StaticDirectory& system) {
+  const auto nodes = AddDirectory(fs, system, "node", 0755);
+  for (const char* name : {"online", "possible", "has_cpu", "has_memory", "has_normal_memory"}) {
+    AddLine(fs, *nodes, name, "0");
+  }
+  const auto node = AddDirectory(fs, *nodes, "node0", 0755);
+  AddLine(fs, *node, "cpulist", CpuList());
+  AddLine(fs, *node, "cpumap", CpuMask());
+  AddLine(fs, *node, "distance", "10");
+  for (int number = 0; number < CpuCount(); ++number) {
+    node->Add("cpu" + std::to_string(number),
+              MakeRef<synthetic::Symlink>(fs, "../../cpu/cpu" + std::to_string(number)));
+  }
+}
+
+constexpr std::array<File, 14> kLoopback = {{{"addr_assign_type", "0"},
+                                             {"addr_len", "6"},
+                                             {"address", "00:00:00:00:00:00"},
+                                             {"broadcast", "00:00:00:00:00:00"},
+                                             {"carrier", "1"},
+                                             {"dev_id", "0x0"},
+                                             {"flags", "0x9"},
+                                             {"ifalias", ""},
+                                             {"ifindex", "1"},
+                                             {"iflink", "1"},
+                                             {"mtu", "65536"},
+                                             {"operstate", "unknown"},
+                                             {"tx_queue_len", "1000"},
+                                             {"type", "772"}}};
+
+void AddNetwork(Fs& fs, StaticDirectory& devices, StaticDirectory& classes) {
+  const auto net = AddDirectory(fs, *AddDirectory(fs, devices, "virtual", 0755), "net", 0755);
+  const auto loopback = AddDirectory(fs, *net, "lo", 0755);
+  AddFiles(fs, *loopback, kLoopback);
+  const auto statistics = AddDirectory(fs, *loopback, "statistics", 0755);
+  for (const char* name : {"collisions", "multicast", "rx_bytes", "rx_dropped", "rx_errors", "rx_packets", "tx_bytes",
+                           "tx_dropped", "tx_errors", "tx_packets"}) {
+    AddLine(fs, *statistics, name, "0");
+  }
+  const auto links = AddDirectory(fs, classes, "net", 0755);
+  links->Add("lo", MakeRef<synthetic::Symlink>(fs, std::string("../../devices/virtual/net/lo")));
+}
+
+constexpr std::array<File, 4> kHugePages = {{{"enabled", "always [madvise] never"},
+                                             {"defrag", "always defer defer+madvise [madvise] never"},
+                                             {"hpage_pmd_size", "2097152"},
+                                             {"use_zero_page", "1"}}};
+
+void AddKernel(Fs& fs, StaticDirectory& root) {
+  const auto kernel = AddDirectory(fs, root, "kernel", 0755);
+  const auto mm = AddDirectory(fs, *kernel, "mm", 0755);
+  AddFiles(fs, *AddDirectory(fs, *mm, "transparent_hugepage", 0755), kHugePages);
+  const auto pool = AddDirectory(fs, *AddDirectory(fs, *mm, "hugepages", 0755), "hugepages-2048kB", 0755);
+  for (const char* name : {"nr_hugepages", "free_hugepages", "resv_hugepages", "surplus_hugepages"}) {
+    AddLine(fs, *pool, name, "0");
+  }
+  AddDirectory(fs, *kernel, "debug", 0700);
+  AddDirectory(fs, *kernel, "security", 0755);
+  AddDirectory(fs, *kernel, "tracing", 0700);
+  AddLine(fs, *kernel, "uevent_seqnum", "0");
+}
+
+Result<RefPtr<FileSystem>> CreateSys(Context&, std::string_view, std::string_view) {
+  auto fs = MakeRef<Fs>("sysfs", SYSFS_MAGIC);
+  auto root = MakeRef<StaticDirectory>(*fs);
+  for (const char* name : {"block", "bus", "dev", "firmware", "module", "power"}) {
+    AddDirectory(*fs, *root, name, 0755);
+  }
+  const auto classes = AddDirectory(*fs, *root, "class", 0755);
+  for (const char* name : {"block", "mem", "misc", "tty"}) AddDirectory(*fs, *classes, name, 0755);
+  const auto devices = AddDirectory(*fs, *root, "devices", 0755);
+  const auto system = AddDirectory(*fs, *devices, "system", 0755);
+  AddCpus(*fs, *system);
+  AddNodes(*fs, *system);
+  AddNetwork(*fs, *devices, *classes);
+  const auto filesystems = AddDirectory(*fs, *root, "fs", 0755);
+  AddDirectory(*fs, *filesystems, "cgroup", 0755);  // a mount point
+  AddKernel(*fs, *root);
+  fs->SetRoot(std::move(root));
+  return RefPtr<FileSystem>(std::move(fs));
+}
+
+const FileSystemTypeRegistrar registrar({.name = "sysfs", .create = &CreateSys});
+
+}  // namespace
+}  // namespace sandbox
