@@ -98,6 +98,13 @@ class Inode : public RefFromThis<Inode> {
   // --- Directories. Default ENOTDIR for non-directories. ---
   // ENOENT when there is no such entry. `name` is never "", "." or "..", and has no slash.
   virtual Result<InodeRef> Lookup(Context& context, std::string_view name);
+  // `name` is about to be looked up here, and more will be asked after it: a file system that pays for each question
+  // may answer all of them at once. Only advice; the lookups and the open follow in any case.
+  struct WalkPlan {
+    std::string_view rest;  // components below `name`, as the path has them; may hold "." and ".."
+    int open_flags = -1;    // the object at the end will be opened with these; -1 = it will not
+  };
+  virtual void WalkAhead(Context&, std::string_view /*name*/, const WalkPlan&) {}
   // Only on file systems that are not exclusive(): what `name`, cached as `cached`, means now; `cached` itself while
   // it is still right, ENOENT when it is gone. Called without the directory's lock. Default: Lookup.
   virtual Result<InodeRef> Revalidate(Context& context, std::string_view name, const InodeRef& cached);

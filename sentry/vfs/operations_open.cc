@@ -106,6 +106,7 @@ Result<FileRef> CreateAndOpen(Context& context, const Path& directory, std::stri
 // Linux: open_last_lookups with O_CREAT.
 Result<FileRef> OpenOrCreate(Context& context, const WalkBase& base, std::string_view path, const OpenOptions& options) {
   Walker walker(context, base, options.resolve);
+  walker.set_open_flags(options.flags);
   TRY(walker.Begin(path));
   // The bound only matters when files come and go between two looks on a shared tree.
   for (int tries = 0; tries < 100; ++tries) {
@@ -166,6 +167,7 @@ Result<FileRef> Open(Context& context, const WalkBase& base, std::string_view pa
   walk.follow_last = !(flags & O_NOFOLLOW);
   walk.require_dir = flags & O_DIRECTORY;
   walk.resolve = options.resolve;
+  if (!(flags & O_PATH)) walk.open_flags = flags;
   Path found = TRY(Walk(context, base, path, walk));
   if (flags & O_PATH) {
     return FileRef(MakeRef<FileDescription>(std::move(found), flags & (O_PATH | O_DIRECTORY | O_NOFOLLOW)));
@@ -174,7 +176,9 @@ Result<FileRef> Open(Context& context, const WalkBase& base, std::string_view pa
 }
 
 Result<FileRef> OpenForExec(Context& context, const WalkBase& base, std::string_view path, const WalkOptions& options) {
-  const Path found = TRY(Walk(context, base, path, options));
+  WalkOptions walk = options;
+  walk.open_flags = O_RDONLY;
+  const Path found = TRY(Walk(context, base, path, walk));
   Inode& inode = *found.dentry->inode();
   const uint32_t type = inode.Type(context);
   if (type == S_IFLNK) return Err(ELOOP);

@@ -20,8 +20,10 @@ constexpr int kMaxLinks = 40;  // Linux: MAXSYMLINKS
 constexpr size_t kMaxName = NAME_MAX;
 
 // What the file system says `name` is, as a dentry put into the cache.
-Result<DentryRef> AskFileSystem(Context& context, Dentry& directory, bool exclusive, std::string_view name) {
+Result<DentryRef> AskFileSystem(Context& context, Dentry& directory, bool exclusive, std::string_view name,
+                                const Inode::WalkPlan& plan) {
   if (directory.IsDeleted()) return MakeRef<Dentry>(directory.shared_from_this(), std::string(name), nullptr);
+  if (!plan.rest.empty() || plan.open_flags >= 0) directory.inode()->WalkAhead(context, name, plan);
   auto inode = directory.inode()->Lookup(context, name);
   if (inode.ok()) return directory.AddChild(name, std::move(*inode));
   if (!inode.Is(ENOENT)) return inode.error();
@@ -41,7 +43,8 @@ Result<DentryRef> RevalidateChild(Context& context, Dentry& directory, DentryRef
 
 }  // namespace
 
-Result<DentryRef> LookupChildLocked(Context& context, const Path& directory, std::string_view name) {
+Result<DentryRef> LookupChildLocked(Context& context, const Path& directory, std::string_view name,
+                                    const Inode::WalkPlan& plan) {
   Dentry& dir = *directory.dentry;
   const bool exclusive = directory.mount == nullptr || directory.mount->fs()->exclusive();
   if (DentryRef cached = dir.CachedChild(name); cached != nullptr) {
@@ -51,10 +54,11 @@ Result<DentryRef> LookupChildLocked(Context& context, const Path& directory, std
     dir.RemoveChild(cached, false);
   }
   if (name.size() > kMaxName) return Err(ENAMETOOLONG);
-  return AskFileSystem(context, dir, exclusive, name);
+  return AskFileSystem(context, dir, exclusive, name, plan);
 }
 
-Result<DentryRef> LookupChild(Context& context, const Path& directory, std::string_view name) {
+Result<DentryRef> LookupChild(Context& context, const Path& directory, std::string_view name,
+                              const Inode::WalkPlan& plan) {
   Dentry& dir = *directory.dentry;
   const bool exclusive = directory.mount == nullptr || directory.mount->fs()->exclusive();
   if (DentryRef cached = dir.CachedChild(name); cached != nullptr) {
@@ -63,7 +67,7 @@ Result<DentryRef> LookupChild(Context& context, const Path& directory, std::stri
     if (valid != nullptr) return valid;
   }
   MutexLock lock(dir.lock());
-  return LookupChildLocked(context, directory, name);
+  return LookupChildLocked(context, directory, name, plan);
 }
 
 Walker::Walker(Context& context, const WalkBase& base, uint64_t resolve)
@@ -127,7 +131,7 @@ Result<Path> Walker::Child(std::string_view name) {
     TRY(DotDot());
     return std::exchange(at_, here);
   }
-  DentryRef found = TRY(LookupChild(context_, at_, name));
+  DentryRef found = TRY(LookupChild(context_, at_, name, {rest_, open_flags_}));
   Path child{at_.mount, std::move(found)};
   TRY(CrossMounts(child));
   return child;
@@ -202,6 +206,7 @@ Result<void> Walker::Follow(const Path& link) {
 Result<Path> Walk(Context& context, const WalkBase& base, std::string_view path, const WalkOptions& options) {
   if (path.empty() && options.allow_empty) return base.start;
   Walker walker(context, base, options.resolve);
+  walker.set_open_flags(options.open_flags);
   TRY(walker.Begin(path));
   bool need_dir = options.require_dir;
   for (;;) {

@@ -16,6 +16,9 @@ class Walker {
   // `base` must outlive the walker.
   Walker(Context& context, const WalkBase& base, uint64_t resolve);
 
+  // What is found will be opened with these flags; see Inode::WalkPlan.
+  void set_open_flags(int flags) { open_flags_ = flags; }
+
   // Takes the text: ENOENT when empty, EXDEV for an absolute path under RESOLVE_BENEATH. `path` must stay alive.
   Result<void> Begin(std::string_view path);
 
@@ -48,12 +51,15 @@ class Walker {
   std::string_view last_;
   bool trailing_slash_ = false;
   int links_ = 0;
+  int open_flags_ = -1;
 };
 
 // The cached or looked-up entry `name` of a directory: positive or negative, never null. `name` is no dot name.
 // The caller has checked that `directory` is one and may be searched.
-Result<DentryRef> LookupChild(Context& context, const Path& directory, std::string_view name);
+Result<DentryRef> LookupChild(Context& context, const Path& directory, std::string_view name,
+                              const Inode::WalkPlan& plan = {});
 // The same with the directory's lock held by the caller.
-Result<DentryRef> LookupChildLocked(Context& context, const Path& directory, std::string_view name);
+Result<DentryRef> LookupChildLocked(Context& context, const Path& directory, std::string_view name,
+                                    const Inode::WalkPlan& plan = {});
 
 }  // namespace sandbox

@@ -18,7 +18,7 @@ namespace {
 
 int64_t NowNs() {
   timespec ts;
-  ::clock_gettime(CLOCK_MONOTONIC_COARSE, &ts);
+  ::clock_gettime(CLOCK_MONOTONIC, &ts);
   return ts.tv_sec * 1'000'000'000 + ts.tv_nsec;
 }
 
@@ -100,6 +100,11 @@ Result<Attr> GoferInode::GetAttr(Context&) {
   TRY(Refresh());
   MutexLock lock(mu_);
   return ToAttr();
+}
+
+bool GoferInode::IsFresh() const {
+  MutexLock lock(mu_);
+  return NowNs() - fetched_ns_ <= kSharedValidNs;
 }
 
 // Fetches are numbered when they begin, so that a slow answer never replaces a newer one.
@@ -247,6 +252,10 @@ Result<HostFileRef> GoferInode::HostFileExact(int access) {
   const uint32_t flags = static_cast<uint32_t>(access) | (tree_->read_only() ? O_NOATIME : 0);
   auto [fd, attr] = TRY(tree_->client().Open(handle()->value(), flags));
   StoreAttr(attr, fetch);
+  return AddHostFile(std::move(fd), access);
+}
+
+HostFileRef GoferInode::AddHostFile(UniqueFd fd, int access) {
   auto file = MakeRef<HostFile>(std::move(fd), access);
   has_host_files_.store(true);
   HostFileCache::Get().Insert(*this, file);

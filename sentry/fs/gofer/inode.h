@@ -40,9 +40,9 @@ class GoferInode final : public Inode {
   Result<void> Rename(Context& context, std::string_view old_name, const InodeRef& moved, Inode& new_dir,
                       std::string_view new_name, const InodeRef& victim, unsigned flags) override;
   Result<InodeRef> CreateUnlinked(Context& context, const CreateArgs& args) override;
-  // One round trip for all of `path` (components below this directory) that nothing is known of: the lookups that
-  // follow are answered from it. `open_flags`: also open the last component so, if it is a file.
-  void WalkAhead(std::string_view path, std::optional<uint32_t> open_flags);
+  // One round trip for `name`, all that the path has below it, and the open of a file at its end.
+  void WalkAhead(Context& context, std::string_view name, const WalkPlan& plan) override;
+  Result<InodeRef> Revalidate(Context& context, std::string_view name, const InodeRef& cached) override;
 
   Result<std::string> ReadLink(Context& context) override;
   Result<FileRef> Open(Context& context, const Path& path, int flags) override;
@@ -57,6 +57,7 @@ class GoferInode final : public Inode {
   Result<HostFileRef> HostFileExact(int access);
   // One that can do what `access` asks for, used by the sentry only: a wider one that is open already will do.
   Result<HostFileRef> HostFileFor(int access);
+  HostFileRef AddHostFile(UniqueFd fd, int access);
   // All entries: the cached listing of an exclusive tree, or a fresh one.
   Result<DirListingRef> Listing();
   // Data or times have changed behind the cached attributes.
@@ -82,6 +83,7 @@ class GoferInode final : public Inode {
   // Never copied out of the inode without its lock; kept by a call while it runs.
   GoferHandleRef handle() const;
   Attr ToAttr() const REQUIRES(mu_);
+  bool IsFresh() const;
   uint64_t BeginFetch();
   void StoreAttr(const gofer::FileAttr& attr, uint64_t fetch);
   Result<void> Refresh();
@@ -97,6 +99,8 @@ class GoferInode final : public Inode {
   std::optional<GoferInodeRef> TakeAhead(std::string_view name);
   void PutAhead(std::string_view name, GoferInodeRef inode);
   void NoteMiss();
+  // The lookup of `name` needs no answer from the host.
+  bool Knows(std::string_view name) const;
   // Names that appear in and go from this directory; `attr` is the directory afterwards.
   void NoteAdded(std::string_view name, const GoferInode& inode, const gofer::FileAttr& attr);
   void NoteRemoved(std::string_view name, const gofer::FileAttr& attr);

@@ -29,7 +29,7 @@ FileTime HostNow() {  // the clock that host file systems stamp with
 
 int64_t MonotonicNs() {
   timespec ts;
-  ::clock_gettime(CLOCK_MONOTONIC_COARSE, &ts);
+  ::clock_gettime(CLOCK_MONOTONIC, &ts);
   return ts.tv_sec * 1'000'000'000 + ts.tv_nsec;
 }
 
@@ -146,33 +146,58 @@ Result<DirListingRef> GoferInode::Listing() {
   return LoadListing(false);
 }
 
-void GoferInode::WalkAhead(std::string_view path, std::optional<uint32_t> open_flags) {
-  std::vector<std::string_view> names;
+Result<InodeRef> GoferInode::Revalidate(Context& context, std::string_view name, const InodeRef& cached) {
+  // Answered within the validity of attributes: the entry was found when they were.
+  if (const auto known = std::dynamic_pointer_cast<GoferInode>(cached); known != nullptr && known->IsFresh()) return cached;
+  return Lookup(context, name);
+}
+
+bool GoferInode::Knows(std::string_view name) const {
+  MutexLock lock(dir_mu_);
+  if (dir_ == nullptr) return false;
+  if (dir_->ahead.contains(std::string(name))) return true;
+  return dir_->listing != nullptr && !dir_->listing->Contains(name);
+}
+
+namespace {
+
+// The components of `path` up to the first that only an ordinary walk can take (".." and what cannot exist).
+void SplitPath(std::string_view path, std::vector<std::string_view>& names) {
   while (!path.empty() && names.size() < gofer::kMaxWalk) {
     const size_t end = path.find('/');
     const std::string_view name = path.substr(0, end);
     if (!name.empty() && name != ".") {
-      if (!gofer::ValidName(name)) break;  // ".." and what cannot exist: left to the ordinary walk
+      if (!gofer::ValidName(name)) return;
       names.push_back(name);
     }
-    if (end == std::string_view::npos) break;
+    if (end == std::string_view::npos) return;
     path.remove_prefix(end + 1);
   }
+}
+
+}  // namespace
+
+void GoferInode::WalkAhead(Context&, std::string_view name, const WalkPlan& plan) {
+  if (!gofer::ValidName(name) || Knows(name)) return;
+  std::vector<std::string_view> names = {name};
+  SplitPath(plan.rest, names);
+  std::optional<uint32_t> open_flags;
+  if (plan.open_flags >= 0 && !(plan.open_flags & O_DIRECTORY)) {
+    // As HostFileFor would ask: read and write in one descriptor serves every kind of writer.
+    open_flags = (plan.open_flags & O_ACCMODE) == O_RDONLY ? O_RDONLY | (tree_->read_only() ? O_NOATIME : 0) : O_RDWR;
+  }
   // One component is what Lookup does anyway, unless the open comes with it.
-  if (names.empty() || (names.size() == 1 && !open_flags)) return;
+  if (names.size() == 1 && !open_flags) return;
   auto walk = tree_->client().Walk(handle()->value(), names, open_flags);
   if (!walk.ok()) return;  // the lookup that follows asks again and reports it
   auto at = std::static_pointer_cast<GoferInode>(shared_from_this());
-  for (size_t i = 0; i < walk->entries.size(); ++i) {
+  const size_t found = walk->entries.size();
+  for (size_t i = 0; i < found; ++i) {
     GoferInodeRef child = tree_->Intern(*fs(), std::move(walk->entries[i]));
     at->PutAhead(names[i], child);
     at = std::move(child);
   }
-  const size_t found = walk->entries.size();
-  if (found == names.size() && walk->fd.valid()) {
-    at->has_host_files_.store(true);
-    HostFileCache::Get().Insert(*at, MakeRef<HostFile>(std::move(walk->fd), static_cast<int>(*open_flags & O_ACCMODE)));
-  }
+  if (found == names.size() && walk->fd.valid()) at->AddHostFile(std::move(walk->fd), static_cast<int>(*open_flags & O_ACCMODE));
   if (walk->error == ENOENT && found < names.size() && at->type_ == S_IFDIR) {
     at->PutAhead(names[found], nullptr);
     at->NoteMiss();
@@ -209,8 +234,7 @@ Result<InodeRef> GoferInode::Create(Context&, std::string_view name, const Creat
   GoferInodeRef inode = tree_->Intern(*fs(), std::move(created.entry));
   inode->KeepOwner(args.uid, args.gid);
   if (created.fd.valid()) {
-    inode->has_host_files_.store(true);
-    HostFileCache::Get().Insert(*inode, MakeRef<HostFile>(std::move(created.fd), O_RDWR));
+    inode->AddHostFile(std::move(created.fd), O_RDWR);
   }
   if (inode->type_ == S_IFDIR && tree_->exclusive()) {
     MutexLock lock(inode->dir_mu_);
@@ -226,8 +250,7 @@ Result<InodeRef> GoferInode::CreateUnlinked(Context&, const CreateArgs& args) {
   if (!created.fd.valid()) return Err(EMFILE);
   GoferInodeRef inode = tree_->Intern(*fs(), std::move(created.entry));
   inode->KeepOwner(args.uid, args.gid);
-  inode->has_host_files_.store(true);
-  HostFileCache::Get().Insert(*inode, MakeRef<HostFile>(std::move(created.fd), O_RDWR));
+  inode->AddHostFile(std::move(created.fd), O_RDWR);
   return InodeRef(std::move(inode));
 }
 

@@ -31,6 +31,14 @@ Result<InodeRef> OverlayInode::Lookup(Context& context, std::string_view name) {
   return InodeRef(TRY(fs->Intern(context, std::move(found))));
 }
 
+void OverlayInode::WalkAhead(Context& context, std::string_view name, const WalkPlan& plan) {
+  if (lowers_.size() != 1 || Overrides(name)) return;
+  // A writer copies the file up, which reads the lower one.
+  WalkPlan below = plan;
+  if (plan.open_flags >= 0) below.open_flags = (plan.open_flags & ~O_ACCMODE) | O_RDONLY;
+  lowers_.front()->WalkAhead(context, name, below);
+}
+
 void OverlayInode::SetEntry(std::string_view name, OverlayInodeRef inode, bool hides_lower) {
   OverlayInodeRef replaced;  // released after the lock
   MutexLock lock(dir_mu_);

@@ -26,6 +26,7 @@ class OverlayInode final : public Inode {
   Result<Attr> GetAttr(Context& context) override;
   Result<void> SetAttr(Context& context, const AttrChange& change) override;
   Result<InodeRef> Lookup(Context& context, std::string_view name) override;
+  void WalkAhead(Context& context, std::string_view name, const WalkPlan& plan) override;
   Result<InodeRef> Create(Context& context, std::string_view name, const CreateArgs& args) override;
   Result<void> Link(Context& context, std::string_view name, const InodeRef& target) override;
   Result<void> Unlink(Context& context, std::string_view name, const InodeRef& victim) override;
