@@ -3,6 +3,8 @@
 #include <array>
 
 #include "base/check.h"
+#include "sentry/kernel/kernel.h"
+#include "syscalls/trace.h"
 
 namespace sandbox::syscalls {
 namespace {
@@ -46,6 +48,7 @@ platform::LaneTable Lanes() {
 
 Result<int64_t> Dispatch(Task& task, uint64_t nr, const RawArgs& args) {
   const Row* row = FindRow(nr);
+  if (task.kernel().options().strace) return DispatchTraced(task, nr, row, args);
   if (row == nullptr) return Err(ENOSYS);
   return row->invoke(task, args);
 }
