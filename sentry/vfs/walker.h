@@ -42,8 +42,8 @@ class Walker {
   Result<void> CrossMounts(Path& path);
 
   Context& context_;
-  const Path root_;
-  const Path start_;
+  const Path& root_;
+  const Path& start_;
   const uint64_t resolve_;
   Path at_;
   std::string buffer_;      // text of followed links and what came after them; `rest_` points into it or the caller's
