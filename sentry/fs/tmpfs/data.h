@@ -24,15 +24,18 @@ class HostMemory {
   ~HostMemory();
   HostMemory(UniqueFd fd) : fd_(std::move(fd)) {}
   BorrowedFd fd() const { return fd_.borrow(); }
-  // Opened O_RDONLY, so that a hostile stub cannot turn a read-only mapping into a writable one. EACCES when the
-  // host offers no way to reopen (see PrepareReopen).
+  // Opened O_RDONLY, so that a hostile stub cannot turn a read-only mapping into a writable one. Without a reopener
+  // the writable descriptor: then a guest process can write to files that it may only read, as far as they are in a
+  // tmpfs and it attacks its stub.
   Result<BorrowedFd> ReadOnly();
   uint64_t AllocatedPages() const;
 
   // How many exist: the descriptor budget.
   static int count();
-  // Opens what ReadOnly needs. Call before the process gives up its view of /proc.
-  static void PrepareReopen();
+  // Opens a memory file again with O_RDONLY. Only a process that sees a /proc can, and a confined sentry does not, so
+  // boot hands in somebody who can.
+  using Reopener = Result<UniqueFd> (*)(BorrowedFd memory);
+  static void SetReopener(Reopener reopener);
 
  private:
   const UniqueFd fd_;

@@ -1,10 +1,8 @@
-#include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <atomic>
-#include <cstdio>
 
 #include "base/mutex.h"
 #include "sentry/fs/tmpfs/data.h"
@@ -14,11 +12,7 @@ namespace {
 
 std::atomic<int> memory_count{0};
 
-// /proc/self/fd, kept open: afterwards the process has no path to it.
-BorrowedFd ReopenDirectory() {
-  static const UniqueFd& directory = *new UniqueFd(open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC));
-  return directory.borrow();
-}
+std::atomic<HostMemory::Reopener> reopener{nullptr};
 
 }  // namespace
 
@@ -33,17 +27,14 @@ HostMemory::~HostMemory() { memory_count.fetch_sub(1, std::memory_order_relaxed)
 
 int HostMemory::count() { return memory_count.load(std::memory_order_relaxed); }
 
-void HostMemory::PrepareReopen() { (void)ReopenDirectory(); }
+void HostMemory::SetReopener(Reopener function) { reopener.store(function); }
 
 Result<BorrowedFd> HostMemory::ReadOnly() {
+  const Reopener reopen = reopener.load();
+  if (reopen == nullptr) return fd_.borrow();
   static Mutex mu{LockRank::kLeaf};  // rare: the first read-only mapping of a file
   MutexLock lock(mu);
-  if (read_only_.valid()) return read_only_.borrow();
-  char number[16];
-  std::snprintf(number, sizeof(number), "%d", fd_.get());
-  UniqueFd fd(openat(ReopenDirectory().get(), number, O_RDONLY | O_CLOEXEC));
-  if (!fd.valid()) return Err(EACCES);
-  read_only_ = std::move(fd);
+  if (!read_only_.valid()) read_only_ = TRY(reopen(fd_.borrow()));
   return read_only_.borrow();
 }
 
