@@ -1,6 +1,11 @@
 """The macros that BUILD files of this repository are made of: adding a file never needs a BUILD edit."""
 
-COPTS = []
+# What nearly every file includes, precompiled; see precompiled.bzl. Not for folders with options or assembly of their own.
+STANDARD_HEADERS = "//tools/bazel:standard"
+COPTS = [
+    "-include",
+    "tools/bazel/standard.h",
+]
 
 # runsc and the guest test programs are static, so that they run on (and in) any root file system.
 STATIC_PIE = select({
@@ -13,16 +18,18 @@ def sandbox_library(name, deps = [], copts = [], exclude = [], testonly = False,
 
     alwayslink: rows and commands register themselves from static initialisers, which a linker would drop.
     """
+    assembly = native.glob(["*.S"], exclude = exclude, allow_empty = True)
+    own = copts or assembly
     native.cc_library(
         name = name,
-        srcs = native.glob(["*.cc", "*.S"], exclude = ["*_test.cc"] + exclude, allow_empty = True),
+        srcs = native.glob(["*.cc"], exclude = ["*_test.cc"] + exclude, allow_empty = True) + assembly,
         hdrs = native.glob(["*.h", "*.inc"], exclude = exclude, allow_empty = True),
         alwayslink = True,
-        copts = COPTS + copts,
+        copts = copts if own else COPTS,
         linkstatic = True,
         testonly = testonly,
         visibility = ["//visibility:public"],
-        deps = deps,
+        deps = deps + ([] if own else [STANDARD_HEADERS]),
         **kwargs
     )
 
@@ -38,6 +45,7 @@ def unit_tests(deps, size = "small", tags = [], **kwargs):
             linkstatic = True,
             tags = tags,
             deps = deps + [
+                STANDARD_HEADERS,
                 "@sys//:gmock",
                 "@sys//:gtest_main",
             ],
@@ -54,7 +62,7 @@ def guest_programs(name, deps = []):
             srcs = [program + ".cc"],
             copts = COPTS,
             linkopts = STATIC_PIE,
-            deps = deps,
+            deps = deps + [STANDARD_HEADERS],
         )
     native.filegroup(
         name = name,
@@ -77,6 +85,7 @@ def syscall_tests(deps = [], data = [], platforms = ["systrap", "ptrace"]):
             copts = COPTS,
             linkopts = STATIC_PIE,
             deps = deps + [
+                STANDARD_HEADERS,
                 "@sys//:gmock",
                 "@sys//:gtest_main",
             ],
