@@ -35,7 +35,8 @@ struct WaitResult {
 // Waits for a child of `task`'s group; ECHILD when there is none that fits, ERESTARTSYS when interrupted.
 Result<WaitResult> WaitForChild(Task& task, const WaitSelector& selector);
 
-// Changes of the tree that need its lock.
+// Changes of the tree. Functions named Locked need the kernel's tree lock; the analysis cannot tell whose lock that is
+// when all it sees is a group.
 class ProcessTree {
  public:
   static const ThreadGroup* ParentOf(const ThreadGroup& group) { return group.parent_; }

@@ -33,6 +33,7 @@ IntervalTimer::Setting CpuTimer::Get() {
 
 IntervalTimer::Setting CpuTimer::Set(uint64_t first_ns, int64_t interval_ns, bool absolute) {
   const uint64_t now = now_();
+  const int threads = threads_();
   MutexLock lock(mu_);
   const IntervalTimer::Setting old = GetLocked(now);
   next_ns_ = first_ns == 0 || absolute ? first_ns : now + first_ns;
@@ -40,20 +41,21 @@ IntervalTimer::Setting CpuTimer::Set(uint64_t first_ns, int64_t interval_ns, boo
   if (next_ns_ == 0) {
     timer_.Cancel();
   } else {
-    ArmLocked(now);
+    ArmLocked(now, threads);
   }
   return old;
 }
 
-void CpuTimer::ArmLocked(uint64_t now) {
+void CpuTimer::ArmLocked(uint64_t now, int threads) {
   // All threads could run at once; a process that sleeps is looked at seldom.
   constexpr int64_t kFinest = 1'000'000;
   const int64_t left = next_ns_ > now ? static_cast<int64_t>(next_ns_ - now) : 0;
-  timer_.Arm(DeadlineAfter(std::max(left / std::max(threads_(), 1), kFinest)));
+  timer_.Arm(DeadlineAfter(std::max(left / std::max(threads, 1), kFinest)));
 }
 
 void CpuTimer::Check() {
   const uint64_t now = now_();
+  const int threads = threads_();
   uint64_t expirations = 0;
   {
     MutexLock lock(mu_);
@@ -67,7 +69,7 @@ void CpuTimer::Check() {
         next_ns_ += expirations * interval_ns_;
       }
     }
-    if (next_ns_ != 0) ArmLocked(now);
+    if (next_ns_ != 0) ArmLocked(now, threads);
   }
   if (expirations > 0) on_expiry_(expirations);
 }

@@ -34,10 +34,10 @@ class CpuTimer {
 
  private:
   void Check();
-  void ArmLocked(uint64_t now) REQUIRES(mu_);
+  void ArmLocked(uint64_t now, int threads) REQUIRES(mu_);
   IntervalTimer::Setting GetLocked(uint64_t now) const REQUIRES(mu_);
 
-  const std::function<uint64_t()> now_;
+  const std::function<uint64_t()> now_;  // these two take the group's locks: never called with mu_ held
   const std::function<int()> threads_;
   const std::function<void(uint64_t)> on_expiry_;
   Mutex mu_{LockRank::kTimer};

@@ -12,7 +12,7 @@ uint32_t ProcessTree::UidOf(const ThreadGroup& group) {
   return group.leader_ == nullptr ? 0 : group.leader_->creds_ref()->uid;
 }
 
-void ProcessTree::JoinProcessGroupLocked(ThreadGroup& group, RefPtr<ProcessGroup> to) {
+void ProcessTree::JoinProcessGroupLocked(ThreadGroup& group, RefPtr<ProcessGroup> to) NO_THREAD_SAFETY_ANALYSIS {
   Kernel& kernel = group.kernel_;
   if (const RefPtr<ProcessGroup> old = group.process_group_; old != nullptr) {
     old->members.erase(&group);
@@ -87,7 +87,7 @@ void ProcessTree::OrphanCheckLocked(ThreadGroup& leaving, ThreadGroup* parent) {
   SignalProcessGroupLocked(*group, SignalInfo::Kernel(SIGCONT), SignalOrigin::kKernel);
 }
 
-ThreadGroup* ProcessTree::NewParentLocked(ThreadGroup& group) {
+ThreadGroup* ProcessTree::NewParentLocked(ThreadGroup& group) NO_THREAD_SAFETY_ANALYSIS {
   for (ThreadGroup* up = group.parent_; up != nullptr; up = up->parent_) {
     if (up->child_subreaper.load() && !up->exiting() && !up->zombie()) return up;
   }
@@ -155,7 +155,7 @@ void ProcessTree::GroupExited(ThreadGroup& group) {
   for (const auto& done : callbacks) done(group.exit_status());
 }
 
-void ProcessTree::ReapLocked(ThreadGroup& group) {
+void ProcessTree::ReapLocked(ThreadGroup& group) NO_THREAD_SAFETY_ANALYSIS {
   if (std::exchange(group.reaped_, true)) return;
   Kernel& kernel = group.kernel_;
   if (ThreadGroup* parent = group.parent_; parent != nullptr) {

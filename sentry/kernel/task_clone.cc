@@ -108,6 +108,7 @@ struct TaskCloner {
   Result<void> EnterTree() const {
     ThreadGroup& group = *child->group_;
     MutexLock tree(kernel.tree_mu_);
+    if (kernel.dying_) return Err(ENOMEM);
     MutexLock lock(group.sig_mu_);
     if (Has(CLONE_THREAD) && (group.exiting_.load() || group.stop_requested_ || group.exec_task_ != nullptr)) {
       return Err(kErestartnointr);

@@ -115,6 +115,7 @@ void Task::RunExit() {
   ReleaseResources();
   std::unique_ptr<platform::Thread> thread;
   bool last, stopped = false;
+  int stop_signal = 0;
   {
     MutexLock lock(group_->sig_mu_);
     exited_ = true;
@@ -124,6 +125,7 @@ void Task::RunExit() {
     if (group_->stop_requested_ && !stop_joined_ && !last) {
       group_->ThreadStoppedLocked();
       stopped = group_->stop_complete_;
+      stop_signal = group_->stop_signal_;
     }
     if (group_->exec_task_ != nullptr && group_->exec_task_ != this) group_->exec_task_->Wake();
     // Signals this thread was to take.
@@ -140,7 +142,7 @@ void Task::RunExit() {
   }
   thread->Exit();
   thread.reset();
-  if (stopped) group_->NotifyParentOfJobControl(CLD_STOPPED, group_->stop_signal_);
+  if (stopped) group_->NotifyParentOfJobControl(CLD_STOPPED, stop_signal);
   LeaveGroup(last);
 }
 

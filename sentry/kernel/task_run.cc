@@ -88,6 +88,7 @@ void Task::FinishCall(Result<int64_t> result) {
 }
 
 void Task::ServeFault(const platform::Fault& fault) {
+  restart_code_ = 0;
   if (fault.signo == SIGSEGV && mm_->GrowStack(*this, *thread_, fault.address)) return;
   if (!ValidSignal(fault.signo)) return ExitGroup(SIGKILL);
   fault_address_ = fault.address.value();

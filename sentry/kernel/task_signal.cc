@@ -15,7 +15,8 @@ constexpr uint64_t kSaRestorer = 0x04000000;
 
 }  // namespace
 
-void Task::RecalcSignalsLocked() {
+// With the group's sig_mu_ held.
+void Task::RecalcSignalsLocked() NO_THREAD_SAFETY_ANALYSIS {
   const SignalSet ready = (pending_.set() | group_->pending_.set()) & ~mask_.load();
   signal_work_.store(ready != 0 || killed_.load() || group_->stop_requested_ || group_->pending_notice_ != 0);
 }
