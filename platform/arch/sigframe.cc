@@ -84,7 +84,7 @@ void RestoreRegisters(Registers& r, const SignalContext& c) {
   r.orig_rax = ~uint64_t{0};
 }
 
-size_t FpStateSize(std::span<const uint8_t> legacy) {
+size_t SavedFpSize(std::span<const uint8_t> legacy) {
   if (legacy.size() < kLegacyFpSize) return 0;
   uint32_t magic, extended_size;
   std::memcpy(&magic, legacy.data() + kSoftwareReserved, sizeof(magic));

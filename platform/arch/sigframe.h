@@ -80,6 +80,6 @@ void RestoreRegisters(Registers& regs, const SignalContext& context);
 // Bytes of extended state at a frame's fpstate pointer, told from its first 512 bytes.
 inline constexpr size_t kLegacyFpSize = 512;
 inline constexpr size_t kMaxFpSize = 64 * 1024;
-size_t FpStateSize(std::span<const uint8_t> legacy);
+size_t SavedFpSize(std::span<const uint8_t> legacy);
 
 }  // namespace sandbox::arch

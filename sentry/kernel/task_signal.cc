@@ -237,7 +237,7 @@ Result<int64_t> Task::SignalReturn() {
     if (!fp_addr.IsNull()) {
       fp.resize(arch::kLegacyFpSize);
       TRY(mm_->Read(fp_addr, fp.data(), fp.size()));
-      const size_t size = arch::FpStateSize(fp);
+      const size_t size = arch::SavedFpSize(fp);
       fp.resize(size);
       TRY(mm_->Read(fp_addr + arch::kLegacyFpSize, fp.data() + arch::kLegacyFpSize, size - arch::kLegacyFpSize));
     }
