@@ -104,7 +104,7 @@ class Kernel {
   const RefPtr<IpcNamespace>& ipc() const { return ipc_; }
 
   // Linux's tasklist_lock. Outermost of the guest-facing locks.
-  Mutex& tree_lock() const RETURNS_LOCK(tree_mu_) { return tree_mu_; }
+  Mutex& tree_lock() const TSA(lock_returned(tree_mu_)) { return tree_mu_; }
   FutexTable& futexes() { return futexes_; }
   // RLIMIT_NPROC accounting when a task's real uid changes.
   void MoveUserTask(uint32_t from_uid, uint32_t to_uid);
