@@ -17,7 +17,6 @@
 #define EXCLUDES(...) TSA(locks_excluded(__VA_ARGS__))
 #define ACQUIRE(...) TSA(acquire_capability(__VA_ARGS__))
 #define RELEASE(...) TSA(release_capability(__VA_ARGS__))
-#define RETURNS_LOCK(x) TSA(lock_returned(x))
 
 namespace sandbox {
 
