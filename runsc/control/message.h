@@ -10,9 +10,12 @@
 
 namespace sandbox::control {
 
+// Text of a kSignal that a terminal made: it is meant for the foreground process group.
+inline constexpr char kFromTerminal[] = "terminal";
+
 struct Message {
   enum class Kind {
-    kSignal,   // to the sentry: deliver `number` to the container's foreground process group (or its init)
+    kSignal,   // to the sentry: deliver `number` to the container's init, or see kFromTerminal
     kStarted,  // from the sentry: the container's first process runs
     kExited,   // from the sentry: `number` is the init process's wait status (wait(2))
     kFailed,   // from the sentry: it could not start; `text` says why, `number` is the exit code for runsc

@@ -44,7 +44,8 @@ absl::Status SignalForwarder::ForwardOne(BorrowedFd control) {
   signalfd_siginfo info;
   if (::read(signals_.get(), &info, sizeof(info)) != sizeof(info)) return absl::OkStatus();
   const int signo = static_cast<int>(info.ssi_signo);
-  auto status = control::Send(control, {control::Message::Kind::kSignal, signo, ""});
+  const char* origin = info.ssi_code == SI_KERNEL ? control::kFromTerminal : "";
+  auto status = control::Send(control, {control::Message::Kind::kSignal, signo, origin});
   // Ctrl-Z stops the job as its shell sees it, and that is us; SIGCONT arrives through the same road.
   if (status.ok() && signo == SIGTSTP) ::raise(SIGSTOP);
   return status;

@@ -1,0 +1,142 @@
+#include "runsc/boot/boot.h"
+
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <thread>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "base/log.h"
+#include "platform/api/registry.h"
+#include "runsc/boot/config.h"
+#include "runsc/boot/container.h"
+#include "runsc/boot/mounts.h"
+#include "runsc/control/message.h"
+#include "runsc/hostfilter/sentry_filter.h"
+#include "runsc/ns/empty_root.h"
+#include "runsc/ns/userns.h"
+#include "sentry/fs/gofer/client.h"
+#include "sentry/kernel/kernel.h"
+#include "syscalls/table.h"
+
+namespace sandbox::boot {
+namespace {
+
+const BorrowedFd kControl(kControlFd);
+
+absl::StatusOr<BootConfig> ReadConfig() {
+  UniqueFd fd(kConfigFd);
+  std::string text;
+  char buffer[16384];
+  for (;;) {
+    const ssize_t got = ::read(fd.get(), buffer, sizeof(buffer));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return absl::InternalError(absl::StrCat("boot configuration: ", std::strerror(errno)));
+    if (got == 0) break;
+    text.append(buffer, got);
+  }
+  return ParseBootConfig(text);
+}
+
+// Descriptors are the sentry's scarcest host resource; take what the caller's hard limit allows.
+void RaiseFdLimit() {
+  rlimit limit;
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  (void)::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+// A signal from the terminal goes to the foreground process group, one from another process to the program itself, as
+// it would without a sandbox. One that finds nobody is no error.
+void ForwardSignal(Kernel& kernel, const control::Message& message, const RefPtr<ControllingTerminal>& terminal) {
+  const TaskRef init = kernel.init();
+  if (init == nullptr) return;
+  if (message.text != control::kFromTerminal) {
+    (void)kernel.SendSignal(init->group().tgid(), message.number);
+  } else if (terminal != nullptr) {
+    (void)kernel.SendSignalToForeground(*terminal, message.number);
+  } else {
+    (void)kernel.SendSignalToProcessGroup(init->group().pgid(), message.number);
+  }
+}
+
+// Passes host signals on until runsc is gone, which ends the sandbox.
+void ServeControl(Kernel& kernel, const RefPtr<ControllingTerminal>& terminal) {
+  for (;;) {
+    const auto message = control::Receive(kControl);
+    if (!message.ok()) break;
+    if (message->kind == control::Message::Kind::kSignal) ForwardSignal(kernel, *message, terminal);
+  }
+  ::_exit(1);
+}
+
+absl::StatusOr<std::unique_ptr<Kernel>> MakeKernel(const BootConfig& config) {
+  platform::PlatformOptions platform_options;
+  platform_options.lanes = syscalls::Lanes();
+  auto platform = platform::CreatePlatform(config.platform, platform_options);
+  if (!platform.ok()) {
+    return absl::InternalError(absl::StrCat("platform ", config.platform, ": ", std::strerror(platform.error().value())));
+  }
+  KernelOptions options;
+  options.platform = *std::move(platform);
+  options.hostname = config.spec.hostname;
+  options.domainname = config.spec.domainname;
+  options.strace = config.strace;
+  options.dispatch = &syscalls::Dispatch;
+  auto kernel = Kernel::Create(std::move(options));
+  if (!kernel.ok()) return absl::InternalError(absl::StrCat("kernel: ", std::strerror(kernel.error().value())));
+  return *std::move(kernel);
+}
+
+absl::Status Start(const BootConfig& config, std::unique_ptr<Kernel>& kernel, InitProcess& init) {
+  RaiseFdLimit();
+  // Everything below, the platform's zygote included, inherits the empty root and the missing privileges.
+  if (auto status = ns::EnterEmptyRoot(); !status.ok()) return status;
+  if (auto status = ns::DropPrivileges(0); !status.ok()) return status;
+  auto made = MakeKernel(config);
+  if (!made.ok()) return made.status();
+  kernel = *std::move(made);
+
+  auto gofer = GoferClient::Connect(UniqueFd(kGoferFd));
+  if (!gofer.ok()) return absl::InternalError(absl::StrCat("gofer: ", std::strerror(gofer.error().value())));
+  auto mounts = BuildMounts(config, *gofer);
+  if (!mounts.ok()) return mounts.status();
+
+  hostfilter::SentryFilterOptions filter;
+  filter.host_network = config.network == "host";
+  // Besides what every platform shares with the rest of the sentry.
+  if (config.platform == "ptrace") filter.platform_calls = {SYS_ptrace};
+  if (auto status = hostfilter::InstallSentryFilter(filter); !status.ok()) return status;
+
+  auto task = StartInit(*kernel, config, *mounts);
+  if (!task.ok()) return task.status();
+  init = *std::move(task);
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+int BootMain() {
+  auto config = ReadConfig();
+  std::unique_ptr<Kernel> kernel;
+  InitProcess init;
+  absl::Status status = config.status();
+  if (status.ok()) status = Start(*config, kernel, init);
+  if (!status.ok()) {
+    (void)control::Send(kControl, {control::Message::Kind::kFailed, ExitCodeOf(status), std::string(status.message())});
+    return 1;
+  }
+  if (!control::Send(kControl, {control::Message::Kind::kStarted, 0, ""}).ok()) return 1;
+  std::thread([&] { ServeControl(*kernel, init.terminal); }).detach();
+  const int wait_status = kernel->WaitForExit(init.task->group());
+  (void)control::Send(kControl, {control::Message::Kind::kExited, wait_status, ""});
+  // The container is over when its init is: nothing is torn down that the host takes down by itself.
+  ::_exit(0);
+}
+
+}  // namespace sandbox::boot
