@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
+#include "base/log.h"
 #include "runsc/boot/mount_options.h"
 #include "runsc/spec/bundle.h"
 #include "sentry/fs/gofer/fs.h"
@@ -108,6 +109,13 @@ class Builder {
     std::string type = mount.type;
     // The runtime fills /dev (OCI: default devices), which here is a file system of its own.
     if (mount.destination == "/dev" && type == "tmpfs") type = "devtmpfs";
+    // Types this kernel does not have yet (mq_open answers ENOSYS): engines always mount them and most programs never
+    // look, so an empty folder stands there.
+    if ((type == "mqueue" || type == "cgroup" || type == "cgroup2") && FindFileSystemType(type) == nullptr) {
+      LOGF(kInfo, "mounting %s: no %s here, an empty folder instead", mount.destination.c_str(), type.c_str());
+      type = "tmpfs";
+      options.data.clear();
+    }
     auto fs = NewFs(type, mount.source, options.data, mount.destination);
     if (!fs.ok()) return fs.status();
     return Attach(mount, *std::move(fs), options);
