@@ -197,6 +197,7 @@ class MemoryManager final : public GuestMemory {
   bool GrowInPlace(platform::Thread& thread, const Vma& vma, GuestRange old, uint64_t new_length, Batch& batch)
       REQUIRES(mu_);
   void MoveLocked(Move& move, Batch& batch) REQUIRES(mu_);
+  Result<GuestAddr> MoveSeveral(const Move& move, Batch& batch) REQUIRES(mu_);
 
   const RefPtr<platform::AddressSpace> space_;
   const GuestRange range_;

@@ -72,6 +72,13 @@ Result<GuestAddr> MemoryManager::RemapLocked(Context& context, platform::Thread&
   move.vma = *vma;
   if (to_target) TRY(CheckMapCount(3));
   if (flags & MREMAP_FIXED) move.to = TRY(FixedRange(new_addr, new_length));
+  if (old_length == 0 && !vma->shared) return Err(EINVAL);
+  // Several mappings at once may be cut short where they are, or (since Linux 6.17) moved as they are.
+  const bool several = old_length > vma->range.end - old_addr;
+  if (several && (to_target || old_length < new_length)) {
+    if (!(flags & MREMAP_FIXED) || (flags & MREMAP_DONTUNMAP) || old_length != new_length) return Err(EFAULT);
+    return MoveSeveral(move, batch);
+  }
   if (old_length > new_length) {
     TRY(CheckMapCount(1));
     UnmapLocked({old_addr + new_length, move.from.end}, batch);
@@ -82,8 +89,6 @@ Result<GuestAddr> MemoryManager::RemapLocked(Context& context, platform::Thread&
 
   vma = vmas_.Find(old_addr);
   if (vma == nullptr) return Err(EFAULT);
-  if (old_length == 0 && !vma->shared) return Err(EINVAL);
-  if (old_length > vma->range.end - old_addr) return Err(EFAULT);
   if (vma->label == "[vdso]" || vma->label == "[vvar]") return Err(EFAULT);
   const uint64_t growth = new_length - old_length;
   if (growth > 0) {
@@ -104,6 +109,17 @@ Result<GuestAddr> MemoryManager::RemapLocked(Context& context, platform::Thread&
     move.to = {start, start + new_length};
   }
   MoveLocked(move, batch);
+  return move.to.start;
+}
+
+Result<GuestAddr> MemoryManager::MoveSeveral(const Move& move, Batch& batch) {
+  const auto parts = vmas_.Slices(move.from);
+  TRY(CheckMapCount(parts.size() + 2));
+  for (const Vma& part : parts) {
+    const GuestAddr to = move.to.start + (part.range.start - move.from.start);
+    Move one{.vma = part, .from = part.range, .to = {to, to + part.range.length()}};
+    MoveLocked(one, batch);
+  }
   return move.to.start;
 }
 
