@@ -1,4 +1,4 @@
-// Costs of the platform's primitives, without a kernel above it. Usage: systrap_bench [platform]
+// Costs of the platform's primitives, without a kernel above it. Usage: systrap_bench [platform [scale [case]]]
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -237,15 +237,19 @@ int main(int argc, char** argv) {
     std::printf("%-22s %9.2f us elapsed %9.2f us cpu\n", name, cost.elapsed / 1000, cost.cpu / 1000);
     std::fflush(stdout);
   };
-  show("short call", Run(p, code_short, 50000 * scale));
-  show("full call", Run(p, code_full, 50000 * scale));
-  show("mmap of 64 KiB", Run(p, code_map, 20000 * scale));
-  show("blocking call", Run(p, code_block, 20000 * scale));
-  show("fork+exit+wait", Run(p, code_fork, 1000 * scale));
-  show("native fork+wait", NativeFork(1000 * scale));
-  show("vfork+exit+wait", Run(p, code_vfork, 1000 * scale));
-  show("thread+exit+wait", Run(p, code_thread, 1000 * scale));
-  show("native thread+join", NativeThread(1000 * scale));
-  show("exec", Run(p, code_exec, 1000 * scale));
+  const char* const only = argc > 3 ? argv[3] : nullptr;
+  const auto run = [&](const char* name, std::string_view code, int count) {
+    if (only == nullptr || std::strcmp(only, name) == 0) show(name, Run(p, code, count * scale));
+  };
+  run("short call", code_short, 50000);
+  run("full call", code_full, 50000);
+  run("mmap of 64 KiB", code_map, 20000);
+  run("blocking call", code_block, 20000);
+  run("fork+exit+wait", code_fork, 1000);
+  if (only == nullptr) show("native fork+wait", NativeFork(1000 * scale));
+  run("vfork+exit+wait", code_vfork, 1000);
+  run("thread+exit+wait", code_thread, 1000);
+  if (only == nullptr) show("native thread+join", NativeThread(1000 * scale));
+  run("exec", code_exec, 1000);
   return 0;
 }
