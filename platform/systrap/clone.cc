@@ -98,6 +98,8 @@ Result<void> GuestThread::BindChild(GuestThread& child, const CloneOptions& opti
   const auto refuse = [&](const char* why) -> Errno {
     LOGF(kWarning, "systrap: child %d of %d: %s", tid, tid_.load(), why);
     listener_->Remove(tid, &child);
+    // It waits in its hello, so the number is still its own.
+    (void)::kill(tid, SIGKILL);
     return Errno(EAGAIN);
   };
   if (options.thread) {

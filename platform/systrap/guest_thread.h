@@ -60,8 +60,6 @@ class GuestThread : public RefFromThis<GuestThread> {
   void Adopt(RefPtr<HostProcess> process, uint64_t notification);
   // A notification from this thread. Returns true when it is a trap that the caller must serve.
   bool Deliver(const Notification& notification) EXCLUDES(mu_);
-  // Whether Deliver would accept a notification as a trap just now.
-  bool WouldTrap() EXCLUDES(mu_);
   // Serves the trap that Deliver accepted, until the guest runs again or the thread is gone.
   void ServeTrap(const Notification& notification);
   // The host thread is gone. Has Trap::kDead delivered, now or after the trap under way.

@@ -15,7 +15,7 @@ namespace {
 
 // How long a thread may take to leave guest code. Only one that masked the control signal takes longer, or one on a
 // machine that is in serious trouble.
-constexpr int64_t kInterruptLimitNs = 20'000'000'000;
+constexpr int64_t kInterruptLimitNs = 10'000'000'000;
 
 PlatformRegistration registration("systrap", &StubPlatform::Create);
 
@@ -71,6 +71,8 @@ GuestRange StubPlatform::guest_range() const {
 Result<std::unique_ptr<Thread>> StubPlatform::NewProcess(TrapHandler& handler) {
   PoolStub stub = TRY(pool_.Take());
   const RefPtr<HostProcess> process = AddProcess(stub.pid);
+  // It may have died in the pool, and been collected before the line above.
+  if (!process->HasThread(stub.pid)) return Err(EAGAIN);
   const auto listener = MakeRef<Listener>(std::move(stub.listener), monitor_);
   Notification hello;
   if (listener->ReceiveFor(&hello, 60'000) != Listener::Received::kNotification || hello.tid != stub.pid) {

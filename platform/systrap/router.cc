@@ -30,13 +30,13 @@ void Route(WorkerPool& workers, const RefPtr<Listener>& listener, const Notifica
   const RefPtr<GuestThread> thread = listener->Find(notification.tid);
   if (!thread) {
     RouteUnknown(*listener, notification);
-  } else if (mode == RouteMode::kHandOff && thread.get() != CurrentGuestThread() && thread->WouldTrap()) {
-    workers.Serve(listener, notification);
   } else if (thread->Deliver(notification)) {
-    thread->ServeTrap(notification);
+    if (mode == RouteMode::kServe) {
+      thread->ServeTrap(notification);
+    } else {
+      workers.Serve(thread, listener, notification);
+    }
   }
 }
-
-void ServeDeath(const RefPtr<GuestThread>& thread) { thread->ServeDeath(); }
 
 }  // namespace sandbox::platform::systrap

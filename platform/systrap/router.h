@@ -9,12 +9,9 @@ namespace sandbox::platform::systrap {
 
 enum class RouteMode {
   kServe,    // traps are served right here
-  kHandOff,  // the caller is in the middle of a trap: other threads' traps go to another worker
+  kHandOff,  // the caller is in the middle of a trap: traps go to another worker
 };
 
 void Route(WorkerPool& workers, const RefPtr<Listener>& listener, const Notification& notification, RouteMode mode);
-
-// Delivers Trap::kDead to a thread that was claimed for it (GuestThread::MarkDead).
-void ServeDeath(const RefPtr<GuestThread>& thread);
 
 }  // namespace sandbox::platform::systrap

@@ -53,9 +53,12 @@ void GuestThread::Adopt(RefPtr<HostProcess> process, uint64_t notification) {
 }
 
 bool GuestThread::Deliver(const Notification& notification) {
-  if (notification.nr == SYS_clone && ApproveClone(notification)) return false;
   const char* broken = nullptr;
-  {
+  if (notification.nr == SYS_clone) {
+    // The filter notifies no clone but the stub's.
+    if (ApproveClone(notification)) return false;
+    broken = "clones without approval";
+  } else {
     MutexLock lock(mu_);
     if (dead_ || state_ == State::kExited) return false;
     if (in_round_) {
@@ -74,11 +77,6 @@ bool GuestThread::Deliver(const Notification& notification) {
   if (broken != nullptr) KillHostile(broken);
   listener_->Wakeup();
   return false;
-}
-
-bool GuestThread::WouldTrap() {
-  MutexLock lock(mu_);
-  return !in_round_ && state_ == State::kRunning && !dead_;
 }
 
 std::optional<Trap> GuestThread::ReadTrap(const Notification& notification) {

@@ -38,21 +38,21 @@ class Worker {
   void Run() {
     for (;;) {
       WorkerPool::Job job = std::move(job_);
-      if (job.dead) {
-        ServeDeath(job.dead);
-        job.dead = nullptr;
-      } else {
-        if (job.on_duty) duty_ = job.listener;
-        Receive(job.listener, std::move(job.notification));
+      if (job.thread && job.notification) {
+        job.thread->ServeTrap(*job.notification);
+      } else if (job.thread) {
+        job.thread->ServeDeath();
       }
+      job.thread = nullptr;
+      if (job.on_duty) duty_ = job.listener;
+      if (job.listener) Receive(job.listener);
       job.listener = nullptr;
       if (!pool_.Park(this)) return;
     }
   }
 
-  // Serves `first`, then whatever comes, as long as this worker has the duty.
-  void Receive(const RefPtr<Listener>& listener, std::optional<Notification> first) {
-    if (first) Route(pool_, listener, *first, RouteMode::kServe);
+  // Serves what comes, as long as this worker has the duty.
+  void Receive(const RefPtr<Listener>& listener) {
     for (;;) {
       if (!duty_) {
         if (!listener->TryDuty()) return;
@@ -97,8 +97,9 @@ void WorkerPool::Dispatch(RefPtr<Listener> listener) {
   Give(std::move(job));
 }
 
-void WorkerPool::Serve(RefPtr<Listener> listener, const Notification& notification) {
+void WorkerPool::Serve(RefPtr<GuestThread> thread, RefPtr<Listener> listener, const Notification& notification) {
   Job job;
+  job.thread = std::move(thread);
   job.listener = std::move(listener);
   job.notification = notification;
   Give(std::move(job));
@@ -106,7 +107,7 @@ void WorkerPool::Serve(RefPtr<Listener> listener, const Notification& notificati
 
 void WorkerPool::DeliverDeath(RefPtr<GuestThread> thread) {
   Job job;
-  job.dead = std::move(thread);
+  job.thread = std::move(thread);
   Give(std::move(job));
 }
 

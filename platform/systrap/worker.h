@@ -25,8 +25,8 @@ class WorkerPool {
 
   // Puts a worker on duty at `listener`; the duty was counted already.
   void Dispatch(RefPtr<Listener> listener);
-  // Has a worker serve a notification that somebody else received.
-  void Serve(RefPtr<Listener> listener, const Notification& notification);
+  // Has a worker serve a trap that somebody else received and `thread` accepted (GuestThread::Deliver).
+  void Serve(RefPtr<GuestThread> thread, RefPtr<Listener> listener, const Notification& notification);
   // Has a worker deliver Trap::kDead.
   void DeliverDeath(RefPtr<GuestThread> thread);
 
@@ -37,9 +37,9 @@ class WorkerPool {
   friend class Worker;
   struct Job {
     RefPtr<Listener> listener;
-    std::optional<Notification> notification;
     bool on_duty = false;
-    RefPtr<GuestThread> dead;
+    RefPtr<GuestThread> thread;                // whose trap or death is to be served
+    std::optional<Notification> notification;  // its trap; none: its death
   };
   void Give(Job job) EXCLUDES(mu_);
   // Parks the calling worker; false when it should end.
