@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cstdarg>
 #include <cstdio>
+#include <ctime>
 #include <memory>
 #include <mutex>
 #include <vector>
@@ -58,6 +59,8 @@ std::string JsonString(std::string_view text) {
 }  // namespace
 
 void InitLog(const LogOptions& options) {
+  // gmtime_r reads /etc/localtime on its first call; by then the filter may refuse openat.
+  tzset();
   auto logger = std::make_shared<spdlog::logger>("runsc", std::make_shared<FdSink>(options.fd));
   const bool json = options.format == LogFormat::kJson;
   logger->set_pattern(json ? R"({"time":"%Y-%m-%dT%H:%M:%S.%fZ","level":"%l","component":")" + options.component + R"(","msg":%v})"
