@@ -1,5 +1,6 @@
 #include "runsc/boot/boot.h"
 
+#include <malloc.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -93,7 +94,11 @@ absl::StatusOr<std::unique_ptr<Kernel>> MakeKernel(const BootConfig& config) {
   return *std::move(kernel);
 }
 
+// One arena per thread would cost memory, and the allocator would size that by reading /sys, which is out of reach.
+void BoundAllocator() { (void)::mallopt(M_ARENA_MAX, 4); }
+
 absl::Status Start(const BootConfig& config, std::unique_ptr<Kernel>& kernel, InitProcess& init) {
+  BoundAllocator();
   RaiseFdLimit();
   // Everything below, the platform's zygote included, inherits the empty root and the missing privileges.
   if (auto status = ns::EnterEmptyRoot(); !status.ok()) return status;

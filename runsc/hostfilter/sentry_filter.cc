@@ -119,6 +119,9 @@ absl::Status InstallSentryFilter(const SentryFilterOptions& options) {
   AllowMemory(filter);
   AllowThreads(filter);
   AllowDescriptors(filter);
+  // The C library looks into /sys and /etc now and then and copes without.
+  filter.Refuse(SYS_openat, EACCES);
+  filter.Refuse(SYS_open, EACCES);
   if (options.host_network) AllowHostNetwork(filter);
   for (const int call : options.platform_calls) filter.Allow(call);
   return filter.Load();
