@@ -1,0 +1,36 @@
+// AF_NETLINK sockets (netlink(7)): requests are answered at once into the socket's own queue.
+#pragma once
+
+#include <linux/netlink.h>
+
+#include "sentry/socket/receive_queue.h"
+#include "sentry/socket/socket.h"
+
+namespace sandbox {
+
+class NetlinkSocket final : public Socket {
+ public:
+  NetlinkSocket(int type, int protocol, int flags);
+  ~NetlinkSocket() override;
+
+  Result<void> Bind(const SocketCaller& caller, const SocketAddress& address) override;
+  Result<void> Connect(const SocketCaller& caller, const SocketAddress& address) override;
+  Result<SocketAddress> LocalAddress(Context& context) override;
+  Result<SocketAddress> PeerAddress(Context& context) override;
+  Result<size_t> Send(const SocketCaller& caller, IoSequence& from, SendRequest& request) override;
+  Result<size_t> Receive(Context& context, IoSequence& to, int flags, ReceiveResult& result) override;
+  Result<void> SetOption(Context& context, int level, int name, OptionIn value) override;
+  Result<std::string> GetOption(Context& context, int level, int name) override;
+  EventMask Readiness(Context& context, EventMask interest) override;
+  Result<int64_t> Ioctl(Context& context, uint32_t request, uint64_t argument) override;
+
+ private:
+  Result<uint32_t> EnsurePort(Context& context);
+  void Reply(std::string datagram);
+
+  std::atomic<uint32_t> port_{0};
+  std::atomic<uint32_t> groups_{0};
+  ReceiveQueue incoming_;
+};
+
+}  // namespace sandbox
