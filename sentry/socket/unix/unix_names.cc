@@ -20,10 +20,10 @@ constexpr uint32_t kAutobindNames = 1 << 20;  // five hexadecimal digits
 
 // What an inode keeps: the socket may be closed while its file stays.
 struct BoundNode {
-  WeakRef<UnixEndpoint> endpoint;
+  WeakRef<LocalEndpoint> endpoint;
 };
 
-using AbstractNames = std::unordered_map<std::string, WeakRef<UnixEndpoint>>;
+using AbstractNames = std::unordered_map<std::string, WeakRef<LocalEndpoint>>;
 Guarded<AbstractNames>& Names() {
   static Guarded<AbstractNames> names(LockRank::kLeaf);
   return names;
@@ -51,7 +51,7 @@ SocketAddress AbstractAddress(const std::string& name) {
 }
 
 // True when the name was free or its owner is gone.
-bool ClaimAbstract(const UnixEndpointRef& endpoint, const std::string& name) {
+bool ClaimAbstract(const LocalEndpointRef& endpoint, const std::string& name) {
   return Names().With([&](AbstractNames& names) {
     auto& owner = names[name];
     const auto old = owner.lock();
@@ -61,7 +61,7 @@ bool ClaimAbstract(const UnixEndpointRef& endpoint, const std::string& name) {
   });
 }
 
-Result<void> Autobind(const UnixEndpointRef& endpoint) {
+Result<void> Autobind(const LocalEndpointRef& endpoint) {
   static std::atomic<uint32_t> next{1};
   if (!endpoint->address().empty()) return {};  // Linux: keeps the name it has
   for (uint32_t tries = 0; tries < kAutobindNames; ++tries) {
@@ -73,7 +73,7 @@ Result<void> Autobind(const UnixEndpointRef& endpoint) {
   return Err(ENOSPC);
 }
 
-Result<void> BindPath(const SocketCaller& caller, const UnixEndpointRef& endpoint, const std::string& path) {
+Result<void> BindPath(const SocketCaller& caller, const LocalEndpointRef& endpoint, const std::string& path) {
   const auto made = MakeNodePath(caller.context, caller.base, path, S_IFSOCK | 0777, 0, caller.umask);
   if (made.Is(EEXIST)) return Err(EADDRINUSE);
   if (!made.ok()) return made.error();
@@ -87,7 +87,7 @@ Result<void> BindPath(const SocketCaller& caller, const UnixEndpointRef& endpoin
   return endpoint->SetAddress(SocketAddress::From(un, kFamilySize + with_nul));
 }
 
-Result<UnixEndpointRef> FindPath(const SocketCaller& caller, const std::string& path) {
+Result<LocalEndpointRef> FindPath(const SocketCaller& caller, const std::string& path) {
   const Path found = TRY(Walk(caller.context, caller.base, path, WalkOptions{}));
   const InodeRef inode = found.inode();
   TRY(inode->CheckAccess(caller.context, W_OK));
@@ -101,7 +101,7 @@ Result<UnixEndpointRef> FindPath(const SocketCaller& caller, const std::string& 
 
 }  // namespace
 
-Result<void> BindUnixName(const SocketCaller& caller, const UnixEndpointRef& endpoint, const SocketAddress& address) {
+Result<void> BindUnixName(const SocketCaller& caller, const LocalEndpointRef& endpoint, const SocketAddress& address) {
   if (address.size == kFamilySize && address.family() == AF_UNIX) return Autobind(endpoint);
   const Name name = TRY(ParseName(address));
   if (!endpoint->address().empty()) return Err(EINVAL);
@@ -110,7 +110,7 @@ Result<void> BindUnixName(const SocketCaller& caller, const UnixEndpointRef& end
   return endpoint->SetAddress(AbstractAddress(name.text));
 }
 
-Result<UnixEndpointRef> FindUnixName(const SocketCaller& caller, const SocketAddress& address) {
+Result<LocalEndpointRef> FindUnixName(const SocketCaller& caller, const SocketAddress& address) {
   const Name name = TRY(ParseName(address));
   if (!name.abstract) return FindPath(caller, name.text);
   auto endpoint = Names().With([&](AbstractNames& names) {
@@ -121,7 +121,7 @@ Result<UnixEndpointRef> FindUnixName(const SocketCaller& caller, const SocketAdd
   return endpoint;
 }
 
-void ReleaseUnixName(const UnixEndpoint& endpoint) {
+void ReleaseUnixName(const LocalEndpoint& endpoint) {
   const SocketAddress address = endpoint.address();
   const auto name = ParseName(address);
   if (!name.ok() || !name->abstract) return;

@@ -1,16 +1,16 @@
 // Names of unix sockets: path names live on inodes, abstract names in a table (unix(7)).
 #pragma once
 
-#include "sentry/socket/unix/unix_endpoint.h"
+#include "sentry/socket/local_endpoint.h"
 
 namespace sandbox {
 
 // Binds `endpoint`: EINVAL for malformed addresses, EADDRINUSE, or an error of making the node. An address that is
 // only a family gets an abstract name of our choice.
-Result<void> BindUnixName(const SocketCaller& caller, const UnixEndpointRef& endpoint, const SocketAddress& address);
+Result<void> BindUnixName(const SocketCaller& caller, const LocalEndpointRef& endpoint, const SocketAddress& address);
 // Who is bound to `address`: ECONNREFUSED, ENOENT …; EACCES without write permission on the node.
-Result<UnixEndpointRef> FindUnixName(const SocketCaller& caller, const SocketAddress& address);
+Result<LocalEndpointRef> FindUnixName(const SocketCaller& caller, const SocketAddress& address);
 // Frees an abstract name when its socket is closed. Path names stay, as files do.
-void ReleaseUnixName(const UnixEndpoint& endpoint);
+void ReleaseUnixName(const LocalEndpoint& endpoint);
 
 }  // namespace sandbox

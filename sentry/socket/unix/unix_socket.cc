@@ -25,12 +25,12 @@ SocketAddress UnnamedAddress() {
 class UnixFamily final : public SocketFamily {
  public:
   Result<SocketRef> Create(Context&, int type, int protocol, int flags) override {
-    return SocketRef(MakeRef<UnixSocket>(MakeRef<UnixEndpoint>(TRY(CheckType(type, protocol))), flags));
+    return SocketRef(MakeRef<UnixSocket>(MakeRef<LocalEndpoint>(TRY(CheckType(type, protocol))), flags));
   }
   Result<std::pair<SocketRef, SocketRef>> CreatePair(Context& context, int type, int protocol, int flags) override {
     type = TRY(CheckType(type, protocol));
-    auto a = MakeRef<UnixEndpoint>(type), b = MakeRef<UnixEndpoint>(type);
-    UnixEndpoint::Pair(a, b, CallerCredentials(context));
+    auto a = MakeRef<LocalEndpoint>(type), b = MakeRef<LocalEndpoint>(type);
+    LocalEndpoint::Pair(a, b, CallerCredentials(context));
     return std::pair(SocketRef(MakeRef<UnixSocket>(a, flags)), SocketRef(MakeRef<UnixSocket>(b, flags)));
   }
 
@@ -51,7 +51,7 @@ class UnixFamily final : public SocketFamily {
 
 }  // namespace
 
-UnixSocket::UnixSocket(UnixEndpointRef endpoint, int flags)
+UnixSocket::UnixSocket(LocalEndpointRef endpoint, int flags)
     : Socket(AF_UNIX, endpoint->type, 0, flags), endpoint_(std::move(endpoint)) {}
 
 UnixSocket::~UnixSocket() {
@@ -77,7 +77,7 @@ Result<void> UnixSocket::Connect(const SocketCaller& caller, const SocketAddress
   if (type() == SOCK_DGRAM && address.family() == AF_UNSPEC && address.size >= sizeof(sa_family_t)) {
     return endpoint_->SetTarget(nullptr);
   }
-  const UnixEndpointRef target = TRY(FindUnixName(caller, address));
+  const LocalEndpointRef target = TRY(FindUnixName(caller, address));
   if (target->type != type()) return Err(EPROTOTYPE);
   if (type() == SOCK_DGRAM) return endpoint_->SetTarget(target);
   const auto connected = endpoint_->ConnectTo(target, CallerCredentials(caller.context));
@@ -91,7 +91,7 @@ Result<SocketAddress> UnixSocket::LocalAddress(Context&) {
 }
 
 Result<SocketAddress> UnixSocket::PeerAddress(Context&) {
-  const UnixEndpointRef peer = endpoint_->peer();
+  const LocalEndpointRef peer = endpoint_->peer();
   if (peer == nullptr) return Err(ENOTCONN);
   const SocketAddress address = peer->address();
   return address.empty() ? UnnamedAddress() : address;
@@ -114,7 +114,7 @@ Result<SocketMessage> UnixSocket::BuildMessage(Context& context, const IoSequenc
 Result<size_t> UnixSocket::SendStream(Context& context, IoSequence& from, SendRequest& request) {
   if (request.flags & MSG_OOB) return Err(EOPNOTSUPP);
   if (!request.to.empty()) return Err(endpoint_->peer() != nullptr ? EISCONN : EOPNOTSUPP);
-  const UnixEndpointRef peer = TRY(endpoint_->PeerForSend());
+  const LocalEndpointRef peer = TRY(endpoint_->PeerForSend());
   size_t done = 0;
   while (!from.empty()) {
     const auto room = peer->incoming.Room();
@@ -133,9 +133,9 @@ Result<size_t> UnixSocket::SendStream(Context& context, IoSequence& from, SendRe
   return done;
 }
 
-Result<UnixEndpointRef> UnixSocket::Destination(const SocketCaller& caller, const SendRequest& request) {
+Result<LocalEndpointRef> UnixSocket::Destination(const SocketCaller& caller, const SendRequest& request) {
   if (type() == SOCK_SEQPACKET || request.to.empty()) return endpoint_->PeerForSend();
-  const UnixEndpointRef target = TRY(FindUnixName(caller, request.to));
+  const LocalEndpointRef target = TRY(FindUnixName(caller, request.to));
   if (target->type != type()) return Err(EPROTOTYPE);
   if (target->Refuses(*endpoint_)) return Err(EPERM);
   return target;
@@ -143,7 +143,7 @@ Result<UnixEndpointRef> UnixSocket::Destination(const SocketCaller& caller, cons
 
 Result<size_t> UnixSocket::SendPacket(const SocketCaller& caller, IoSequence& from, SendRequest& request) {
   if (request.flags & MSG_OOB) return Err(EOPNOTSUPP);
-  const UnixEndpointRef target = TRY(Destination(caller, request));
+  const LocalEndpointRef target = TRY(Destination(caller, request));
   const size_t size = from.remaining();
   if (size > static_cast<size_t>(options().send_buffer()) - kPacketReserve) return Err(EMSGSIZE);
   if (options().pass_credentials() && endpoint_->address().empty()) {
@@ -205,7 +205,7 @@ Result<void> UnixSocket::SetOption(Context& context, int level, int name, Option
   TRY(Socket::SetOption(context, level, name, value));
   if (name == SO_SNDBUF || name == SO_SNDBUFFORCE) {
     // What we may have under way towards a connected peer; datagrams are bounded by their receiver's count.
-    const UnixEndpointRef peer = endpoint_->peer();
+    const LocalEndpointRef peer = endpoint_->peer();
     if (peer != nullptr && type() != SOCK_DGRAM) peer->incoming.SetLimit(options().send_buffer());
   }
   return {};

@@ -1,13 +1,13 @@
-// The open file of a unix socket: argument rules of unix(7) over a UnixEndpoint.
+// The open file of a unix socket: argument rules of unix(7) over a LocalEndpoint.
 #pragma once
 
-#include "sentry/socket/unix/unix_endpoint.h"
+#include "sentry/socket/local_endpoint.h"
 
 namespace sandbox {
 
 class UnixSocket final : public Socket {
  public:
-  UnixSocket(UnixEndpointRef endpoint, int flags);
+  UnixSocket(LocalEndpointRef endpoint, int flags);
   ~UnixSocket() override;
 
   Result<void> Bind(const SocketCaller& caller, const SocketAddress& address) override;
@@ -33,11 +33,11 @@ class UnixSocket final : public Socket {
  private:
   Result<size_t> SendStream(Context& context, IoSequence& from, SendRequest& request);
   Result<size_t> SendPacket(const SocketCaller& caller, IoSequence& from, SendRequest& request);
-  Result<UnixEndpointRef> Destination(const SocketCaller& caller, const SendRequest& request);
+  Result<LocalEndpointRef> Destination(const SocketCaller& caller, const SendRequest& request);
   Result<SocketMessage> BuildMessage(Context& context, const IoSequence& from, size_t size, SendRequest& request);
   void AfterRead(bool freed);
 
-  const UnixEndpointRef endpoint_;
+  const LocalEndpointRef endpoint_;
 };
 
 }  // namespace sandbox

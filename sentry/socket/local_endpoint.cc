@@ -1,4 +1,4 @@
-#include "sentry/socket/unix/unix_endpoint.h"
+#include "sentry/socket/local_endpoint.h"
 
 #include <algorithm>
 
@@ -9,8 +9,8 @@ constexpr EventMask kEverything = kReadable | kWritable | kEventErr | kEventHup 
 
 }  // namespace
 
-void UnixEndpoint::Pair(const UnixEndpointRef& a, const UnixEndpointRef& b, const ucred& creds) {
-  const auto link = [&](UnixEndpoint& end, const UnixEndpointRef& other) {
+void LocalEndpoint::Pair(const LocalEndpointRef& a, const LocalEndpointRef& b, const ucred& creds) {
+  const auto link = [&](LocalEndpoint& end, const LocalEndpointRef& other) {
     MutexLock lock(end.mu_);
     end.state_ = State::kConnected;
     end.peer_ = other;
@@ -20,19 +20,19 @@ void UnixEndpoint::Pair(const UnixEndpointRef& a, const UnixEndpointRef& b, cons
   link(*b, a);
 }
 
-Result<void> UnixEndpoint::SetAddress(const SocketAddress& address) {
+Result<void> LocalEndpoint::SetAddress(const SocketAddress& address) {
   MutexLock lock(mu_);
   if (!address_.empty()) return Err(EINVAL);
   address_ = address;
   return {};
 }
 
-SocketAddress UnixEndpoint::address() const {
+SocketAddress LocalEndpoint::address() const {
   MutexLock lock(mu_);
   return address_;
 }
 
-Result<void> UnixEndpoint::Listen(int backlog, const ucred& creds) {
+Result<void> LocalEndpoint::Listen(int backlog, const ucred& creds) {
   MutexLock lock(mu_);
   if (state_ == State::kConnected || address_.empty()) return Err(EINVAL);
   state_ = State::kListening;
@@ -41,18 +41,24 @@ Result<void> UnixEndpoint::Listen(int backlog, const ucred& creds) {
   return {};
 }
 
-bool UnixEndpoint::listening() const {
+bool LocalEndpoint::listening() const {
   MutexLock lock(mu_);
   return state_ == State::kListening;
 }
 
-Result<void> UnixEndpoint::ConnectTo(const UnixEndpointRef& listener, const ucred& creds) {
+bool LocalEndpoint::connected() const {
+  MutexLock lock(mu_);
+  return state_ == State::kConnected;
+}
+
+Result<void> LocalEndpoint::ConnectTo(const LocalEndpointRef& listener, const ucred& creds,
+                                      const SocketAddress* server_address) {
   {
     MutexLock lock(mu_);
     if (state_ == State::kConnected) return Err(EISCONN);
     if (state_ == State::kListening) return Err(EINVAL);
   }
-  auto server = MakeRef<UnixEndpoint>(type);
+  auto server = MakeRef<LocalEndpoint>(type, ending);
   server->incoming.SetLimit(listener->incoming.limit());
   ucred listener_creds;
   {
@@ -60,7 +66,7 @@ Result<void> UnixEndpoint::ConnectTo(const UnixEndpointRef& listener, const ucre
     if (listener->state_ != State::kListening || listener->closed()) return Err(ECONNREFUSED);
     if (listener->backlog_.size() > listener->backlog_limit_) return Err(EAGAIN);
     listener_creds = listener->peer_credentials_;
-    server->address_ = listener->address_;  // not shared yet
+    server->address_ = server_address != nullptr ? *server_address : listener->address_;  // not shared yet
     server->state_ = State::kConnected;
     server->peer_ = shared_from_this();
     server->peer_credentials_ = creds;
@@ -87,8 +93,8 @@ Result<void> UnixEndpoint::ConnectTo(const UnixEndpointRef& listener, const ucre
   return {};
 }
 
-Result<UnixEndpointRef> UnixEndpoint::Accept() {
-  UnixEndpointRef accepted;
+Result<LocalEndpointRef> LocalEndpoint::Accept() {
+  LocalEndpointRef accepted;
   {
     MutexLock lock(mu_);
     if (state_ != State::kListening) return Err(EINVAL);
@@ -100,9 +106,9 @@ Result<UnixEndpointRef> UnixEndpoint::Accept() {
   return accepted;
 }
 
-Result<void> UnixEndpoint::SetTarget(const UnixEndpointRef& target) {
+Result<void> LocalEndpoint::SetTarget(const LocalEndpointRef& target) {
   if (target != nullptr && target->Refuses(*this)) return Err(EPERM);
-  UnixEndpointRef old;
+  LocalEndpointRef old;
   MutexLock lock(mu_);
   old = std::move(peer_);
   peer_ = target;
@@ -110,9 +116,9 @@ Result<void> UnixEndpoint::SetTarget(const UnixEndpointRef& target) {
   return {};
 }
 
-Result<UnixEndpointRef> UnixEndpoint::PeerForSend() {
+Result<LocalEndpointRef> LocalEndpoint::PeerForSend() {
   if (const int error = TakeError()) return Err(error);
-  UnixEndpointRef gone;
+  LocalEndpointRef gone;
   MutexLock lock(mu_);
   if (write_shut_) return Err(EPIPE);
   if (peer_ == nullptr) return Err(ENOTCONN);
@@ -124,19 +130,19 @@ Result<UnixEndpointRef> UnixEndpoint::PeerForSend() {
   return peer_;
 }
 
-UnixEndpointRef UnixEndpoint::peer() const {
+LocalEndpointRef LocalEndpoint::peer() const {
   MutexLock lock(mu_);
   return peer_;
 }
 
-bool UnixEndpoint::Refuses(const UnixEndpoint& sender) const {
+bool LocalEndpoint::Refuses(const LocalEndpoint& sender) const {
   MutexLock lock(mu_);
   return peer_ != nullptr && peer_.get() != &sender;
 }
 
-Result<void> UnixEndpoint::Shutdown(int how) {
+Result<void> LocalEndpoint::Shutdown(int how) {
   if (how < SHUT_RD || how > SHUT_RDWR) return Err(EINVAL);
-  UnixEndpointRef other;
+  LocalEndpointRef other;
   {
     MutexLock lock(mu_);
     if (state_ == State::kUnconnected && type != SOCK_DGRAM) return Err(ENOTCONN);
@@ -147,7 +153,8 @@ Result<void> UnixEndpoint::Shutdown(int how) {
   if (how != SHUT_WR) incoming.FinishReading();
   if (other != nullptr) {
     if (how != SHUT_RD) other->incoming.FinishWriting();
-    if (how != SHUT_WR) {
+    // The other side of TCP does not learn that nobody reads any more.
+    if (how != SHUT_WR && ending == Ending::kBoth) {
       MutexLock lock(other->mu_);
       other->write_shut_ = true;
     }
@@ -157,8 +164,8 @@ Result<void> UnixEndpoint::Shutdown(int how) {
   return {};
 }
 
-void UnixEndpoint::PeerClosed(bool data_lost) {
-  {
+void LocalEndpoint::PeerClosed(bool data_lost) {
+  if (ending == Ending::kBoth || data_lost) {
     MutexLock lock(mu_);
     write_shut_ = true;
   }
@@ -167,9 +174,9 @@ void UnixEndpoint::PeerClosed(bool data_lost) {
   wait_queue.Notify(kEverything);
 }
 
-void UnixEndpoint::Close() {
-  UnixEndpointRef other;
-  std::deque<UnixEndpointRef> pending;
+void LocalEndpoint::Close() {
+  LocalEndpointRef other;
+  std::deque<LocalEndpointRef> pending;
   {
     MutexLock lock(mu_);
     closed_.store(true, std::memory_order_release);
@@ -178,14 +185,14 @@ void UnixEndpoint::Close() {
   }
   const bool lost = incoming.Clear();
   if (other != nullptr && type != SOCK_DGRAM) other->PeerClosed(lost);
-  for (const UnixEndpointRef& server : pending) {
+  for (const LocalEndpointRef& server : pending) {
     if (auto client = server->peer()) client->error_.store(ECONNRESET);
     server->Close();
   }
   NotifyRoom();
 }
 
-void UnixEndpoint::WakeWhenFree(const UnixEndpointRef& sender) {
+void LocalEndpoint::WakeWhenFree(const LocalEndpointRef& sender) {
   MutexLock lock(mu_);
   std::erase_if(blocked_, [&](const auto& weak) {
     auto known = weak.lock();
@@ -195,9 +202,9 @@ void UnixEndpoint::WakeWhenFree(const UnixEndpointRef& sender) {
   has_blocked_.store(true);
 }
 
-void UnixEndpoint::NotifyRoom() {
+void LocalEndpoint::NotifyRoom() {
   if (!has_blocked_.load()) return;
-  std::vector<WeakRef<UnixEndpoint>> senders;
+  std::vector<WeakRef<LocalEndpoint>> senders;
   {
     MutexLock lock(mu_);
     senders.swap(blocked_);
@@ -208,8 +215,8 @@ void UnixEndpoint::NotifyRoom() {
   }
 }
 
-EventMask UnixEndpoint::WriteReadiness() {
-  const UnixEndpointRef other = peer();
+EventMask LocalEndpoint::WriteReadiness() {
+  const LocalEndpointRef other = peer();
   if (other == nullptr || other->closed()) return kWritable;
   if (other->incoming.Writable()) return kWritable;
   if (type != SOCK_DGRAM) return 0;  // a connection notifies its one sender by itself
@@ -217,7 +224,7 @@ EventMask UnixEndpoint::WriteReadiness() {
   return other->incoming.Writable() ? kWritable : 0;
 }
 
-EventMask UnixEndpoint::Readiness() {
+EventMask LocalEndpoint::Readiness() {
   EventMask events = error_.load() != 0 ? kEventErr : 0;
   bool write_shut, connected;
   {
@@ -233,7 +240,7 @@ EventMask UnixEndpoint::Readiness() {
   return events | WriteReadiness();
 }
 
-ucred UnixEndpoint::peer_credentials() const {
+ucred LocalEndpoint::peer_credentials() const {
   MutexLock lock(mu_);
   return peer_credentials_;
 }

@@ -1,0 +1,41 @@
+// AF_INET and AF_INET6 of a sandbox without a network: streams and datagrams between its own sockets.
+#include <linux/capability.h>
+#include <netinet/in.h>
+
+#include "sentry/socket/inet/tcp_socket.h"
+#include "sentry/socket/inet/udp_socket.h"
+
+namespace sandbox {
+namespace {
+
+class LoopbackFamily final : public SocketFamily {
+ public:
+  explicit LoopbackFamily(int family) : family_(family) {}
+  Result<SocketRef> Create(Context& context, int type, int protocol, int flags) override {
+    if (protocol < 0 || protocol >= IPPROTO_MAX) return Err(EINVAL);
+    if (type == SOCK_STREAM) {
+      if (protocol != 0 && protocol != IPPROTO_TCP) return Err(EPROTONOSUPPORT);
+      auto endpoint = MakeRef<LocalEndpoint>(SOCK_STREAM, LocalEndpoint::Ending::kOneWay);
+      return SocketRef(MakeRef<TcpSocket>(family_, flags, std::move(endpoint)));
+    }
+    if (type == SOCK_DGRAM) {
+      if (protocol != 0 && protocol != IPPROTO_UDP) return Err(EPROTONOSUPPORT);
+      return SocketRef(MakeRef<UdpSocket>(family_, flags));
+    }
+    if (type == SOCK_RAW) return Err(context.creds().Has(CAP_NET_RAW) ? EPROTONOSUPPORT : EPERM);
+    return Err(ESOCKTNOSUPPORT);
+  }
+
+ private:
+  const int family_;
+};
+
+[[maybe_unused]] const bool registered = [] {
+  static LoopbackFamily v4(AF_INET), v6(AF_INET6);
+  RegisterSocketFamily(AF_INET, &v4);
+  RegisterSocketFamily(AF_INET6, &v6);
+  return true;
+}();
+
+}  // namespace
+}  // namespace sandbox

@@ -1,0 +1,164 @@
+#include "sentry/socket/inet/tcp_socket.h"
+
+#include <linux/tcp.h>
+#include <netinet/in.h>
+
+#include <algorithm>
+
+namespace sandbox {
+namespace {
+
+constexpr size_t kMaxMessage = 64 * 1024;
+// States of TCP_INFO (net/tcp_states.h).
+constexpr uint8_t kEstablished = 1, kClose = 7, kCloseWait = 8, kListen = 10;
+
+// The owner of a TCP port, as PortTable wants it: the endpoint tells whether it listens.
+PortTable<LocalEndpoint>& Ports() {
+  static auto* ports = new PortTable<LocalEndpoint>;
+  return *ports;
+}
+
+}  // namespace
+
+TcpSocket::TcpSocket(int family, int flags, LocalEndpointRef endpoint)
+    : InetSocket(family, SOCK_STREAM, IPPROTO_TCP, flags), endpoint_(std::move(endpoint)) {}
+
+TcpSocket::~TcpSocket() {
+  if (const uint16_t port = claimed_port_.load()) Ports().Release(port, endpoint_.get());
+  // SO_LINGER with zero seconds resets instead of ending in order.
+  if (options().linger_on() && options().linger_seconds() == 0) {
+    if (auto peer = endpoint_->peer()) peer->SetError(ECONNRESET);
+  }
+  endpoint_->Close();
+}
+
+Result<void> TcpSocket::BindTo(Context& context, const InetAddress& address) {
+  if (claimed_port_.load() != 0) return Err(EINVAL);
+  BindClaim claim = TRY(MakeClaim(context, address));
+  claim.address.port = TRY(Ports().Claim(claim, endpoint_));
+  claimed_port_.store(claim.address.port);
+  return endpoint_->SetAddress(claim.address.ToSocketAddress(family()));
+}
+
+Result<void> TcpSocket::Bind(const SocketCaller& caller, const SocketAddress& address) {
+  return BindTo(caller.context, TRY(InetAddress::Parse(family(), address)));
+}
+
+Result<void> TcpSocket::Listen(Context& context, int backlog) {
+  if (endpoint_->connected()) return Err(EINVAL);
+  if (claimed_port_.load() == 0) TRY(BindTo(context, InetAddress::Any(family())));
+  return endpoint_->Listen(backlog, ucred{});
+}
+
+Result<SocketRef> TcpSocket::Accept(Context&, int flags) {
+  auto socket = MakeRef<TcpSocket>(family(), flags, TRY(endpoint_->Accept()));
+  return SocketRef(std::move(socket));
+}
+
+// Finds the listener and joins its backlog. The port of our end is chosen first, as the listener sees it.
+Result<void> TcpSocket::Establish(Context& context, const InetAddress& to) {
+  const auto candidates = Ports().Find(to);
+  const auto listener = std::find_if(candidates.begin(), candidates.end(), [](const auto& e) { return e->listening(); });
+  if (listener == candidates.end()) return Err(ECONNREFUSED);
+  if (claimed_port_.load() == 0) {
+    InetAddress own = to;  // the address that reaches a local destination is that destination
+    own.port = 0;
+    TRY(BindTo(context, own));
+  }
+  // Accepted sockets are of the listener's family; both write an address their own way.
+  const auto server_name = to.ToSocketAddress((*listener)->address().family());
+  return endpoint_->ConnectTo(*listener, ucred{}, &server_name);
+}
+
+Result<void> TcpSocket::Connect(const SocketCaller& caller, const SocketAddress& address) {
+  if (address.size < sizeof(sa_family_t)) return Err(EINVAL);
+  if (connecting_.exchange(false)) {
+    if (const int error = endpoint_->TakeError()) return Err(error);
+    if (endpoint_->connected()) return {};
+  }
+  if (endpoint_->connected()) return Err(EISCONN);
+  if (endpoint_->listening()) return Err(EISCONN);
+  const InetAddress to = TRY(Destination(address));
+  const auto established = Establish(caller.context, to);
+  if (!nonblocking()) return established;
+  if (!established.ok() && !established.Is(ECONNREFUSED)) return established;
+  if (!established.ok()) endpoint_->SetError(ECONNREFUSED);
+  connecting_.store(true);
+  endpoint_->wait_queue.Notify(kWritable | kEventErr);
+  return Err(EINPROGRESS);
+}
+
+Result<SocketAddress> TcpSocket::LocalAddress(Context&) {
+  const SocketAddress own = endpoint_->address();
+  if (own.empty()) return InetAddress::Any(family()).ToSocketAddress(family());
+  return TRY(InetAddress::Parse(own.family(), own)).ToSocketAddress(family());
+}
+
+Result<SocketAddress> TcpSocket::PeerAddress(Context&) {
+  const LocalEndpointRef peer = endpoint_->peer();
+  if (peer == nullptr) return Err(ENOTCONN);
+  const SocketAddress name = peer->address();
+  return TRY(InetAddress::Parse(name.family(), name)).ToSocketAddress(family());
+}
+
+Result<void> TcpSocket::Shutdown(Context&, int how) { return endpoint_->Shutdown(how); }
+
+Result<size_t> TcpSocket::Send(const SocketCaller&, IoSequence& from, SendRequest& request) {
+  if (request.flags & MSG_OOB) return Err(EOPNOTSUPP);
+  const auto found = endpoint_->PeerForSend();
+  if (found.Is(ENOTCONN)) return Err(EPIPE);  // as Linux has it for a stream that was never connected
+  const LocalEndpointRef peer = TRY(found);
+  size_t done = 0;
+  while (!from.empty()) {
+    const auto room = peer->incoming.Room();
+    if (room.Is(EPIPE)) {
+      // The first write to a closed peer succeeds and draws the reset that later ones see.
+      if (done > 0 || reset_told_.exchange(true)) return done > 0 ? Result<size_t>(done) : room;
+      const size_t lost = from.remaining();
+      from.Advance(lost);
+      return lost;
+    }
+    if (!room.ok()) return done > 0 ? Result<size_t>(done) : room;
+    const size_t size = std::min({*room, from.remaining(), kMaxMessage});
+    SocketMessage message;
+    message.bytes = MakeRef<SocketBytes>(size);
+    const auto copied = from.PeekIn(message.bytes->data.get(), size);
+    if (!copied.ok()) return done > 0 ? Result<size_t>(done) : copied;
+    message.length = *copied;
+    const auto pushed = peer->incoming.Push(std::move(message));
+    if (!pushed.ok()) continue;  // full or closed meanwhile: Room tells which
+    from.Advance(*copied);
+    done += *copied;
+    peer->wait_queue.Notify(kReadable);
+    if (*copied < size) break;
+  }
+  return done;
+}
+
+Result<size_t> TcpSocket::Receive(Context&, IoSequence& to, int flags, ReceiveResult& result) {
+  if (flags & MSG_OOB) return Err(EINVAL);
+  if (!endpoint_->incoming.HasData()) {
+    if (const int error = endpoint_->TakeError()) return Err(error);
+  }
+  if (endpoint_->peer() == nullptr) return Err(ENOTCONN);
+  bool freed = false;
+  const auto got = endpoint_->incoming.ReadStream(to, flags, false, result, &freed);
+  result.control.credentials.reset();
+  result.from = SocketAddress{};
+  if (freed) {
+    if (auto peer = endpoint_->peer()) peer->wait_queue.Notify(kWritable);
+  }
+  return got;
+}
+
+Result<std::string> TcpSocket::GetOption(Context& context, int level, int name) {
+  if (level != IPPROTO_TCP || name != TCP_INFO) return InetSocket::GetOption(context, level, name);
+  tcp_info info{};
+  info.tcpi_state = listening()                             ? kListen
+                    : !endpoint_->connected()               ? kClose
+                    : endpoint_->incoming.WriterFinished() ? kCloseWait
+                                                            : kEstablished;
+  return OptionBytes(&info, sizeof(info));
+}
+
+}  // namespace sandbox

@@ -1,0 +1,44 @@
+// TCP between sockets of one sandbox (tcp(7)): a LocalEndpoint with ports. No segments exist; what programs can see of
+// TCP does: connection states, half close, resets, refusals.
+#pragma once
+
+#include "sentry/socket/inet/inet_socket.h"
+#include "sentry/socket/local_endpoint.h"
+
+namespace sandbox {
+
+class TcpSocket final : public InetSocket {
+ public:
+  TcpSocket(int family, int flags, LocalEndpointRef endpoint);
+  ~TcpSocket() override;
+
+  Result<void> Bind(const SocketCaller& caller, const SocketAddress& address) override;
+  Result<void> Listen(Context& context, int backlog) override;
+  Result<SocketRef> Accept(Context& context, int flags) override;
+  Result<void> Connect(const SocketCaller& caller, const SocketAddress& address) override;
+  Result<SocketAddress> LocalAddress(Context& context) override;
+  Result<SocketAddress> PeerAddress(Context& context) override;
+  Result<void> Shutdown(Context& context, int how) override;
+  Result<size_t> Send(const SocketCaller& caller, IoSequence& from, SendRequest& request) override;
+  Result<size_t> Receive(Context& context, IoSequence& to, int flags, ReceiveResult& result) override;
+  Result<std::string> GetOption(Context& context, int level, int name) override;
+  EventMask Readiness(Context&, EventMask) override { return endpoint_->Readiness(); }
+  WaitQueue* wait_queue() override { return &endpoint_->wait_queue; }
+
+ protected:
+  int TakeError() override { return endpoint_->TakeError(); }
+  bool listening() const override { return endpoint_->listening(); }
+  size_t readable_bytes() const override { return endpoint_->incoming.queued_bytes(); }
+
+ private:
+  Result<void> BindTo(Context& context, const InetAddress& address);
+  Result<void> Establish(Context& context, const InetAddress& to);
+
+  const LocalEndpointRef endpoint_;
+  std::atomic<uint16_t> claimed_port_{0};
+  // A non-blocking connect has begun: its outcome is told by poll, SO_ERROR or the next connect.
+  std::atomic<bool> connecting_{false};
+  std::atomic<bool> reset_told_{false};
+};
+
+}  // namespace sandbox
