@@ -186,6 +186,7 @@ Result<FileRef> OpenForExec(Context& context, const WalkBase& base, std::string_
   if (found.mount != nullptr && (found.mount->flags() & MS_NOEXEC)) return Err(EACCES);
   TRY(inode.CheckAccess(context, X_OK));
   FileRef file = TRY(inode.Open(context, found, O_RDONLY));
+  if (file->path().empty()) return Err(EACCES);
   TRY(file->DenyWriteAccess());
   return file;
 }

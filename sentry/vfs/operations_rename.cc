@@ -4,6 +4,8 @@
 #include <sys/inotify.h>
 #include <unistd.h>
 
+#include <optional>
+
 #include "sentry/vfs/inotify_hooks.h"
 #include "sentry/vfs/operations.h"
 #include "sentry/vfs/permissions.h"
@@ -42,6 +44,16 @@ class DirectoryPair {
   FileSystem* const fs_;
   Dentry* first_;
   Dentry* second_;
+};
+
+class VictimLock {
+ public:
+  explicit VictimLock(Dentry& victim) NO_THREAD_SAFETY_ANALYSIS : victim_(victim) { victim_.lock().Lock(); }
+  ~VictimLock() NO_THREAD_SAFETY_ANALYSIS { victim_.lock().Unlock(); }
+  VictimLock(const VictimLock&) = delete;
+
+ private:
+  Dentry& victim_;
 };
 
 struct RenameEnds {
@@ -113,6 +125,9 @@ Result<void> RenameLocked(Context& context, RenameEnds& ends) {
   if (!ends.victim->IsNegative() && ends.moved->inode() == ends.victim->inode()) return {};
   TRY(CheckPermission(context, ends));
   const InodeRef victim_inode = ends.victim->inode();
+  // A directory that is replaced is locked too, so that nothing is created in it while it goes.
+  std::optional<VictimLock> victim_lock;
+  if (victim_inode != nullptr && !ends.exchange() && victim_inode->IsDir(context)) victim_lock.emplace(*ends.victim);
   TRY(from.inode()->Rename(context, ends.from.last, ends.moved->inode(), *to.inode(), ends.to.last, victim_inode, ends.flags));
   if (ends.exchange()) {
     Dentry::Exchange(from, ends.moved, to, ends.victim);
