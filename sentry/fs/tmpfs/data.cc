@@ -54,12 +54,13 @@ Result<size_t> TmpfsData::ReadPages(uint64_t offset, char* to, size_t count) con
   return done;
 }
 
-Result<char*> TmpfsData::PageAt(uint64_t index) {
+Result<char*> TmpfsData::PageAt(uint64_t index, bool zeroed) {
   auto it = pages_.lower_bound(index);
   if (it != pages_.end() && it->first == index) return it->second.get();
   TRY(usage_->ChargePages(1));
   ++charged_pages_;
-  it = pages_.emplace_hint(it, index, Page(new char[kPageSize]()));
+  Page page = zeroed ? std::make_unique<char[]>(kPageSize) : std::make_unique_for_overwrite<char[]>(kPageSize);
+  it = pages_.emplace_hint(it, index, std::move(page));
   return it->second.get();
 }
 
@@ -68,7 +69,7 @@ Result<size_t> TmpfsData::WritePages(uint64_t offset, const char* from, size_t c
   while (done < count) {
     const uint64_t at = offset + done, in_page = at & kPageMask;
     const size_t step = std::min<uint64_t>(count - done, kPageSize - in_page);
-    auto page = PageAt(at / kPageSize);
+    auto page = PageAt(at / kPageSize, step < kPageSize);
     if (!page.ok()) {
       if (done == 0) return page.error();
       break;
@@ -135,7 +136,7 @@ Result<void> TmpfsData::Allocate(uint64_t offset, uint64_t length, bool keep_siz
   std::vector<uint64_t> made;  // taken back when space runs out: fallocate is all or nothing
   for (uint64_t index = offset / kPageSize; index * kPageSize < end; ++index) {
     if (pages_.contains(index)) continue;
-    auto page = PageAt(index);
+    auto page = PageAt(index, true);
     if (!page.ok()) {
       for (uint64_t undo : made) pages_.erase(undo);
       usage_->ReleasePages(made.size());

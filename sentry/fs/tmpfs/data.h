@@ -69,7 +69,8 @@ class TmpfsData {
   using Page = std::unique_ptr<char[]>;
   Result<size_t> ReadPages(uint64_t offset, char* to, size_t count) const;
   Result<size_t> WritePages(uint64_t offset, const char* from, size_t count);
-  Result<char*> PageAt(uint64_t index);  // makes it
+  // Makes the page if it is missing; not `zeroed` when all of it is about to be written.
+  Result<char*> PageAt(uint64_t index, bool zeroed);
   bool ShouldMove(uint64_t end) const;
   void Recount();  // after a change to host memory
 
