@@ -63,9 +63,10 @@ class Dentry : public RefFromThis<Dentry> {
 
  private:
   friend class DentryCache;
-  void Attach(Dentry& child);  // under children_mu_ of this
-  void Detach(Dentry& child);
-  bool DetachIfUnused(DentryRef& child);
+  // A name changes only while its dentry is in no map, so the map's lock is enough to read it.
+  void Attach(Dentry& child) REQUIRES(children_mu_) NO_THREAD_SAFETY_ANALYSIS;
+  void Detach(Dentry& child) NO_THREAD_SAFETY_ANALYSIS;
+  bool DetachIfUnused(DentryRef& child) NO_THREAD_SAFETY_ANALYSIS;
 
   const InodeRef inode_;
   mutable Mutex mu_{LockRank::kDentry};
