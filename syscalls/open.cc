@@ -48,7 +48,9 @@ Result<OpenOptions> BuildOptions(Task& task, const open_how& how) {
 }
 
 Result<Fd> OpenAndInstall(Task& task, Fd dirfd, GuestStr path, const OpenOptions& options) {
-  const PathArg arg = TRY(ReadPathArg(task, dirfd, path));
+  PathArg arg = TRY(ReadPathArg(task, dirfd, path));
+  // Within a scope even an absolute path starts at the descriptor.
+  if (options.resolve & (RESOLVE_BENEATH | RESOLVE_IN_ROOT)) arg.base = TRY(task.WalkFrom(dirfd));
   FileRef file = TRY(Open(task, arg.base, arg.text, options));
   return task.fds().Install(task, std::move(file), options.flags & O_CLOEXEC);
 }
