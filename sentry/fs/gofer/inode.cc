@@ -141,14 +141,14 @@ Result<void> GoferInode::Refresh() {
   FileAttr attr;
   {
     MutexLock lock(mu_);
-    attr = attr_;  // what fstat does not report stays
+    // What fstat does not report stays; so do the owners: in the sentry's user namespace the host's ids have no names,
+    // and fstat would say nobody. They change only by our own chown, or are fetched through the gofer.
+    attr = attr_;
   }
   attr.size = static_cast<uint64_t>(st.st_size);
   attr.blocks = static_cast<uint64_t>(st.st_blocks);
   attr.mode = st.st_mode;
   attr.nlink = static_cast<uint32_t>(st.st_nlink);
-  attr.uid = st.st_uid;
-  attr.gid = st.st_gid;
   attr.atime_s = st.st_atim.tv_sec;
   attr.atime_ns = static_cast<uint32_t>(st.st_atim.tv_nsec);
   attr.mtime_s = st.st_mtim.tv_sec;
