@@ -101,7 +101,9 @@ void ThreadGroup::PrepareLocked(int signo) {
 
 void ThreadGroup::WakeForLocked(Task* target, int signo, SignalOrigin) {
   const auto wants = [signo](const Task* task) {
-    return !task->exited_ && !task->killed() && (signo == SIGKILL || !(task->signal_mask() & SignalBit(signo)));
+    if (task->exited_ || task->killed()) return false;
+    // Only SIGKILL and SIGCONT reach a stopped thread; it finds the others when it is continued.
+    return signo == SIGKILL || (!task->stop_joined_ && !(task->signal_mask() & SignalBit(signo)));
   };
   Task* taker = nullptr;
   if (target != nullptr) {
