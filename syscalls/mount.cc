@@ -22,7 +22,7 @@ MountFlags PerMountFlags(unsigned long flags) {
 
 Result<void> Remount(Task& task, const Path& point, unsigned long flags) {
   if (point.mount == nullptr || point.dentry != point.mount->root()) return Err(EINVAL);
-  if (!task.mounts()->Contains(*point.mount)) return Err(EINVAL);
+  if (!task.mounts()->Contains(point.mount)) return Err(EINVAL);
   if ((flags & MS_RDONLY) && point.mount->HasWriters()) return Err(EBUSY);
   point.mount->set_flags(PerMountFlags(flags));
   return {};
@@ -86,7 +86,7 @@ Result<void> SysUmount2(Task& task, GuestStr target, int flags) {
   options.follow_last = !(flags & UMOUNT_NOFOLLOW);
   const std::string text = TRY(target.ReadPath(task.memory()));
   const Path path = TRY(Walk(task, task.WalkFromCwd(), text, options));
-  if (path.dentry != path.mount->root()) return Err(EINVAL);
+  if (path.mount == nullptr || path.dentry != path.mount->root()) return Err(EINVAL);
   if (!task.creds().Has(CAP_SYS_ADMIN)) return Err(EPERM);
   if (flags & MNT_EXPIRE) return Err(flags & (MNT_FORCE | MNT_DETACH) ? EINVAL : EAGAIN);
   return task.mounts()->Unmount(path, flags & MNT_DETACH);

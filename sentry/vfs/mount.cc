@@ -104,11 +104,12 @@ Path MountNamespace::root() const {
   return {root_, root_->root()};
 }
 
-bool MountNamespace::ContainsLocked(const Mount& mount) const {
-  return std::any_of(mounts_.begin(), mounts_.end(), [&](const MountRef& m) { return m.get() == &mount; });
+// False for null too: an object without a mount (a pipe found through /proc/self/fd).
+bool MountNamespace::ContainsLocked(const MountRef& mount) const {
+  return mount != nullptr && std::find(mounts_.begin(), mounts_.end(), mount) != mounts_.end();
 }
 
-bool MountNamespace::Contains(const Mount& mount) const {
+bool MountNamespace::Contains(const MountRef& mount) const {
   MutexLock lock(mu_);
   return ContainsLocked(mount);
 }
@@ -119,7 +120,7 @@ Result<MountRef> MountNamespace::MountAt(const Path& point, RefPtr<FileSystem> f
   const bool root_is_dir = mount->root()->inode()->IsDir(KernelContext());
   if (root_is_dir != point.dentry->inode()->IsDir(KernelContext())) return Err(ENOTDIR);
   MutexLock lock(mu_);
-  if (!ContainsLocked(*point.mount)) return Err(EINVAL);
+  if (!ContainsLocked(point.mount)) return Err(EINVAL);
   if (point.dentry->IsDeleted()) return Err(ENOENT);
   Path top = point;
   TraverseMounts(top);
@@ -175,7 +176,7 @@ Result<MountRef> MountNamespace::Bind(const Path& from, const Path& point, bool 
   if (from.mount == nullptr || from.mount->propagation() == MS_UNBINDABLE) return Err(EINVAL);
   MutexLock lock(mu_);
   // Linux: check_mnt on both; a bind from another namespace is refused.
-  if (!ContainsLocked(*point.mount) || !ContainsLocked(*from.mount)) return Err(EINVAL);
+  if (!ContainsLocked(point.mount) || !ContainsLocked(from.mount)) return Err(EINVAL);
   if (point.dentry->IsDeleted() || from.dentry->IsDeleted()) return Err(ENOENT);
   std::vector<MountRef> copies = CopyTree(from.mount, from.dentry, recursive, false);
   Path top = point;
@@ -188,7 +189,7 @@ Result<MountRef> MountNamespace::Bind(const Path& from, const Path& point, bool 
 Result<void> MountNamespace::Unmount(const Path& path, bool detach) {
   std::vector<MountRef> gone;  // released after the lock
   MutexLock lock(mu_);
-  if (path.mount == nullptr || path.dentry != path.mount->root() || !ContainsLocked(*path.mount)) return Err(EINVAL);
+  if (path.mount == nullptr || path.dentry != path.mount->root() || !ContainsLocked(path.mount)) return Err(EINVAL);
   if (path.mount == root_) return Err(detach ? EINVAL : EBUSY);
   if (!detach) {
     // One reference each: mounts_, the parent's list, the caller's path.
@@ -208,7 +209,7 @@ Result<void> MountNamespace::Move(const Path& from, const Path& to) {
   if (from.mount == nullptr || from.dentry != from.mount->root()) return Err(EINVAL);
   if (from.inode()->IsDir(KernelContext()) != to.inode()->IsDir(KernelContext())) return Err(ENOTDIR);
   MutexLock lock(mu_);
-  if (!ContainsLocked(*from.mount) || !ContainsLocked(*to.mount) || from.mount == root_) return Err(EINVAL);
+  if (!ContainsLocked(from.mount) || !ContainsLocked(to.mount) || from.mount == root_) return Err(EINVAL);
   if (to.dentry->IsDeleted()) return Err(ENOENT);
   for (MountRef at = to.mount; at != nullptr; at = at->point().mount) {
     if (at == from.mount) return Err(ELOOP);
@@ -222,7 +223,7 @@ Result<void> MountNamespace::Move(const Path& from, const Path& to) {
 
 Result<void> MountNamespace::PivotRoot(const Path& new_root, const Path& put_old) {
   MutexLock lock(mu_);
-  if (!ContainsLocked(*new_root.mount) || !ContainsLocked(*put_old.mount)) return Err(EINVAL);
+  if (!ContainsLocked(new_root.mount) || !ContainsLocked(put_old.mount)) return Err(EINVAL);
   if (new_root.mount == root_ || put_old.mount == root_) return Err(EBUSY);
   if (new_root.dentry != new_root.mount->root()) return Err(EINVAL);
   // put_old must be at or below new_root (Linux: is_path_reachable).

@@ -99,14 +99,14 @@ class MountNamespace : public RefFromThis<MountNamespace> {
   std::vector<MountInfo> List() const;  // in mount order
   // The mounts at and below `mount`, for recursive flag changes.
   std::vector<MountRef> Subtree(const MountRef& mount) const;
-  bool Contains(const Mount& mount) const;
+  bool Contains(const MountRef& mount) const;
   // CLONE_NEWNS. `carried` (root, cwd of the caller) are moved to the corresponding mounts of the copy.
   RefPtr<MountNamespace> Clone(std::span<Path* const> carried = {}) const;
 
  private:
   static void Attach(const MountRef& mount, const Path& point);
   static void Detach(const MountRef& mount);
-  bool ContainsLocked(const Mount& mount) const REQUIRES(mu_);
+  bool ContainsLocked(const MountRef& mount) const REQUIRES(mu_);
   std::vector<MountRef> SubtreeLocked(const MountRef& mount) const REQUIRES(mu_);
   std::vector<MountRef> CopyTree(const MountRef& from, const DentryRef& root, bool recursive,
                                  bool unbindable_too) const REQUIRES(mu_);

@@ -81,6 +81,7 @@ Result<void> Walker::Begin(std::string_view path) {
   if (path.size() >= PATH_MAX) return Err(ENAMETOOLONG);
   rest_ = path;
   if (path.front() != '/') {
+    if (start_.empty()) return Err(ENOTDIR);  // a descriptor without a place in a tree: a pipe, a socket
     at_ = start_;
     return {};
   }
@@ -204,7 +205,10 @@ Result<void> Walker::Follow(const Path& link) {
 }
 
 Result<Path> Walk(Context& context, const WalkBase& base, std::string_view path, const WalkOptions& options) {
-  if (path.empty() && options.allow_empty) return base.start;
+  if (path.empty() && options.allow_empty) {
+    if (base.start.empty()) return Err(ENOTDIR);
+    return base.start;
+  }
   Walker walker(context, base, options.resolve);
   walker.set_open_flags(options.open_flags);
   TRY(walker.Begin(path));
