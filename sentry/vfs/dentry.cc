@@ -87,6 +87,7 @@ void Dentry::RemoveChild(const DentryRef& child, bool deleted) {
   if (deleted) child->MarkDeleted();
   Detach(*child);
   DentryCache::Get().Remove(*child);
+  if (deleted && !child->IsNegative()) NotifyInode(*child->inode(), kInotifyUnlinked);
 }
 
 void Dentry::Move(Dentry& old_parent, const DentryRef& child, Dentry& new_parent, std::string_view new_name) {

@@ -1,7 +1,7 @@
 // What the VFS tells inotify. The inotify file itself (sentry/fs/anon) derives InotifyWatch and puts one on each
 // watched inode; operations, io and file descriptions report events here.
 //
-// A watch pins nothing: its instance holds the path, and takes the watch off before it goes. Reporting costs one
+// A watch pins nothing: its instance holds the path (until the name is unlinked) and takes the watch off before it goes. Reporting costs one
 // load while nothing in the sandbox is watched.
 #pragma once
 
@@ -16,6 +16,10 @@
 #include "sentry/vfs/path.h"
 
 namespace sandbox {
+
+// Besides IN_*, watches are told that a name of their object went: who holds its dentry lets it go, so that the end of
+// the object can be seen. Not an event for guests.
+inline constexpr uint32_t kInotifyUnlinked = 0x00010000;
 
 // One watch of one instance on one inode (Linux: struct fsnotify_mark).
 class InotifyWatch {

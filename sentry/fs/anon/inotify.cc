@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <cstring>
 
+#include "sentry/vfs/dentry.h"
 #include "sentry/vfs/inode.h"
 
 namespace sandbox {
@@ -83,12 +84,26 @@ std::vector<int32_t> InotifyQueue::TakeEnded() {
   return std::exchange(ended_, {});
 }
 
+void InotifyQueue::PushUnlinked(int32_t watch) {
+  {
+    MutexLock lock(mu_);
+    unlinked_.push_back(watch);
+  }
+  wait_queue.Notify(kReadable);
+}
+
+std::vector<int32_t> InotifyQueue::TakeUnlinked() {
+  MutexLock lock(mu_);
+  return std::exchange(unlinked_, {});
+}
+
 class Inotify::Watch final : public InotifyWatch {
  public:
   Watch(RefPtr<InotifyQueue> queue, const void* owner, int32_t number, uint32_t mask)
       : number(number), mask(mask), queue_(std::move(queue)), owner_(owner) {}
 
   void OnEvent(uint32_t event, uint32_t cookie, std::string_view name) override {
+    if (event == kInotifyUnlinked) return queue_->PushUnlinked(number);
     const uint32_t wanted = mask.load();
     if ((event & IN_ALL_EVENTS & wanted) == 0 && (event & kAlways) == 0) return;
     if (ended_.load()) return;
@@ -130,24 +145,36 @@ Inotify::~Inotify() {
     MutexLock lock(mu_);
     held.swap(watches_);
   }
-  for (auto& [number, entry] : held) entry.path.inode()->watches().Remove(*entry.watch);
+  for (auto& [number, entry] : held) entry.inode->watches().Remove(*entry.watch);
   instances.fetch_sub(1);
 }
 
 void Inotify::Reap() {
-  for (const int32_t number : queue_->TakeEnded()) {
-    auto it = watches_.find(number);
-    if (it == watches_.end()) continue;
-    it->second.path.inode()->watches().Remove(*it->second.watch);
-    watches_.erase(it);
+  // Released after the lock: the last reference to an unlinked name reports IN_DELETE_SELF, to us among others.
+  std::vector<Held> ended;
+  std::vector<Path> unlinked;
+  {
+    MutexLock lock(mu_);
+    for (const int32_t number : queue_->TakeUnlinked()) {
+      auto it = watches_.find(number);
+      if (it == watches_.end() || it->second.path.empty() || !it->second.path.dentry->IsDeleted()) continue;
+      unlinked.push_back(std::exchange(it->second.path, Path{}));
+    }
+    for (const int32_t number : queue_->TakeEnded()) {
+      auto it = watches_.find(number);
+      if (it == watches_.end()) continue;
+      ended.push_back(std::move(it->second));
+      watches_.erase(it);
+    }
   }
+  for (Held& held : ended) held.inode->watches().Remove(*held.watch);
 }
 
 Result<int32_t> Inotify::Add(const Path& path, uint32_t mask) {
   const InodeRef inode = path.inode();
   const uint32_t kept = mask & (IN_ALL_EVENTS | kOptions);
-  MutexLock lock(mu_);
   Reap();
+  MutexLock lock(mu_);
   if (auto known = std::static_pointer_cast<Watch>(inode->watches().Find(this)); known != nullptr && !known->ended()) {
     if (mask & IN_MASK_CREATE) return Err(EEXIST);
     known->mask.store(mask & IN_MASK_ADD ? known->mask.load() | kept : kept);
@@ -155,7 +182,7 @@ Result<int32_t> Inotify::Add(const Path& path, uint32_t mask) {
   }
   if (watches_.size() >= kMaxWatches) return Err(ENOSPC);
   auto watch = MakeRef<Watch>(queue_, this, next_watch_++, kept);
-  watches_.emplace(watch->number, Held{path, watch});
+  watches_.emplace(watch->number, Held{inode, path, watch});
   inode->watches().Add(watch);
   return watch->number;
 }
@@ -169,20 +196,20 @@ Result<void> Inotify::Remove(int32_t number) {
     held = std::move(it->second);
     watches_.erase(it);
   }
-  held.path.inode()->watches().Remove(*held.watch);
+  held.inode->watches().Remove(*held.watch);
   held.watch->End();
   return {};
 }
 
 Result<size_t> Inotify::Read(Context&, IoSequence& to, int64_t*, int) {
-  {
-    MutexLock lock(mu_);
-    Reap();
-  }
+  Reap();
   return queue_->Read(to);
 }
 
-EventMask Inotify::Readiness(Context&, EventMask) { return queue_->empty() ? 0 : kReadable; }
+EventMask Inotify::Readiness(Context&, EventMask) {
+  Reap();
+  return queue_->empty() ? 0 : kReadable;
+}
 
 Result<int64_t> Inotify::Ioctl(Context& context, uint32_t request, uint64_t argument) {
   if (request != FIONREAD) return Err(ENOTTY);
@@ -194,11 +221,11 @@ std::string Inotify::FdInfo(Context& context) {
   std::string out;
   MutexLock lock(mu_);
   for (const auto& [number, held] : watches_) {
-    const auto attr = held.path.inode()->GetAttr(context);
+    const auto attr = held.inode->GetAttr(context);
     char line[128];
     std::snprintf(line, sizeof(line), "inotify wd:%x ino:%llx sdev:%llx mask:%x ignored_mask:0\n", number,
                   static_cast<unsigned long long>(attr.ok() ? attr->ino : 0),
-                  static_cast<unsigned long long>(held.path.inode()->device()), held.watch->mask.load());
+                  static_cast<unsigned long long>(held.inode->device()), held.watch->mask.load());
     out += line;
   }
   return out;

@@ -33,15 +33,17 @@ class InotifyQueue {
   size_t encoded_bytes() const;
   WaitQueue wait_queue;
 
-  // Watches that ended by themselves.
+  // Watches that ended by themselves, and those whose object lost a name: looked at by the instance's next call.
   void PushEnded(int32_t watch);
   std::vector<int32_t> TakeEnded();
+  void PushUnlinked(int32_t watch);
+  std::vector<int32_t> TakeUnlinked();
 
  private:
   static constexpr size_t kMaxEvents = 16384;  // /proc/sys/fs/inotify/max_queued_events
   mutable Mutex mu_{LockRank::kLeaf};
   std::deque<Event> events_ GUARDED_BY(mu_);
-  std::vector<int32_t> ended_ GUARDED_BY(mu_);
+  std::vector<int32_t> ended_ GUARDED_BY(mu_), unlinked_ GUARDED_BY(mu_);
 };
 
 class Inotify final : public AnonFile {
@@ -63,11 +65,12 @@ class Inotify final : public AnonFile {
  private:
   class Watch;
   struct Held {
-    Path path;  // keeps the inode
+    InodeRef inode;
+    Path path;  // keeps a cached name from being found again as another inode; empty once it is unlinked
     RefPtr<Watch> watch;
   };
   explicit Inotify(int flags);
-  void Reap() REQUIRES(mu_);
+  void Reap();
 
   const RefPtr<InotifyQueue> queue_;
   Mutex mu_{LockRank::kEpoll};
