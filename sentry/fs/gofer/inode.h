@@ -94,6 +94,8 @@ class GoferInode final : public Inode {
   // inode_dir.cc
   Result<InodeRef> LookupWindow(std::string_view name, DirListing& listing);
   Result<InodeRef> LookupOne(std::string_view name);
+  // The inode of an object the gofer found below this directory.
+  Result<GoferInodeRef> Adopt(GoferEntry entry);
   Result<DirListingRef> LoadListing(bool first_batch_only);
   DirListingRef CachedListing() const;
   std::optional<GoferInodeRef> TakeAhead(std::string_view name);

@@ -86,7 +86,13 @@ Result<InodeRef> GoferInode::Lookup(Context&, std::string_view name) {
 Result<InodeRef> GoferInode::LookupOne(std::string_view name) {
   auto walk = TRY(tree_->client().Walk(handle()->value(), {&name, 1}, std::nullopt));
   if (walk.entries.empty()) return Err(walk.error != 0 ? walk.error : EIO);
-  return InodeRef(tree_->Intern(*fs(), std::move(walk.entries[0])));
+  return InodeRef(TRY(Adopt(std::move(walk.entries[0]))));
+}
+
+Result<GoferInodeRef> GoferInode::Adopt(GoferEntry entry) {
+  const RefPtr<FileSystem> owner = fs();
+  if (owner == nullptr) return Err(ESTALE);  // unmounted, and only a stray reference leads here
+  return tree_->Intern(*owner, std::move(entry));
 }
 
 // A program that looks at the entries of a directory one by one gets many of them with one round trip.
@@ -97,10 +103,10 @@ Result<InodeRef> GoferInode::LookupWindow(std::string_view name, DirListing& lis
   auto found = TRY(tree_->client().LookupMany(handle()->value(), names));
   if (found.empty()) return Err(EIO);
   for (size_t i = 1; i < found.size(); ++i) {
-    if (found[i].error == 0) PutAhead(names[i], tree_->Intern(*fs(), std::move(found[i].entry)));
+    if (found[i].error == 0) PutAhead(names[i], TRY(Adopt(std::move(found[i].entry))));
   }
   if (found[0].error != 0) return Err(found[0].error);
-  return InodeRef(tree_->Intern(*fs(), std::move(found[0].entry)));
+  return InodeRef(TRY(Adopt(std::move(found[0].entry))));
 }
 
 // The second name that is not there makes the whole listing worth having: search paths (PATH, Python's sys.path,
@@ -193,9 +199,10 @@ void GoferInode::WalkAhead(Context&, std::string_view name, const WalkPlan& plan
   auto at = std::static_pointer_cast<GoferInode>(shared_from_this());
   const size_t found = walk->entries.size();
   for (size_t i = 0; i < found; ++i) {
-    GoferInodeRef child = tree_->Intern(*fs(), std::move(walk->entries[i]));
-    at->PutAhead(names[i], child);
-    at = std::move(child);
+    auto child = Adopt(std::move(walk->entries[i]));
+    if (!child.ok()) return;
+    at->PutAhead(names[i], *child);
+    at = std::move(*child);
   }
   if (found == names.size() && walk->fd.valid()) at->AddHostFile(std::move(walk->fd), static_cast<int>(*open_flags & O_ACCMODE));
   if (walk->error == ENOENT && found < names.size() && at->type_ == S_IFDIR) {
@@ -231,7 +238,7 @@ Result<InodeRef> GoferInode::Create(Context&, std::string_view name, const Creat
   if (!gofer::ValidName(name)) return Err(ENAMETOOLONG);
   const gofer::CreateRequest request{args.rdev, args.mode, args.uid, args.gid, O_RDWR};
   auto created = TRY(tree_->client().Create(handle()->value(), name, request, args.target));
-  GoferInodeRef inode = tree_->Intern(*fs(), std::move(created.entry));
+  GoferInodeRef inode = TRY(Adopt(std::move(created.entry)));
   inode->KeepOwner(args.uid, args.gid);
   if (created.fd.valid()) {
     inode->AddHostFile(std::move(created.fd), O_RDWR);
@@ -248,7 +255,7 @@ Result<InodeRef> GoferInode::CreateUnlinked(Context&, const CreateArgs& args) {
   const gofer::CreateRequest request{0, args.mode, args.uid, args.gid, O_RDWR};
   auto created = TRY(tree_->client().Tmpfile(handle()->value(), request));
   if (!created.fd.valid()) return Err(EMFILE);
-  GoferInodeRef inode = tree_->Intern(*fs(), std::move(created.entry));
+  GoferInodeRef inode = TRY(Adopt(std::move(created.entry)));
   inode->KeepOwner(args.uid, args.gid);
   inode->AddHostFile(std::move(created.fd), O_RDWR);
   return InodeRef(std::move(inode));
