@@ -29,18 +29,16 @@ Result<NodeRef> GetOptional(NodeTable& nodes, Handle handle) {
   return nodes.Get(handle);
 }
 
-// Keeps `victim` reachable after its name goes, when it is what `name` in `dir` refers to.
-void PinVictim(NodeTable& nodes, const Target& dir, const std::string& name, const NodeRef& victim) {
-  if (victim == nullptr) return;
-  const auto attr = StatIn(dir.fd->borrow(), name.c_str());
-  if (!attr.ok() || attr->dev != victim->dev() || attr->ino != victim->ino()) return;
-  // Failing to pin costs the guest an ESTALE on an unlinked open file, not more.
-  (void)nodes.Pin(victim).ok();
-}
-
 bool IsAt(const Target& dir, const std::string& name, const NodeRef& node) {
   const auto attr = StatIn(dir.fd->borrow(), name.c_str());
   return attr.ok() && attr->dev == node->dev() && attr->ino == node->ino();
+}
+
+// Keeps `victim` reachable after its name goes, when it is what `name` in `dir` refers to; says whether it did.
+bool PinVictim(NodeTable& nodes, const Target& dir, const std::string& name, const NodeRef& victim) {
+  if (victim == nullptr || !IsAt(dir, name, victim)) return false;
+  // Failing to pin costs the guest an ESTALE on an unlinked open file, not more.
+  return nodes.Pin(victim).ok();
 }
 
 }  // namespace
@@ -115,8 +113,13 @@ Result<void> OpUnlink(NodeTable& nodes, const RequestHeader& header, Reader& in,
   const std::string name = TRY(GetName(in));
   if (!in.Done() || want.is_dir > 1) return Err(EPROTO);
   const Target dir = TRY(GetWritableDir(nodes, header.handle));
-  PinVictim(nodes, dir, name, TRY(GetOptional(nodes, want.victim)));
-  TRY(HostResult(::unlinkat(dir.fd->get(), name.c_str(), want.is_dir ? AT_REMOVEDIR : 0)));
+  const NodeRef victim = TRY(GetOptional(nodes, want.victim));
+  const bool pinned = PinVictim(nodes, dir, name, victim);
+  if (::unlinkat(dir.fd->get(), name.c_str(), want.is_dir ? AT_REMOVEDIR : 0) != 0) {
+    const Errno error = LastErrno();
+    if (pinned) nodes.Unpin(victim);  // it still has its name
+    return error;
+  }
   reply.body.Put(TRY(StatIn(dir.fd->borrow(), "")));
   return {};
 }
@@ -133,8 +136,12 @@ Result<void> OpRename(NodeTable& nodes, const RequestHeader& header, Reader& in,
   const NodeRef moved = TRY(GetOptional(nodes, want.moved));
   const NodeRef replaced = TRY(GetOptional(nodes, want.replaced));
   const bool exchange = want.flags & RENAME_EXCHANGE;
-  if (!exchange) PinVictim(nodes, new_dir, new_name, replaced);
-  TRY(HostResult(::renameat2(old_dir.fd->get(), old_name.c_str(), new_dir.fd->get(), new_name.c_str(), want.flags)));
+  const bool pinned = !exchange && PinVictim(nodes, new_dir, new_name, replaced);
+  if (::renameat2(old_dir.fd->get(), old_name.c_str(), new_dir.fd->get(), new_name.c_str(), want.flags) != 0) {
+    const Errno error = LastErrno();
+    if (pinned) nodes.Unpin(replaced);
+    return error;
+  }
   // Only what is seen to be there is recorded: a client that lies about `moved` gains a stale node.
   if (moved != nullptr && IsAt(new_dir, new_name, moved)) nodes.Moved(moved, new_dir.node, new_name);
   if (exchange && replaced != nullptr && IsAt(old_dir, old_name, replaced))
