@@ -13,7 +13,9 @@ namespace {
 constexpr size_t kForgetBatch = 64;
 }  // namespace
 
-GoferHandle::~GoferHandle() { client_->Forget(value_); }
+GoferHandle::~GoferHandle() {
+  if (client_ != nullptr) client_->Forget(value_);
+}
 
 Result<RefPtr<GoferClient>> GoferClient::Connect(UniqueFd socket) {
   auto client = MakeRef<GoferClient>();

@@ -25,7 +25,8 @@ namespace sandbox {
 
 class GoferClient;
 
-// A handle that the server is told to forget when the last user drops it.
+// A handle that the server is told to forget when the last user drops it; with a null client, one that is kept for good
+// (the root of a tree, which may be mounted more than once).
 class GoferHandle {
  public:
   GoferHandle(RefPtr<GoferClient> client, gofer::Handle value) : client_(std::move(client)), value_(value) {}

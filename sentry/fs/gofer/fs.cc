@@ -49,7 +49,7 @@ Result<RefPtr<GoferFs>> GoferFs::Create(RefPtr<GoferClient> client, size_t index
   if (index >= client->trees().size()) return Err(EINVAL);
   const GoferClient::Tree& exported = client->trees()[index];
   if (exported.read_only) options.read_only = true;
-  GoferEntry root{MakeRef<GoferHandle>(client, exported.root), exported.attr, {}};
+  GoferEntry root{MakeRef<GoferHandle>(nullptr, exported.root), exported.attr, {}};
   auto tree = MakeRef<GoferTree>(std::move(client), options, exported.attr.dev);
   auto fs = MakeRef<GoferFs>(tree);
   fs->root_ = tree->Intern(*fs, std::move(root));
