@@ -222,8 +222,9 @@ Result<void> GoferInode::SetAttr(Context&, const AttrChange& change) {
   if (request.valid == 0) return {};
   constexpr uint32_t kOwner = SetAttrRequest::kUid | SetAttrRequest::kGid;
   auto done = SetAttrRemote(request);
-  if (done.Is(EPERM) && request.valid & kOwner) {
-    // The gofer runs without CAP_CHOWN: the sentry remembers the owner, the host keeps its own.
+  if ((done.Is(EPERM) || done.Is(EINVAL)) && request.valid & kOwner) {
+    // The gofer runs without CAP_CHOWN, or in a user namespace that does not map the id (EINVAL): the sentry remembers
+    // the owner, the host keeps its own.
     request.valid &= ~kOwner;
     if (request.valid != 0) TRY(SetAttrRemote(request));
     const Attr now = [&] { MutexLock lock(mu_); return ToAttr(); }();
