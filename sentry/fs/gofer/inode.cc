@@ -125,7 +125,7 @@ void GoferInode::StoreAttr(const FileAttr& attr, uint64_t fetch) {
 Result<void> GoferInode::Refresh() {
   const uint64_t fetch = BeginFetch();
   HostFileRef file;
-  if (has_host_files_.load()) {
+  if (has_host_files_.load() && tree_->exclusive()) {
     for (const int access : {O_RDWR, O_RDONLY, O_WRONLY}) {
       if (file == nullptr) file = HostFileCache::Get().Find(*this, access);
     }

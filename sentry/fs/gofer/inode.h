@@ -2,7 +2,7 @@
 //
 // Attributes are cached. In an exclusive tree they stay valid until this sandbox changes the object; changes through a
 // donated descriptor (writes, mappings) only mark them stale, and the next stat asks the host with fstat(2) on that
-// descriptor, which costs no round trip. In a shared tree they are good for kSharedValidNs only.
+// descriptor, which costs no round trip. In a shared tree they are good for kSharedValidNs only, then the gofer is asked.
 //
 // Locks: mu_ guards attributes, dir_mu_ what is known of the names below; neither is held over a round trip. The VFS
 // serialises lookups and changes in one directory, and dir_version_ catches a listing that was being read meanwhile.
