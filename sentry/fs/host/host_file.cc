@@ -50,6 +50,17 @@ Result<RefPtr<HostFile>> HostFile::Make(UniqueFd fd) {
   return RefPtr<HostFile>(new HostFile(Path{}, std::move(fd), flags & (O_ACCMODE | O_APPEND), st.st_mode, std::max<off_t>(position, 0)));
 }
 
+Result<FileRef> HostFile::Reopen(Context&, int flags) {
+  if (type_ == S_IFSOCK) return Err(ENXIO);
+  const int wanted = flags & O_ACCMODE;
+  const int host_mode = ::fcntl(fd_.get(), F_GETFL) & O_ACCMODE;
+  if (host_mode != O_RDWR && wanted != host_mode) return Err(EACCES);
+  UniqueFd copy(::fcntl(fd_.get(), F_DUPFD_CLOEXEC, 0));
+  if (!copy.valid()) return LastErrno();
+  if (type_ == S_IFCHR) return OpenDonated(std::move(copy));  // terminals keep their line discipline
+  return FileRef(new HostFile(Path{}, std::move(copy), flags & (O_ACCMODE | O_APPEND | O_NONBLOCK), type_, 0));
+}
+
 Result<size_t> HostFile::ReadSome(void* data, size_t size, int64_t* offset) {
   if (regular_) {
     const ssize_t n = ::pread(fd_.get(), data, size, *offset);

@@ -27,6 +27,8 @@ class HostFile : public FileDescription {
   Result<int64_t> Ioctl(Context& context, uint32_t request, uint64_t argument) override;
   Result<Attr> GetAttr(Context& context) override;
   Result<void> SetAttr(Context& context, const AttrChange& change) override;
+  // /dev/stdout and the like. The host's description stays the same, so it cannot gain an access mode (EACCES).
+  Result<FileRef> Reopen(Context& context, int flags) override;
   std::string AnonymousName() const override;
   BorrowedFd HostFd() const override { return regular_ ? fd_.borrow() : BorrowedFd(); }
 

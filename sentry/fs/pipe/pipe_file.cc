@@ -57,6 +57,10 @@ Result<Attr> PipeFile::GetAttr(Context& context) {
   return attr;
 }
 
+Result<FileRef> PipeFile::Reopen(Context&, int flags) {
+  return FileRef(new PipeFile(Path{}, flags & (O_ACCMODE | O_NONBLOCK | O_DIRECT), pipe_, ino_, uid_, gid_));
+}
+
 std::string PipeFile::AnonymousName() const { return "pipe:[" + std::to_string(ino_) + "]"; }
 
 Result<std::pair<FileRef, FileRef>> MakePipe(Context& context, int flags) {

@@ -24,6 +24,8 @@ class PipeFile final : public FileDescription {
   WaitQueue* wait_queue() override { return &pipe_->wait_queue(); }
   Result<int64_t> Ioctl(Context& context, uint32_t request, uint64_t argument) override;
   Result<Attr> GetAttr(Context& context) override;
+  // /proc/self/fd/N of a pipe(2): another end of the same pipe, in any direction (Linux: fifo_open on pipefs).
+  Result<FileRef> Reopen(Context& context, int flags) override;
   std::string AnonymousName() const override;
 
  private:
