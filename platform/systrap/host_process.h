@@ -49,6 +49,10 @@ class HostProcess {
   // Returns how many threads are left.
   size_t RemoveThread(const GuestThread* thread) EXCLUDES(mu_);
   std::vector<RefPtr<GuestThread>> Threads() EXCLUDES(mu_);
+  size_t ThreadCount() EXCLUDES(mu_) {
+    MutexLock lock(mu_);
+    return threads_.size();
+  }
 
  private:
   bool Acquire();

@@ -2,6 +2,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <ctime>
 
@@ -264,7 +265,7 @@ void GuestThread::Start() {
     if (signal) SendControlSignal();
     Resume();
   }
-  if (dispatch) platform_.workers().Dispatch(listener_);
+  if (dispatch) platform_.workers().DispatchAfterTrap(listener_);
 }
 
 void GuestThread::Exit() {
@@ -345,6 +346,8 @@ bool GuestThread::InterruptOverdue(int64_t before_ns) {
   return interrupt_ && state_ == State::kRunning && !dead_ && interrupt_since_ns_ < before_ns;
 }
 
+// The host shows other processes' clocks, but not those of their single threads: threads of one process are charged
+// equal shares, so that at least the sum is right.
 uint64_t GuestThread::CpuTimeNs() {
   if (!process_) return 0;
   timespec time = {};
@@ -352,7 +355,9 @@ uint64_t GuestThread::CpuTimeNs() {
     const clockid_t clock = static_cast<clockid_t>(~static_cast<unsigned>(pid) << 3 | 2);  // CPUCLOCK_SCHED
     return ::clock_gettime(clock, &time);
   });
-  return r == 0 ? static_cast<uint64_t>(time.tv_sec) * 1'000'000'000 + time.tv_nsec : 0;
+  if (r != 0) return 0;
+  const uint64_t total = static_cast<uint64_t>(time.tv_sec) * 1'000'000'000 + time.tv_nsec;
+  return total / std::max<size_t>(process_->ThreadCount(), 1);
 }
 
 void GuestThread::MarkDead(int signal) {

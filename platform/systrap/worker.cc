@@ -27,9 +27,14 @@ class Worker {
   }
 
   void GiveUpDuty() {
-    if (!duty_) return;
-    const RefPtr<Listener> listener = std::move(duty_);
-    if (listener->LeaveDuty()) pool_.Dispatch(listener);
+    if (const RefPtr<Listener> next = std::move(next_)) pool_.Dispatch(next);
+    LeaveDuty();
+  }
+
+  bool TakeNext(const RefPtr<Listener>& listener) {
+    if (current_thread == nullptr || next_) return false;
+    next_ = listener;
+    return true;
   }
 
  private:
@@ -45,15 +50,23 @@ class Worker {
       }
       job.thread = nullptr;
       if (job.on_duty) duty_ = job.listener;
-      if (job.listener) Receive(job.listener);
-      job.listener = nullptr;
+      if (job.listener || next_) Receive(std::move(job.listener));
       if (!pool_.Park(this)) return;
     }
   }
 
-  // Serves what comes, as long as this worker has the duty.
-  void Receive(const RefPtr<Listener>& listener) {
+  void LeaveDuty() {
+    const RefPtr<Listener> listener = std::move(duty_);
+    if (listener && listener->LeaveDuty()) pool_.Dispatch(listener);
+  }
+
+  // Serves what comes, as long as this worker has the duty, there or where it was sent next.
+  void Receive(RefPtr<Listener> listener) {
     for (;;) {
+      if (next_) {
+        LeaveDuty();
+        listener = duty_ = std::move(next_);
+      }
       if (!duty_) {
         if (!listener->TryDuty()) return;
         duty_ = listener;
@@ -84,11 +97,16 @@ class Worker {
   WorkerPool& pool_;
   WorkerPool::Job job_;
   RefPtr<Listener> duty_;  // where this worker has the duty
+  RefPtr<Listener> next_;  // where it will have the duty after the trap it serves; counted already
   std::condition_variable wake_;
   bool has_job_ = false;  // guarded by the pool's lock
 };
 
 WorkerPool::~WorkerPool() { Shutdown(); }
+
+void WorkerPool::DispatchAfterTrap(RefPtr<Listener> listener) {
+  if (this_worker == nullptr || !this_worker->TakeNext(listener)) Dispatch(std::move(listener));
+}
 
 void WorkerPool::Dispatch(RefPtr<Listener> listener) {
   Job job;

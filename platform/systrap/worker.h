@@ -25,6 +25,9 @@ class WorkerPool {
 
   // Puts a worker on duty at `listener`; the duty was counted already.
   void Dispatch(RefPtr<Listener> listener);
+  // The same, by the calling worker itself once the trap it serves is over (or blocks): exec moves a task to another
+  // listener, and waking a second thread for it would only cost.
+  void DispatchAfterTrap(RefPtr<Listener> listener);
   // Has a worker serve a trap that somebody else received and `thread` accepted (GuestThread::Deliver).
   void Serve(RefPtr<GuestThread> thread, RefPtr<Listener> listener, const Notification& notification);
   // Has a worker deliver Trap::kDead.
