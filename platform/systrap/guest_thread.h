@@ -117,6 +117,10 @@ class GuestThread : public RefFromThis<GuestThread> {
   std::atomic<int> tid_{-1};
   Thread* facade_ = nullptr;
 
+  // Orders what one owner wrote before its answer and what the next one reads after the notification. The guest's
+  // run in between does it on the host, but neither the language nor ThreadSanitizer knows.
+  std::atomic<uint32_t> handover_{0};
+
   // owner
   Hold hold_ = Hold::kLoose;
   uint64_t notification_ = 0;  // kNotified, kRung

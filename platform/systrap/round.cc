@@ -175,6 +175,7 @@ void GuestThread::Post(stub::Command command, stub::Resume resume, size_t op_lim
   }
   const Hold before = hold_;
   hold_ = Hold::kLoose;
+  handover_.store(0, std::memory_order_release);
   if (before == Hold::kRung) {
     (void)listener_->Answer(notification_, static_cast<int64_t>(stub::Answer::kProceed));
   } else if (before == Hold::kParked) {

@@ -147,6 +147,7 @@ std::optional<Trap> GuestThread::ReadBell(stub::Bell bell) {
 }
 
 void GuestThread::ServeTrap(const Notification& notification) {
+  (void)handover_.load(std::memory_order_acquire);
   ServingScope scope(this);
   std::optional<Trap> trap = ReadTrap(notification);
   Trap next;
@@ -219,6 +220,7 @@ bool GuestThread::FinishTrap(Trap* next) {
 void GuestThread::Resume() {
   if (hold_ == Hold::kNotified) {
     hold_ = Hold::kLoose;
+    handover_.store(0, std::memory_order_release);
     (void)listener_->Answer(notification_, return_value_);
     return;
   }
@@ -377,6 +379,7 @@ void GuestThread::MarkDead(int signal) {
 }
 
 void GuestThread::ServeDeath() {
+  (void)handover_.load(std::memory_order_acquire);
   ServingScope scope(this);
   Trap trap;
   trap.kind = Trap::Kind::kDead;

@@ -65,7 +65,7 @@ Result<std::unique_ptr<Zygote>> Zygote::Create(const std::vector<sock_filter>& f
   int sockets[2];
   if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) != 0) return LastErrno();
   UniqueFd ours(sockets[0]), theirs(sockets[1]);
-  const pid_t pid = ::fork();
+  const pid_t pid = ::_Fork();  // without fork handlers: nothing of the sentry is to run in the child
   if (pid < 0) return LastErrno();
   if (pid == 0) BecomeZygote(theirs.get(), filter);
   // Both sides, whoever runs first: the reaper depends on the group.

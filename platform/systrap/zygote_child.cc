@@ -93,11 +93,14 @@ void UnregisterRseq() {
 char* BuildBlock(const std::vector<sock_filter>& filter) {
   const uint64_t text_size = __stop_stub_text - __start_stub_text;
   Require(text_size <= kTextMax, "stub code too large");
-  void* const memory =
-      ::mmap(nullptr, kRelocationBlock, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  Require(memory != MAP_FAILED, "mmap");
-  Require(reinterpret_cast<uint64_t>(memory) + kRelocationBlock <= kRegionStart, "address space layout");
-  auto* const block = static_cast<char*>(memory);
+  char* block = nullptr;
+  // Far below: without address space randomisation the kernel's own choice lies inside the region.
+  for (uint64_t at = 0x10'0000'0000; block == nullptr && at < kRegionStart; at += 0x10'0000'0000) {
+    void* const got = ::mmap(reinterpret_cast<void*>(at), kRelocationBlock, PROT_READ | PROT_WRITE,
+                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+    if (got != MAP_FAILED) block = static_cast<char*>(got);
+  }
+  Require(block != nullptr, "mmap");
   std::memcpy(block, __start_stub_text, text_size);
   auto* config = reinterpret_cast<Config*>(block + kTextMax);
   config->has_fsgsbase = (::getauxval(AT_HWCAP2) & kHwcap2Fsgsbase) != 0;
