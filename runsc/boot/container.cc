@@ -9,6 +9,7 @@
 #include "absl/strings/cord.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "sentry/fs/devpts/host_tty.h"
 #include "sentry/fs/host/host_file.h"
 
 namespace sandbox::boot {
@@ -63,7 +64,7 @@ absl::StatusOr<RefPtr<FdTable>> StandardStreams(RefPtr<ControllingTerminal>& ter
     if (!file.ok()) return absl::InternalError(absl::StrCat("standard stream ", fd, ": ", std::strerror(file.error().value())));
     auto installed = table->InstallAt(KernelContext(), Fd(fd), *file, /*close_on_exec=*/false);
     if (!installed.ok()) return absl::InternalError(absl::StrCat("standard stream ", fd));
-    if (terminal == nullptr) terminal = std::dynamic_pointer_cast<ControllingTerminal>(*file);
+    if (terminal == nullptr) terminal = DonatedTerminal(*file);
   }
   return table;
 }

@@ -4,6 +4,7 @@
 #include <sys/ioctl.h>
 #include <sys/un.h>
 
+#include "sentry/socket/interfaces.h"
 #include "sentry/socket/unix/unix_names.h"
 
 namespace sandbox {
@@ -228,7 +229,7 @@ Result<int64_t> UnixSocket::Ioctl(Context& context, uint32_t request, uint64_t a
   } else if (request == SIOCOUTQ) {
     if (auto peer = endpoint_->peer()) value = peer->incoming.queued_bytes();
   } else {
-    return Err(ENOTTY);
+    return InterfaceIoctl(context, request, argument);  // glibc's if_nametoindex asks through a unix socket
   }
   TRY(OutPtr<int32_t>(GuestAddr(argument)).Write(context.memory(), value));
   return 0;
