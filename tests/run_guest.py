@@ -47,9 +47,16 @@ def command(platform, program, arguments):
 
 def run(argv):
     """Runs to the end or to the limit, echoing output; returns (lines, exit status or None if it had to be killed)."""
+    with tempfile.TemporaryDirectory(prefix="guest-", dir="/tmp") as folder:
+        # Bazel's own test folder lies below the user's home, which the ordinary users of the tests cannot enter.
+        os.chmod(folder, 0o755)
+        return run_in(dict(os.environ, TMPDIR=folder, TEST_TMPDIR=folder), argv)
+
+
+def run_in(environment, argv):
     lines = []
     child = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                             start_new_session=True, text=True, errors="replace")
+                             start_new_session=True, text=True, errors="replace", env=environment)
     timed_out = []
 
     def expire(*_):

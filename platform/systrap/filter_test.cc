@@ -117,7 +117,9 @@ TEST_F(Filter, StubCodeIsAllowedNothingElse) {
       const uint32_t result = Run(data);
       EXPECT_EQ(result == SECCOMP_RET_ALLOW, Harmless(data)) << nr;
       // A direct call that fails its check must not trap: signals are masked there, and the process would die.
-      if (Harmless(Call(nr, kStubIp)) && !Harmless(data)) EXPECT_EQ(result, SECCOMP_RET_ERRNO | EINVAL);
+      if (Harmless(Call(nr, kStubIp)) && !Harmless(data)) {
+        EXPECT_EQ(result, SECCOMP_RET_ERRNO | EINVAL);
+      }
     }
   }
 }
