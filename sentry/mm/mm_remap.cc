@@ -73,9 +73,10 @@ Result<GuestAddr> MemoryManager::RemapLocked(Context& context, platform::Thread&
   if (to_target) TRY(CheckMapCount(3));
   if (flags & MREMAP_FIXED) move.to = TRY(FixedRange(new_addr, new_length));
   if (old_length == 0 && !vma->shared) return Err(EINVAL);
-  // Several mappings at once may be cut short where they are, or (since Linux 6.17) moved as they are.
-  const bool several = old_length > vma->range.end - old_addr;
-  if (several && (to_target || old_length < new_length)) {
+  // What is left after a cut must lie in one mapping, except that several may be moved as they are (since Linux 6.17).
+  const bool several = std::min(old_length, new_length) > vma->range.end - old_addr;
+  const bool cut_in_place = !to_target && new_length <= old_length;
+  if (several && !cut_in_place) {
     if (!(flags & MREMAP_FIXED) || (flags & MREMAP_DONTUNMAP) || old_length != new_length) return Err(EFAULT);
     return MoveSeveral(move, batch);
   }
