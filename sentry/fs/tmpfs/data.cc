@@ -124,8 +124,10 @@ Result<void> TmpfsData::Allocate(uint64_t offset, uint64_t length, bool keep_siz
   const uint64_t end = offset + length;
   if (ShouldMove(end)) TRY(ToHostMemory());
   if (host_ != nullptr) {
-    const uint64_t max = usage_->max_pages();
-    if (max != 0 && (length + kPageMask) / kPageSize > max) return Err(ENOSPC);
+    // What the range holds already is unknown, so at most the file's own pages are taken as a part of it.
+    Recount();
+    const uint64_t max = usage_->max_pages(), wanted = length / kPageSize + 1;
+    if (max != 0 && usage_->pages() + wanted - std::min(wanted, charged_pages_) > max) return Err(ENOSPC);
     if (fallocate(host_->fd().get(), FALLOC_FL_KEEP_SIZE, static_cast<off_t>(offset), static_cast<off_t>(length)) != 0) {
       return LastErrno();
     }
