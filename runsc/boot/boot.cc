@@ -23,6 +23,7 @@
 #include "runsc/ns/userns.h"
 #include "sentry/fs/gofer/client.h"
 #include "sentry/kernel/kernel.h"
+#include "sentry/socket/inet/host_socket.h"
 #include "syscalls/table.h"
 
 namespace sandbox::boot {
@@ -114,6 +115,7 @@ absl::Status Start(const BootConfig& config, std::unique_ptr<Kernel>& kernel, In
 
   hostfilter::SentryFilterOptions filter;
   filter.host_network = config.network == "host";
+  if (filter.host_network) UseHostNetwork();
   // Besides what every platform shares with the rest of the sentry.
   if (config.platform == "ptrace") filter.platform_calls = {SYS_ptrace};
   if (auto status = hostfilter::InstallSentryFilter(filter); !status.ok()) return status;
