@@ -186,16 +186,31 @@ void DevptsFs::Release(uint32_t index) {
   slaves_.erase(it);
 }
 
-Result<RefPtr<DevptsFs>> FindDevpts(Context& context, const Path& path) {
-  if (auto own = std::dynamic_pointer_cast<DevptsFs>(path.inode()->fs())) return own;
+namespace {
+
+// The root of the devpts that a device node at `path` stands for.
+Result<Path> DevptsRootFor(Context& context, const Path& path) {
   Task* task = Task::Of(context);
   const DentryRef parent = path.dentry->parent();
   if (task == nullptr || parent == nullptr) return Err(ENODEV);
-  const WalkBase base{task->fs().root(), Path{path.mount, parent}};
-  const auto pts = Walk(context, base, "pts", WalkOptions{});
-  auto fs = pts.ok() ? std::dynamic_pointer_cast<DevptsFs>(pts->inode()->fs()) : nullptr;
+  const Path directory{path.mount, parent};
+  if (std::dynamic_pointer_cast<DevptsFs>(path.inode()->fs()) != nullptr) return directory;
+  return Walk(context, WalkBase{task->fs().root(), directory}, "pts", WalkOptions{});
+}
+
+}  // namespace
+
+Result<RefPtr<DevptsFs>> FindDevpts(Context& context, const Path& path) {
+  if (auto own = std::dynamic_pointer_cast<DevptsFs>(path.inode()->fs())) return own;
+  const auto root = DevptsRootFor(context, path);
+  auto fs = root.ok() ? std::dynamic_pointer_cast<DevptsFs>(root->inode()->fs()) : nullptr;
   if (fs == nullptr) return Err(ENODEV);
   return fs;
+}
+
+Result<Path> FindSlave(Context& context, const Path& master, uint32_t index) {
+  const Path root = TRY(DevptsRootFor(context, master));
+  return Walk(context, WalkBase{Task::Of(context)->fs().root(), root}, std::to_string(index), WalkOptions{});
 }
 
 }  // namespace sandbox

@@ -43,5 +43,7 @@ class DevptsFs final : public synthetic::Fs {
 // The devpts instance that an open of the device node at `path` means: the one it lives in, or the one mounted on
 // "pts" beside it (Linux: devpts_mntget). ENODEV when there is none.
 Result<RefPtr<DevptsFs>> FindDevpts(Context& context, const Path& path);
+// Where the slave of that number is found, next to the master that was opened at `master` (TIOCGPTPEER).
+Result<Path> FindSlave(Context& context, const Path& master, uint32_t index);
 
 }  // namespace sandbox

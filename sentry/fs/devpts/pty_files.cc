@@ -20,7 +20,7 @@ PtyMaster::~PtyMaster() { pty_->CloseMaster(); }
 Result<size_t> PtyMaster::Read(Context&, IoSequence& to, int64_t*, int) { return pty_->MasterRead(to); }
 Result<size_t> PtyMaster::Write(Context&, IoSequence& from, int64_t*, int) { return pty_->MasterWrite(from); }
 Result<int64_t> PtyMaster::Ioctl(Context& context, uint32_t request, uint64_t argument) {
-  return PtyMasterIoctl(context, *pty_, request, argument);
+  return PtyMasterIoctl(context, *pty_, path(), request, argument);
 }
 
 PtySlave::PtySlave(Path path, int flags, RefPtr<Pty> pty, uint64_t generation)

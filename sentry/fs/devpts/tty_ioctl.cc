@@ -2,6 +2,7 @@
 
 #include <signal.h>
 
+#include "sentry/fs/devpts/devpts_fs.h"
 #include "sentry/fs/devpts/pty_files.h"
 #include "sentry/kernel/task.h"
 
@@ -113,7 +114,7 @@ Result<int64_t> PtySlaveIoctl(Context& context, Pty& pty, uint32_t request, uint
   return CommonIoctl(context, pty, request, argument, false);
 }
 
-Result<int64_t> PtyMasterIoctl(Context& context, Pty& pty, uint32_t request, uint64_t argument) {
+Result<int64_t> PtyMasterIoctl(Context& context, Pty& pty, const Path& path, uint32_t request, uint64_t argument) {
   switch (request) {
     case TIOCGPTN: return Give(context, argument, pty.index());
     case TIOCSPTLCK: pty.SetLocked(TRY(Get<int32_t>(context, argument)) != 0); return 0;
@@ -128,7 +129,8 @@ Result<int64_t> PtyMasterIoctl(Context& context, Pty& pty, uint32_t request, uin
       Task* task = Task::Of(context);
       if (task == nullptr) return Err(EINVAL);
       const int flags = static_cast<int>(argument);
-      auto slave = TRY(OpenPtySlave(context, std::static_pointer_cast<Pty>(pty.self()), Path{}, flags));
+      const Path place = TRY(FindSlave(context, path, pty.index()));
+      auto slave = TRY(OpenPtySlave(context, std::static_pointer_cast<Pty>(pty.self()), place, flags));
       return int64_t{TRY(task->fds().Install(context, std::move(slave), (flags & O_CLOEXEC) != 0)).number()};
     }
     case FIONREAD: return Give(context, argument, static_cast<int32_t>(pty.output_bytes()));

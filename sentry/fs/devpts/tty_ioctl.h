@@ -6,7 +6,8 @@
 namespace sandbox {
 
 Result<int64_t> PtySlaveIoctl(Context& context, Pty& pty, uint32_t request, uint64_t argument);
-Result<int64_t> PtyMasterIoctl(Context& context, Pty& pty, uint32_t request, uint64_t argument);
+// `path`: where the master was opened.
+Result<int64_t> PtyMasterIoctl(Context& context, Pty& pty, const Path& path, uint32_t request, uint64_t argument);
 
 // Sessions and foreground groups, the same for every kind of terminal. ENOIOCTLCMD (kNotJobControl) when the request is
 // none of these.
