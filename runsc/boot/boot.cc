@@ -98,7 +98,18 @@ absl::StatusOr<std::unique_ptr<Kernel>> MakeKernel(const BootConfig& config) {
 // One arena per thread would cost memory, and the allocator would size that by reading /sys, which is out of reach.
 void BoundAllocator() { (void)::mallopt(M_ARENA_MAX, 4); }
 
+// The descriptor comes from runsc; the settings with the configuration.
+void OpenLog(const BootConfig& config) {
+  LogOptions log;
+  log.component = "sentry";
+  log.fd = kLogFd;
+  log.format = config.json_log ? LogFormat::kJson : LogFormat::kText;
+  if (config.debug || config.strace) log.level = LogLevel::kDebug;
+  InitLog(log);
+}
+
 absl::Status Start(const BootConfig& config, std::unique_ptr<Kernel>& kernel, InitProcess& init) {
+  OpenLog(config);
   BoundAllocator();
   RaiseFdLimit();
   // Everything below, the platform's zygote included, inherits the empty root and the missing privileges.

@@ -12,6 +12,8 @@ void Fields(Archive& ar, BootConfig& v) {
   ar("network", v.network, Presence::kRequired);
   ar("overlay", v.overlay, Presence::kRequired);
   ar("strace", v.strace);
+  ar("debug", v.debug);
+  ar("jsonLog", v.json_log);
   ar("rootless", v.rootless);
   ar("goferConnections", v.gofer_connections);
   ar("exports", v.exports);

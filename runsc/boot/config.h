@@ -16,6 +16,8 @@ struct BootConfig {
   std::string network = "none";   // "none" | "host"
   std::string overlay = "memory"; // "none" | "memory"
   bool strace = false;
+  bool debug = false;             // debug messages to kLogFd; strace implies it
+  bool json_log = false;
   bool rootless = false;          // the host side runs as an ordinary user
   int gofer_connections = 0;      // descriptors kGoferFd…
   std::vector<std::string> exports;  // mount destinations served by the gofer, in tree order; [0] is the root
