@@ -23,6 +23,7 @@
 #include "runsc/ns/userns.h"
 #include "sentry/fs/gofer/client.h"
 #include "sentry/kernel/kernel.h"
+#include "sentry/loader/vdso.h"
 #include "sentry/socket/inet/host_socket.h"
 #include "syscalls/table.h"
 
@@ -123,6 +124,8 @@ absl::Status Start(const BootConfig& config, std::unique_ptr<Kernel>& kernel, In
   if (!gofer.ok()) return absl::InternalError(absl::StrCat("gofer: ", std::strerror(gofer.error().value())));
   auto mounts = BuildMounts(config, *gofer);
   if (!mounts.ok()) return mounts.status();
+
+  loader::PrepareVdso();
 
   hostfilter::SentryFilterOptions filter;
   filter.host_network = config.network == "host";

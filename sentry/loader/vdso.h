@@ -9,6 +9,10 @@
 
 namespace sandbox::loader {
 
+// Makes the pages. Before the sentry confines itself: sealing memory files and asking for the host's clock source are
+// not for later. Without it the first exec does.
+void PrepareVdso();
+
 // Queues the mappings of the vDSO. Returns its address for AT_SYSINFO_EHDR; null when there is none.
 Result<GuestAddr> MapVdso(Context& context, MemoryManager& mm, platform::Thread& thread);
 

@@ -66,6 +66,9 @@ Result<std::string> Stat(Context& context, Task& task) {
   const auto shown = [&](GuestAddr addr) { return permitted && memory.mm != nullptr ? addr.value() : uint64_t{0}; };
   const int priority = task.sched_policy == 1 || task.sched_policy == 2 ? -1 - task.sched_priority : 20 + task.nice;
 
+  // Ticks since the sandbox started, as its uptime counts; the clock the start was taken from is the host's.
+  const int64_t start_ns = std::max<int64_t>(task.start_time_ns() - task.kernel().start_monotonic_ns(), 0);
+
   std::string text = StrPrintf("%d (%s) %c %d %d %d %d %d %u", task.tid(), task.name().c_str(),
                                static_cast<char>(task.state()), group.ppid(), group.pgid(), group.sid(),
                                static_cast<int>(group.terminal_device()), group.foreground_pgid(), kPfRandomize);
@@ -73,7 +76,7 @@ Result<std::string> Stat(Context& context, Task& task) {
                     children.major_faults, Ticks(usage.user_ns), Ticks(usage.system_ns), Ticks(children.user_ns),
                     Ticks(children.system_ns));
   text += StrPrintf(" %d %d %d 0 %lu %lu %lu %lu", priority, task.nice.load(), ThreadCount(task),
-                    Ticks(static_cast<uint64_t>(task.start_time_ns())), memory.totals.all, memory.resident / kPageSize,
+                    Ticks(static_cast<uint64_t>(start_ns)), memory.totals.all, memory.resident / kPageSize,
                     group.limits().soft(RLIMIT_RSS));
   text += StrPrintf(" %lu %lu %lu 0 0", memory.mm != nullptr && !permitted ? 1 : shown(at.start_code),
                     memory.mm != nullptr && !permitted ? 1 : shown(at.end_code), shown(at.start_stack));
