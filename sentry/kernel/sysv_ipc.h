@@ -1,0 +1,133 @@
+// What System V shared memory, semaphores and message queues share: keys, identifiers and permissions (svipc(7), Linux:
+// ipc/util.c).
+#pragma once
+
+#include <linux/capability.h>
+#include <sys/ipc.h>
+
+#include <ctime>
+#include <map>
+#include <vector>
+
+#include "base/mutex.h"
+#include "base/ref.h"
+#include "base/result.h"
+#include "sentry/core/context.h"
+
+namespace sandbox {
+
+// Owner and mode of one object; its owner's lock guards it.
+struct IpcPermissions {
+  int32_t key = IPC_PRIVATE;
+  uint32_t uid = 0, gid = 0, cuid = 0, cgid = 0;
+  uint32_t mode = 0;  // permission bits
+};
+
+// Linux's ipcperms: `wanted` is a mode such as 0400, in any of its three places. EACCES.
+inline Result<void> CheckIpc(const Credentials& creds, const IpcPermissions& permissions, uint32_t wanted) {
+  const uint32_t requested = (wanted >> 6 | wanted >> 3 | wanted) & 7;
+  uint32_t granted = permissions.mode;
+  if (creds.euid == permissions.cuid || creds.euid == permissions.uid) granted >>= 6;
+  else if (creds.InGroup(permissions.cgid) || creds.InGroup(permissions.gid)) granted >>= 3;
+  if ((requested & ~granted & 7) != 0 && !creds.Has(CAP_IPC_OWNER)) return Err(EACCES);
+  return {};
+}
+
+// IPC_SET and IPC_RMID are the owner's, the creator's and CAP_SYS_ADMIN's. EPERM.
+inline Result<void> CheckIpcOwner(const Credentials& creds, const IpcPermissions& permissions) {
+  if (creds.euid == permissions.cuid || creds.euid == permissions.uid || creds.Has(CAP_SYS_ADMIN)) return {};
+  return Err(EPERM);
+}
+
+inline IpcPermissions NewIpcPermissions(const Credentials& creds, int32_t key, int flags) {
+  return {.key = key, .uid = creds.euid, .gid = creds.egid, .cuid = creds.euid, .cgid = creds.egid,
+          .mode = static_cast<uint32_t>(flags) & 0777};
+}
+
+inline void CopyPermissions(const IpcPermissions& from, ipc_perm& to) {
+  to.__key = from.key;
+  to.uid = from.uid;
+  to.gid = from.gid;
+  to.cuid = from.cuid;
+  to.cgid = from.cgid;
+  to.mode = static_cast<decltype(to.mode)>(from.mode);
+}
+
+// The objects of one kind in one namespace. T has `IpcPermissions permissions` and `int id`.
+template <typename T>
+class IpcTable {
+ public:
+  explicit IpcTable(size_t most) : most_(most) {}
+
+  // The get family: finds by key or makes with `make()`. `check(object)` has the last word on an existing one.
+  template <typename Make, typename Check>
+  Result<int> Get(Context& context, int32_t key, int flags, Make make, Check check) {
+    MutexLock lock(mu_);
+    if (key != IPC_PRIVATE) {
+      for (const auto& [id, object] : objects_) {
+        if (object->permissions.key != key) continue;
+        if ((flags & IPC_CREAT) && (flags & IPC_EXCL)) return Err(EEXIST);
+        TRY(CheckIpc(context.creds(), object->permissions, static_cast<uint32_t>(flags) & 0777));
+        TRY(check(*object));
+        return id;
+      }
+      if (!(flags & IPC_CREAT)) return Err(ENOENT);
+    }
+    if (objects_.size() >= most_) return Err(ENOSPC);
+    RefPtr<T> object = TRY(make());
+    object->permissions = NewIpcPermissions(context.creds(), key, flags);
+    object->id = NextId();
+    const int id = object->id;
+    objects_.emplace(id, std::move(object));
+    return id;
+  }
+  // EINVAL when there is none.
+  Result<RefPtr<T>> Find(int id) const {
+    MutexLock lock(mu_);
+    const auto it = objects_.find(id);
+    if (it == objects_.end()) return Err(EINVAL);
+    return it->second;
+  }
+  // For the *_STAT commands, which count objects from zero.
+  Result<RefPtr<T>> At(int index) const {
+    MutexLock lock(mu_);
+    if (index < 0 || static_cast<size_t>(index) >= objects_.size()) return Err(EINVAL);
+    return std::next(objects_.begin(), index)->second;
+  }
+  // No longer found by its key, or at all.
+  void Hide(T& object) {
+    MutexLock lock(mu_);
+    object.permissions.key = IPC_PRIVATE;
+  }
+  void Remove(int id) {
+    RefPtr<T> last;  // destroyed after the lock
+    MutexLock lock(mu_);
+    if (auto node = objects_.extract(id); !node.empty()) last = std::move(node.mapped());
+  }
+  size_t size() const {
+    MutexLock lock(mu_);
+    return objects_.size();
+  }
+  // Permissions change under the table's lock.
+  template <typename F>
+  auto WithLock(F f) const {
+    MutexLock lock(mu_);
+    return f();
+  }
+
+ private:
+  // Identifiers are not reused soon, so that a stale one finds nothing.
+  int NextId() REQUIRES(mu_) {
+    do {
+      last_id_ = last_id_ == 0x7fffffff ? 0 : last_id_ + 1;
+    } while (objects_.contains(last_id_));
+    return last_id_;
+  }
+
+  const size_t most_;
+  mutable Mutex mu_{LockRank::kIpc};
+  std::map<int, RefPtr<T>> objects_ GUARDED_BY(mu_);
+  int last_id_ GUARDED_BY(mu_) = -1;
+};
+
+}  // namespace sandbox
