@@ -47,6 +47,12 @@ class IpcNamespace {
     if (tables_[which] == nullptr) tables_[which] = make();
     return std::static_pointer_cast<T>(tables_[which]);
   }
+  // The same, null when it was never used.
+  template <typename T>
+  RefPtr<T> Existing(Subsystem which) {
+    MutexLock lock(mu_);
+    return std::static_pointer_cast<T>(tables_[which]);
+  }
 
  private:
   Mutex mu_{LockRank::kLeaf};

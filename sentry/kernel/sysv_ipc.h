@@ -94,6 +94,12 @@ class IpcTable {
     if (index < 0 || static_cast<size_t>(index) >= objects_.size()) return Err(EINVAL);
     return std::next(objects_.begin(), index)->second;
   }
+  std::vector<RefPtr<T>> All() const {
+    MutexLock lock(mu_);
+    std::vector<RefPtr<T>> all;
+    for (const auto& [id, object] : objects_) all.push_back(object);
+    return all;
+  }
   // No longer found by its key, or at all.
   void Hide(T& object) {
     MutexLock lock(mu_);
@@ -114,6 +120,10 @@ class IpcTable {
     MutexLock lock(mu_);
     return f();
   }
+
+ protected:
+  // For `make` and `check` of Get, which run under the lock.
+  const std::map<int, RefPtr<T>>& Objects() const NO_THREAD_SAFETY_ANALYSIS { return objects_; }
 
  private:
   // Identifiers are not reused soon, so that a stale one finds nothing.

@@ -24,7 +24,7 @@ Result<void> SemaphoreSet::Apply(std::span<const sembuf> operations, int32_t pid
     if (value + operation.sem_op > kMaxValue) return Err(ERANGE);
     value += operation.sem_op;
     if (!(operation.sem_flg & SEM_UNDO)) continue;
-    const int before = old_undo != undo_.end() ? old_undo->second[index] : 0;
+    const int before = old_undo != undo_.end() && old_undo->second.contains(index) ? old_undo->second.at(index) : 0;
     int& adjustment = undo.try_emplace(index, before).first->second;
     adjustment -= operation.sem_op;
     if (std::abs(adjustment) > kMaxValue) return Err(ERANGE);
@@ -34,7 +34,7 @@ Result<void> SemaphoreSet::Apply(std::span<const sembuf> operations, int32_t pid
     semaphores_[index].pid = pid;
   }
   if (!undo.empty()) {
-    auto& adjustments = undo_.try_emplace(pid, count_, 0).first->second;
+    auto& adjustments = undo_[pid];
     for (const auto& [index, adjustment] : undo) adjustments[index] = adjustment;
   }
   operation_time_ = NowSeconds();
@@ -96,7 +96,7 @@ Result<void> SemaphoreSet::Set(size_t index, int value, int32_t pid) {
     if (value < 0 || value > kMaxValue) return Err(ERANGE);
     semaphores_[index].value = value;
     semaphores_[index].pid = pid;
-    for (auto& [owner, adjustments] : undo_) adjustments[index] = 0;
+    for (auto& [owner, adjustments] : undo_) adjustments.erase(static_cast<uint16_t>(index));
     change_time_ = NowSeconds();
   }
   queue_.Notify(kReadable);
@@ -133,10 +133,9 @@ void SemaphoreSet::Undo(int32_t pid) {
     MutexLock lock(mu_);
     const auto it = undo_.find(pid);
     if (it == undo_.end()) return;
-    for (size_t i = 0; i < count_; ++i) {
-      if (it->second[i] == 0) continue;
-      semaphores_[i].value = std::clamp(semaphores_[i].value + it->second[i], 0, kMaxValue);
-      semaphores_[i].pid = pid;
+    for (const auto& [index, adjustment] : it->second) {
+      semaphores_[index].value = std::clamp(semaphores_[index].value + adjustment, 0, kMaxValue);
+      semaphores_[index].pid = pid;
     }
     undo_.erase(it);
     operation_time_ = NowSeconds();
@@ -169,6 +168,9 @@ Result<int> SemTable::Get(Context& context, int32_t key, int count, int flags) {
       context, key, flags,
       [&]() -> Result<RefPtr<SemaphoreSet>> {
         if (count == 0) return Err(EINVAL);
+        size_t in_all = static_cast<size_t>(count);
+        for (const auto& [id, set] : Objects()) in_all += set->count();
+        if (in_all > kMaxInAll) return Err(ENOSPC);
         return MakeRef<SemaphoreSet>(static_cast<size_t>(count));
       },
       [&](const SemaphoreSet& set) -> Result<void> {
@@ -177,12 +179,10 @@ Result<int> SemTable::Get(Context& context, int32_t key, int count, int flags) {
       });
 }
 
-void SemTable::ProcessExited(int32_t pid) {
-  for (int index = 0;; ++index) {
-    auto set = At(index);
-    if (!set.ok()) return;
-    (*set)->Undo(pid);
-  }
+void SemTable::ProcessEnded(IpcNamespace& ipc, int32_t pid) {
+  const auto table = ipc.Existing<SemTable>(IpcNamespace::kSem);
+  if (table == nullptr) return;
+  for (const auto& set : table->All()) set->Undo(pid);
 }
 
 }  // namespace sandbox

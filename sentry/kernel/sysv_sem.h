@@ -54,7 +54,7 @@ class SemaphoreSet {
   const size_t count_;
   mutable Mutex mu_{LockRank::kIpc};
   std::vector<Semaphore> semaphores_ GUARDED_BY(mu_);
-  std::map<int32_t, std::vector<int>> undo_ GUARDED_BY(mu_);  // by process
+  std::map<int32_t, std::map<uint16_t, int>> undo_ GUARDED_BY(mu_);  // by process and semaphore
   bool destroyed_ GUARDED_BY(mu_) = false;
   int64_t operation_time_ GUARDED_BY(mu_) = 0, change_time_ GUARDED_BY(mu_) = 0;
   WaitQueue queue_;
@@ -62,12 +62,13 @@ class SemaphoreSet {
 
 class SemTable final : public IpcTable<SemaphoreSet> {
  public:
-  static constexpr size_t kMaxSets = 32000;  // SEMMNI
+  static constexpr size_t kMaxSets = 32000;       // SEMMNI
+  static constexpr size_t kMaxInAll = 1'000'000;  // SEMMNS; Linux's default would let a guest take gigabytes
   SemTable() : IpcTable(kMaxSets) {}
   static RefPtr<SemTable> Of(IpcNamespace& ipc);
   Result<int> Get(Context& context, int32_t key, int count, int flags);
-  // A process ended.
-  void ProcessExited(int32_t pid);
+  // A process ended: what it did with SEM_UNDO is undone.
+  static void ProcessEnded(IpcNamespace& ipc, int32_t pid);
 };
 
 }  // namespace sandbox

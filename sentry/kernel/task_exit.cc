@@ -5,6 +5,7 @@
 #include "sentry/kernel/child_wait.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/process_timers.h"
+#include "sentry/kernel/sysv_sem.h"
 #include "sentry/kernel/task_init.h"
 
 namespace sandbox {
@@ -107,6 +108,7 @@ void Task::RunExit() {
   }
   if (group_dead) {
     if (group_->timers_ != nullptr) group_->timers_->CancelAll();
+    SemTable::ProcessEnded(*ipc(), tgid());
     EndOfInit();
   }
   ReleaseMemory();
