@@ -1,0 +1,119 @@
+// prctl(2), arch_prctl(2), pidfds, kcmp(2), personality(2).
+#include <errno.h>
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <linux/capability.h>
+#include <linux/kcmp.h>
+#include <asm/prctl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/personality.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+namespace {
+
+TEST(PrctlTest, Name) {
+  char old[17] = {}, name[17] = {};
+  ASSERT_EQ(prctl(PR_GET_NAME, old), 0);
+  EXPECT_EQ(prctl(PR_SET_NAME, "a name that is far too long"), 0);
+  EXPECT_EQ(prctl(PR_GET_NAME, name), 0);
+  EXPECT_STREQ(name, "a name that is ");
+  EXPECT_EQ(prctl(PR_SET_NAME, 8), -1);
+  EXPECT_EQ(errno, EFAULT);
+  prctl(PR_SET_NAME, old);
+}
+
+TEST(PrctlTest, NoNewPrivs) {
+  const pid_t pid = fork();
+  if (pid == 0) {
+    if (prctl(PR_SET_NO_NEW_PRIVS, 0, 0, 0, 0) != -1 || errno != EINVAL) _exit(1);
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) _exit(2);
+    _exit(prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1 ? 0 : 3);
+  }
+  int status;
+  waitpid(pid, &status, 0);
+  EXPECT_EQ(status, 0);
+}
+
+TEST(PrctlTest, Errors) {
+  EXPECT_EQ(prctl(9999), -1);
+  EXPECT_EQ(errno, EINVAL);
+  EXPECT_EQ(prctl(PR_CAPBSET_READ, 1000), -1);
+  EXPECT_EQ(errno, EINVAL);
+  EXPECT_EQ(prctl(PR_SET_PDEATHSIG, 1000), -1);
+  EXPECT_EQ(errno, EINVAL);
+  EXPECT_EQ(prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_IS_SET, 1000, 0, 0), -1);
+  EXPECT_EQ(errno, EINVAL);
+}
+
+TEST(PrctlTest, StoredAttributes) {
+  int value = -1;
+  EXPECT_EQ(prctl(PR_SET_PDEATHSIG, SIGUSR1), 0);
+  EXPECT_EQ(prctl(PR_GET_PDEATHSIG, &value), 0);
+  EXPECT_EQ(value, SIGUSR1);
+  prctl(PR_SET_PDEATHSIG, 0);
+  EXPECT_EQ(prctl(PR_GET_DUMPABLE), 1);
+  EXPECT_EQ(prctl(PR_SET_DUMPABLE, 0), 0);
+  EXPECT_EQ(prctl(PR_GET_DUMPABLE), 0);
+  EXPECT_EQ(prctl(PR_SET_DUMPABLE, 1), 0);
+  EXPECT_EQ(prctl(PR_SET_TIMERSLACK, 12345), 0);
+  EXPECT_EQ(prctl(PR_GET_TIMERSLACK), 12345);
+}
+
+TEST(ArchPrctlTest, GsBase) {
+  unsigned long old = 0, now = 0;
+  ASSERT_EQ(syscall(SYS_arch_prctl, ARCH_GET_GS, &old), 0);
+  EXPECT_EQ(syscall(SYS_arch_prctl, ARCH_SET_GS, &now), 0);
+  EXPECT_EQ(syscall(SYS_arch_prctl, ARCH_GET_GS, &now), 0);
+  EXPECT_EQ(now, reinterpret_cast<unsigned long>(&now));
+  syscall(SYS_arch_prctl, ARCH_SET_GS, old);
+  EXPECT_EQ(syscall(SYS_arch_prctl, ARCH_SET_FS, ~0ul), -1);
+  EXPECT_EQ(errno, EPERM);
+  EXPECT_EQ(syscall(SYS_arch_prctl, 0x9999, 0), -1);
+  EXPECT_EQ(errno, EINVAL);
+}
+
+TEST(PidfdTest, OpenAndSignal) {
+  const pid_t pid = fork();
+  if (pid == 0) {
+    for (;;) pause();
+  }
+  const int fd = static_cast<int>(syscall(SYS_pidfd_open, pid, 0));
+  ASSERT_GE(fd, 0);
+  EXPECT_EQ(fcntl(fd, F_GETFD), FD_CLOEXEC);
+  EXPECT_EQ(syscall(SYS_pidfd_send_signal, fd, SIGKILL, nullptr, 0), 0);
+  int status;
+  waitpid(pid, &status, 0);
+  EXPECT_EQ(WTERMSIG(status), SIGKILL);
+  EXPECT_EQ(syscall(SYS_pidfd_send_signal, fd, 0, nullptr, 0), -1);
+  EXPECT_EQ(errno, ESRCH);
+  EXPECT_EQ(syscall(SYS_pidfd_send_signal, 0x7fff, 0, nullptr, 0), -1);
+  EXPECT_EQ(errno, EBADF);
+  EXPECT_EQ(syscall(SYS_pidfd_open, 0, 0), -1);
+  EXPECT_EQ(errno, EINVAL);
+  close(fd);
+}
+
+TEST(KcmpTest, FilesAndMemory) {
+  const int copy = dup(0);
+  if (copy >= 0) {
+    EXPECT_EQ(syscall(SYS_kcmp, getpid(), getpid(), KCMP_FILE, 0, copy), 0);
+    close(copy);
+  }
+  EXPECT_EQ(syscall(SYS_kcmp, getpid(), getpid(), KCMP_VM, 0, 0), 0);
+  EXPECT_EQ(syscall(SYS_kcmp, 0x3fffffff, getpid(), KCMP_VM, 0, 0), -1);
+  EXPECT_EQ(errno, ESRCH);
+}
+
+TEST(PersonalityTest, QueryAndSet) {
+  const int old = personality(0xffffffff);
+  EXPECT_GE(old, 0);
+  EXPECT_EQ(personality(old | ADDR_NO_RANDOMIZE), old);
+  EXPECT_EQ(personality(0xffffffff), old | ADDR_NO_RANDOMIZE);
+  personality(old);
+}
+
+}  // namespace
