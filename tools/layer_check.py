@@ -9,6 +9,12 @@ INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"')
 SKIP = {"build", "docs", ".git"}
 
 
+def generated(root, target):
+    """Whether a rule of its folder makes the file."""
+    build = os.path.join(root, os.path.dirname(target), "BUILD")
+    return os.path.exists(build) and f'"{os.path.basename(target)}"' in open(build).read()
+
+
 def read_layers(path):
     """({folder: rank}, [(from prefix, to prefix)])."""
     rank, never = {}, []
@@ -55,7 +61,7 @@ def check_file(root, path, rank, never):
         target = match.group(1)
         if target.split("/")[0] not in tops:  # absl, gtest, nlohmann: a library's header
             continue
-        if not os.path.exists(os.path.join(root, target)):
+        if not os.path.exists(os.path.join(root, target)) and not generated(root, target):
             yield f'{path}:{number}: "{target}" is no file of the repository'
             continue
         other = layer_of(target, rank)

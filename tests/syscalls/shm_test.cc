@@ -41,7 +41,7 @@ TEST(ShmTest, KeysAndErrors) {
   EXPECT_EQ(shmget(key, 0, 0), id);
   EXPECT_ERRNO(EINVAL, shmget(key, 8192, 0));
   EXPECT_ERRNO(EINVAL, shmget(IPC_PRIVATE, 0, IPC_CREAT));
-  EXPECT_ERRNO(EINVAL, shmat(id, reinterpret_cast<void*>(0x1001), 0));
+  EXPECT_ERRNO(EINVAL, reinterpret_cast<long>(shmat(id, reinterpret_cast<void*>(0x1001), 0)));
   EXPECT_ERRNO(EFAULT, shmctl(id, IPC_STAT, static_cast<shmid_ds*>(guest::BadPointer())));
   EXPECT_OK(shmctl(id, IPC_RMID, nullptr));
 }
