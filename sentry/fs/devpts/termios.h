@@ -4,6 +4,7 @@
 #include <termios.h>
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 
 namespace sandbox {
