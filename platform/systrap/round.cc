@@ -174,10 +174,11 @@ void GuestThread::Post(stub::Command command, stub::Resume resume, size_t op_lim
     bell_.reset();
   }
   const Hold before = hold_;
+  const uint64_t notification = notification_;
   hold_ = Hold::kLoose;
-  handover_.store(0, std::memory_order_release);
+  handover_.store(0, std::memory_order_release);  // nothing of the owner's is touched from here on
   if (before == Hold::kRung) {
-    (void)listener_->Answer(notification_, static_cast<int64_t>(stub::Answer::kProceed));
+    (void)listener_->Answer(notification, static_cast<int64_t>(stub::Answer::kProceed));
   } else if (before == Hold::kParked) {
     FutexSetAndWake(&page->go);
   }

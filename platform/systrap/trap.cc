@@ -220,8 +220,10 @@ bool GuestThread::FinishTrap(Trap* next) {
 void GuestThread::Resume() {
   if (hold_ == Hold::kNotified) {
     hold_ = Hold::kLoose;
+    const uint64_t notification = notification_;
+    const int64_t value = return_value_;
     handover_.store(0, std::memory_order_release);
-    (void)listener_->Answer(notification_, return_value_);
+    (void)listener_->Answer(notification, value);
     return;
   }
   Post(stub::Command::kResume, registers_loaded_ ? stub::Resume::kRegisters : stub::Resume::kReturn, stub::kMaxOps);
