@@ -160,14 +160,14 @@ TEST(Overlay, UnlinkedOpenFilesAndTmpfiles) {
 TEST(Overlay, CreateAndUnlinkAskTheGoferNothing) {
   OverlayWorld world;
   Calls& calls = *world.calls;
-  ASSERT_TRUE(calls.Mkdir("/work").ok());
+  ASSERT_TRUE(calls.Mkdir("/busy").ok());
   EXPECT_FALSE(calls.Exists("/dir/warm"));
   EXPECT_FALSE(calls.Exists("/dir/up"));
   const uint64_t before = world.client->round_trips();
   for (int i = 0; i < 200; ++i) {
     const std::string name = std::to_string(i);
-    ASSERT_TRUE(calls.WriteTo("/work/" + name, "x").ok());
-    ASSERT_TRUE(calls.Unlink("/work/" + name).ok());
+    ASSERT_TRUE(calls.WriteTo("/busy/" + name, "x").ok());
+    ASSERT_TRUE(calls.Unlink("/busy/" + name).ok());
     ASSERT_TRUE(calls.WriteTo("/dir/" + name, "x").ok());
     ASSERT_TRUE(calls.Rename("/dir/" + name, "/dir/r" + name).ok());
     ASSERT_TRUE(calls.Unlink("/dir/r" + name).ok());

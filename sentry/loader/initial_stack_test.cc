@@ -37,8 +37,12 @@ TEST(InitialStackTest, LooksAsTheAbiSays) {
   EXPECT_EQ(image.env_end - image.env_start, 4u);
   EXPECT_EQ(image.auxv[image.auxv.size() - 2], static_cast<uint64_t>(AT_NULL));
   for (size_t i = 0; i < image.auxv.size(); i += 2) {
-    if (image.auxv[i] == AT_EXECFN) EXPECT_EQ(Text(image, image.auxv[i + 1]), "/bin/prog");
-    if (image.auxv[i] == AT_PLATFORM) EXPECT_EQ(Text(image, image.auxv[i + 1]), "x86_64");
+    if (image.auxv[i] == AT_EXECFN) {
+      EXPECT_EQ(Text(image, image.auxv[i + 1]), "/bin/prog");
+    }
+    if (image.auxv[i] == AT_PLATFORM) {
+      EXPECT_EQ(Text(image, image.auxv[i + 1]), "x86_64");
+    }
   }
 }
 
