@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "sentry/kernel/task.h"
+#include "sentry/vfs/anonymous.h"
 #include "sentry/vfs/dentry.h"
 #include "syscalls/path_args.h"
 #include "syscalls/row.h"
@@ -40,6 +41,8 @@ Result<Found> AttrOfFile(Task& task, const FileRef& file) {
   if (!file->path().empty()) {
     found.device = file->path().dentry->inode()->device();
     if (file->path().mount != nullptr) found.mount_id = file->path().mount->id();
+  } else {
+    found.device = AnonymousDevice();
   }
   return found;
 }

@@ -41,7 +41,7 @@ struct KernelOptions {
   std::string hostname = "runsc";
   std::string domainname = "(none)";
   bool strace = false;           // trace calls to the debug log
-  int32_t pid_max = 32768;       // /proc/sys/kernel/pid_max
+  int32_t pid_max = 4194304;     // /proc/sys/kernel/pid_max; a new pid namespace's default
   int32_t pids_limit = 0;        // most tasks at a time; 0 = no limit but pid_max
 };
 

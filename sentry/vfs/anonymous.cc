@@ -31,6 +31,8 @@ class DescriptionInode final : public Inode {
 
 }  // namespace
 
+uint64_t AnonymousDevice() { return AnonymousFs().device(); }
+
 Path AnonymousPath(std::string name, InodeRef inode) {
   auto dentry = MakeRef<Dentry>(nullptr, std::move(name), std::move(inode));
   dentry->MarkDeleted();

@@ -17,4 +17,7 @@ Path AnonymousPath(std::string name, InodeRef inode);
 // attributes (FileDescription::GetAttr) and opens it again (FileDescription::Reopen).
 Path PathOfFile(const FileRef& file);
 
+// st_dev of objects without a file system: what fstat on the descriptor and stat through /proc/self/fd both say.
+uint64_t AnonymousDevice();
+
 }  // namespace sandbox

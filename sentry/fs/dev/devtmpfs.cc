@@ -51,7 +51,7 @@ Result<void> Populate(Context& context, Inode& root) {
     CreateArgs args;
     args.mode = node.mode;
     args.rdev = makedev(node.major, node.minor);
-    if (std::string_view(node.name) == "tty" || std::string_view(node.name) == "ptmx") args.gid = 5;  // group tty
+    if (std::string_view(node.name) == "ptmx") args.gid = 5;  // group tty
     TRY(root.Create(context, node.name, args));
   }
   for (const Symlink& link : kLinks) {

@@ -173,7 +173,7 @@ RefPtr<synthetic::TextFile> MakeUtsFile(Fs& fs, UtsGet get, UtsSet set) {
 
 Result<std::string> PidMax(Context& context) {
   const Task* caller = Task::Of(context);
-  return std::to_string(caller != nullptr ? caller->kernel().options().pid_max : 32768) + "\n";
+  return std::to_string(caller != nullptr ? caller->kernel().options().pid_max : 4194304) + "\n";
 }
 
 Result<std::string> LastPid(Context& context) {
