@@ -19,8 +19,8 @@ namespace {
 
 std::atomic<int> reopen_dir{-1};
 
-// Only reached on kernels without openat2 (before 5.6). One validated component with O_NOFOLLOW cannot leave `dir`
-// either; what is lost is the kernel's own check of that claim.
+// Only reached on kernels without openat2 (before 5.6). One validated component with O_NOFOLLOW
+// cannot leave `dir` either; what is lost is the kernel's own check of that claim.
 Result<UniqueFd> OpenWithoutOpenat2(BorrowedFd dir, const char* name, int flags, uint32_t mode) {
   return UniqueFd(TRY(HostResult(::openat(dir.get(), name, flags, mode))));
 }
@@ -32,14 +32,17 @@ Result<UniqueFd> OpenIn(BorrowedFd dir, const char* name, int flags, uint32_t mo
   how.flags = static_cast<uint64_t>(static_cast<uint32_t>(flags | O_CLOEXEC | O_NOFOLLOW));
   how.mode = (flags & (O_CREAT | O_TMPFILE)) ? mode : 0;
   how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
-  // EAGAIN: a rename or mount elsewhere on the host raced with the check for ".."; there is none, so it soon passes.
+  // EAGAIN: a rename or mount elsewhere on the host raced with the check for ".."; there is none,
+  // so it soon passes. EXDEV: the object was found and then moved out of `dir` before the kernel
+  // checked that it is beneath it; one component without links cannot lead out otherwise. Looking
+  // again finds what has the name now, or nothing.
   for (int attempt = 0; attempt < 64; ++attempt) {
     const long fd = ::syscall(SYS_openat2, dir.get(), name, &how, sizeof(how));
     if (fd >= 0) return UniqueFd(static_cast<int>(fd));
     if (errno == ENOSYS) return OpenWithoutOpenat2(dir, name, static_cast<int>(how.flags), mode);
-    if (errno != EAGAIN && errno != EINTR) break;
+    if (errno != EAGAIN && errno != EINTR && errno != EXDEV) break;
   }
-  return LastErrno();
+  return errno == EXDEV ? Err(ESTALE) : LastErrno();
 }
 
 Result<void> InitReopen() {
@@ -55,7 +58,8 @@ Result<UniqueFd> Reopen(BorrowedFd path_fd, int flags) {
   if (flags & O_DIRECTORY) return OpenIn(path_fd, ".", flags);
   char name[16];
   std::snprintf(name, sizeof(name), "%d", path_fd.get());
-  return UniqueFd(TRY(HostResult(::openat(ReopenDir().get(), name, flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK))));
+  return UniqueFd(TRY(
+      HostResult(::openat(ReopenDir().get(), name, flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK))));
 }
 
 Result<FileAttr> StatIn(BorrowedFd dir, const char* name) {
@@ -99,11 +103,26 @@ Result<std::string> ReadLinkIn(BorrowedFd dir, const char* name) {
 
 Result<bool> IsKernelFileSystem(BorrowedFd fd) {
   // Magic numbers missing from linux/magic.h of Debian 12 are given by value.
-  static constexpr auto kTypes = std::to_array<uint32_t>(
-      {PROC_SUPER_MAGIC, SYSFS_MAGIC, CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, DEBUGFS_MAGIC, TRACEFS_MAGIC,
-       SECURITYFS_MAGIC, SELINUX_MAGIC, SMACK_MAGIC, BPF_FS_MAGIC, DEVPTS_SUPER_MAGIC, PSTOREFS_MAGIC, EFIVARFS_MAGIC,
-       NSFS_MAGIC, BINFMTFS_MAGIC, SOCKFS_MAGIC, 0x19800202 /* mqueue */, 0x62656570 /* configfs */,
-       0x65735543 /* fusectl */, 0x67596969 /* rpc_pipefs */});
+  static constexpr auto kTypes = std::to_array<uint32_t>({PROC_SUPER_MAGIC,
+                                                          SYSFS_MAGIC,
+                                                          CGROUP_SUPER_MAGIC,
+                                                          CGROUP2_SUPER_MAGIC,
+                                                          DEBUGFS_MAGIC,
+                                                          TRACEFS_MAGIC,
+                                                          SECURITYFS_MAGIC,
+                                                          SELINUX_MAGIC,
+                                                          SMACK_MAGIC,
+                                                          BPF_FS_MAGIC,
+                                                          DEVPTS_SUPER_MAGIC,
+                                                          PSTOREFS_MAGIC,
+                                                          EFIVARFS_MAGIC,
+                                                          NSFS_MAGIC,
+                                                          BINFMTFS_MAGIC,
+                                                          SOCKFS_MAGIC,
+                                                          0x19800202 /* mqueue */,
+                                                          0x62656570 /* configfs */,
+                                                          0x65735543 /* fusectl */,
+                                                          0x67596969 /* rpc_pipefs */});
   struct statfs st;
   TRY(HostResult(::fstatfs(fd.get(), &st)));
   return std::find(kTypes.begin(), kTypes.end(), static_cast<uint32_t>(st.f_type)) != kTypes.end();
