@@ -58,8 +58,7 @@ Result<UniqueFd> Reopen(BorrowedFd path_fd, int flags) {
   if (flags & O_DIRECTORY) return OpenIn(path_fd, ".", flags);
   char name[16];
   std::snprintf(name, sizeof(name), "%d", path_fd.get());
-  return UniqueFd(TRY(
-      HostResult(::openat(ReopenDir().get(), name, flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK))));
+  return UniqueFd(TRY(HostResult(::openat(ReopenDir().get(), name, flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK))));
 }
 
 Result<FileAttr> StatIn(BorrowedFd dir, const char* name) {
