@@ -8,6 +8,8 @@ CMD ?= uname -a
 TESTS ?= //...
 # Passed to the shell through the environment, so that CMD needs no second quoting.
 export CMD
+# More arguments of bench/run.py.
+ARGS ?=
 
 CXX_FILES = $(shell git ls-files '*.cc' '*.h')
 
@@ -35,9 +37,17 @@ programs: build ## compare real programs in a Debian root file system with a pla
 	@tools/deps.sh --dev
 	@tests/programs/run.py --runsc $(RUNSC)
 
-bench: build ## run the benchmarks, native and in the sandbox
-	@$(BAZEL) build --config=opt //bench/...
-	@bench/run.sh $(RUNSC) $(PLATFORM)
+bench: bench-programs ## benchmarks against native, runc, crun and gVisor; report in bench/report (ARGS=… for bench/run.py)
+	@bench/run.py $(ARGS)
+
+bench-quick: bench-programs ## the same in a few minutes
+	@bench/run.py --quick $(ARGS)
+
+.PHONY: bench-quick bench-programs
+bench-programs: build
+	@tools/deps.sh --bench
+	@bench/peers.sh >/dev/null
+	@$(BAZEL) build --config=opt //bench/guest:guest //bench/guest:static_true
 
 fmt: ## format all C++ files in place
 	@tools/deps.sh --dev

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs the Debian 12 packages that the build and the tests need; does nothing when all are there.
-# --dev adds what fmt, lint and the program tests need.
+# --dev adds what fmt, lint and the program tests need; --bench what the benchmarks compare with.
 set -eu
 
 packages="bazel-bootstrap bazel-platforms bazel-rules-java bazel-rules-proto bazel-skylib
@@ -9,6 +9,10 @@ packages="bazel-bootstrap bazel-platforms bazel-rules-java bazel-rules-proto baz
   libgtest-dev libgmock-dev libbenchmark-dev nlohmann-json3-dev libcli11-dev"
 if [ "${1:-}" = "--dev" ]; then
   packages="$packages clang clang-format clang-tidy debootstrap dpkg-dev"
+fi
+
+if [ "${1:-}" = "--bench" ]; then
+  packages="$packages debootstrap dpkg-dev runc crun"
 fi
 
 missing=""

@@ -1,27 +1,33 @@
 #!/bin/bash
 # Makes what cases need beside their script, once, under build/assets, and prints that folder.
 #
-# usage: tests/programs/assets.sh [zlib] [deb] [elf32]
+# usage: tests/programs/assets.sh [zlib] [lua] [deb] [elf32]
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 assets=$PWD/build/assets
 mkdir -p "$assets"
 
-# The sources of Debian's zlib: a real C project with a configure script, a makefile and tests of its own.
-make_zlib() {
+# $1: a package whose upstream sources become $assets/$2.
+fetch_source() {
   local site apt=$assets/apt
   site=$(apt-get indextargets --format '$(CODENAME) $(REPO_URI)' 'Created-By: Packages' | awk '$1 == "bookworm" { print $2; exit }')
-  mkdir -p "$apt/lists/partial" "$apt/none" "$assets/zlib.new"
+  mkdir -p "$apt/lists/partial" "$apt/none" "$assets/$2.new"
   # Its own lists, so that the machine's apt is left as it is; deb-src is rarely enabled.
   echo "deb-src [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $site bookworm main" >"$apt/sources.list"
   local options=(-o "Dir::Etc::SourceList=$apt/sources.list" -o "Dir::Etc::SourceParts=$apt/none" -o "Dir::State::lists=$apt/lists"
     -o "Dir::Cache::pkgcache=" -o "Dir::Cache::srcpkgcache=")
   apt-get -qq "${options[@]}" update >&2
-  (cd "$assets/zlib.new" && apt-get -qq "${options[@]}" source --download-only zlib >&2)
-  dpkg-source --no-check --extract "$assets"/zlib.new/*.dsc "$assets/zlib.new/src" >&2
-  mv "$assets/zlib.new/src" "$assets/zlib"
-  rm -rf "$assets/zlib.new" "$apt"
+  (cd "$assets/$2.new" && apt-get -qq "${options[@]}" source --download-only "$1" >&2)
+  dpkg-source --no-check --skip-patches --extract "$assets/$2.new"/*.dsc "$assets/$2.new/src" >&2
+  mv "$assets/$2.new/src" "$assets/$2"
+  rm -rf "$assets/$2.new" "$apt"
 }
+
+# A real C project with a configure script, a makefile and tests of its own.
+make_zlib() { fetch_source zlib zlib; }
+
+# About 30 C files and one makefile: what the benchmarks compile.
+make_lua() { fetch_source lua5.4 lua; }
 
 # A small package with a maintainer script, a configuration file and a program.
 make_deb() {
