@@ -145,7 +145,8 @@ TEST(TcpTest, PeerCloseIsSeenByEpoll) {
 TEST(TcpTest, UnreadDataResets) {
   Connection c;
   ASSERT_EQ(send(c.client, "lost", 4, 0), 4);
-  usleep(1000);
+  pollfd arrived = {c.server, POLLIN, 0};
+  ASSERT_EQ(poll(&arrived, 1, -1), 1);
   close(c.server);
   c.server = -1;
   char byte;
