@@ -16,6 +16,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -83,6 +84,7 @@ struct Trap {
   uint64_t nr = 0;
   std::array<uint64_t, 6> args = {};
   GuestAddr ip;  // of the instruction after the call
+  bool fast = false;  // kSyscall: came from a rewritten site, without a host trap
   Fault fault;
   MemoryOp failed_op = {};
   int failed_errno = 0;
@@ -112,6 +114,12 @@ class AddressSpace {
     uint64_t resident = 0, minor_faults = 0, major_faults = 0;
   };
   virtual Usage GetUsage() = 0;
+};
+
+// What a guest thread may be told without asking the sentry (Linux: what getpid(2) and its like return).
+struct LocalIdentity {
+  int32_t pid = 0, tid = 0;
+  uint32_t uid = 0, euid = 0, gid = 0, egid = 0;
 };
 
 struct CloneOptions {
@@ -164,6 +172,9 @@ class Thread {
   virtual void Interrupt() = 0;
   // Host CPU time consumed in guest code, nanoseconds.
   virtual uint64_t CpuTimeNs() = 0;
+  // Lets the platform answer identity calls, and others that need no authority, without a trap; none: every call must
+  // trap again (tracing, filters). Takes effect at the thread's next call. Platforms may ignore it.
+  virtual void SetLocalIdentity(const std::optional<LocalIdentity>&) {}
   // The host's thread id, for diagnosis and CPU affinity.
   virtual int host_tid() const = 0;
 };

@@ -36,6 +36,9 @@ struct Registers {
 // Length of the instruction that enters the kernel; a restarted call resumes this many bytes earlier.
 inline constexpr uint64_t kSyscallInsnLength = 2;
 
+// Selectors of 64-bit user code and data.
+inline constexpr uint64_t kUserCs = 0x33, kUserSs = 0x2b;
+
 // A thread that is not in a system call carries this in orig_rax.
 inline constexpr uint64_t kNoSyscall = ~uint64_t{0};
 

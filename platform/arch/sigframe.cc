@@ -8,7 +8,6 @@ namespace {
 
 constexpr uint64_t kRedZone = 128;
 constexpr uint64_t kUcFpXstate = 1, kUcSigcontextSs = 2, kUcStrictRestoreSs = 4;
-constexpr uint64_t kUserCs = 0x33, kUserSs = 0x2b;
 
 // EFLAGS bits rt_sigreturn may set (FIX_EFLAGS): AC, OF, DF, TF, SF, ZF, AF, PF, CF, RF.
 constexpr uint64_t kRestorableFlags = 0x40000 | 0x800 | 0x400 | 0x100 | 0x80 | 0x40 | 0x10 | 0x4 | 0x1 | 0x10000;

@@ -21,6 +21,7 @@ namespace sandbox::platform {
 inline constexpr uint64_t kCodeAddr = 0x400000;   // one snippet a page
 inline constexpr uint64_t kDataAddr = 0x600000;   // 16 pages, read-write
 inline constexpr uint64_t kDataSize = 16 * kPageSize;
+inline constexpr uint64_t kFastEntryWord = kDataAddr + kDataSize - 8;  // the systrap stub's fast entry, for CALL
 inline constexpr uint64_t kStackTop = 0x800000;   // 4 pages below
 inline constexpr uint64_t kFreeAddr = 0x10000000; // nothing here
 
@@ -55,7 +56,7 @@ class Task final : public TrapHandler {
   // Ends the thread; for hooks.
   void Exit();
   bool exited();
-  // False after a minute.
+  // False after ten seconds.
   bool WaitExit();
   bool WaitReports(size_t count);
   std::vector<uint64_t> reports();
@@ -92,8 +93,6 @@ MemoryOp Protect(uint64_t at, uint64_t size, int prot);
 
 uint64_t ReadWord(Thread& thread, uint64_t at);
 void WriteWord(Thread& thread, uint64_t at, uint64_t value);
-// Waits until the state letter of a host thread, in /proc/TID/stat, is one of `states`; "X" stands for no thread, too.
-void AwaitHostState(int32_t host_tid, std::string_view states);
 // A memory file with `pages` pages, each filled with `fill` + its index.
 UniqueFd MakeFile(int pages, uint8_t fill);
 
@@ -104,8 +103,13 @@ UniqueFd MakeFile(int pages, uint8_t fill);
   extern "C" const char guest_##name##_begin[], guest_##name##_end[];                               \
   const std::string_view name(guest_##name##_begin, guest_##name##_end - guest_##name##_begin)
 
-// For use inside GUEST_CODE.
-#define CALL(nr) "mov $" #nr ", %eax\nsyscall\n"
+// For use inside GUEST_CODE. With FAST_CALLS the same tests go through the fast lane: a call is what a trampoline does.
+#ifdef FAST_CALLS
+#define ENTER "lea 771f(%rip), %r11\njmp *0x60fff8\nsyscall\n771:\n"
+#else
+#define ENTER "syscall\n"
+#endif
+#define CALL(nr) "mov $" #nr ", %eax\n" ENTER
 #define CALL_EXIT CALL(400)
 #define CALL_REPORT CALL(401)
 #define CALL_HOOK CALL(402)

@@ -29,10 +29,10 @@ GUEST_CODE(one_call_a_lane, R"(
   mov $0x5555555555555555, %r8
   mov $0x6666666666666666, %r9
   mov $\nr, %eax
-  syscall
+  )" ENTER R"(
   mov %rax, %rdi
   mov $401, %eax
-  syscall
+  )" ENTER R"(
 .endm
   lane_call 402
   lane_call 403
@@ -73,8 +73,7 @@ GUEST_CODE(keep_registers, R"(
   mov $11, %r14
   stc
   mov %ecx, %eax
-  syscall
-
+)" ENTER R"(
   pushf
   mov %rax, (%r15)
   mov %rbx, 8(%r15)

@@ -5,7 +5,7 @@
 namespace sandbox::platform::stub {
 namespace {
 
-constexpr int kSigIll = 4, kSigBus = 7, kSigSegv = 11, kSigSys = 31;
+constexpr int kSigIll = 4, kSigTrap = 5, kSigBus = 7, kSigSegv = 11, kSigSys = 31;
 constexpr int kCodeKernel = 0x80;  // SI_KERNEL
 constexpr uint32_t kArchX8664 = 0xc000003e;
 constexpr uint64_t kTrapGeneralProtection = 13;
@@ -48,6 +48,16 @@ STUB_INLINE void WriteGsBase(uint64_t v) {
   }
 }
 
+// The guest's GS base as it knows it. While it is zero, which is nearly always, the host's holds
+// the slot's address, for the fast lane. Without cheap access to it there is no fast lane, and the
+// two are the same.
+STUB_INLINE uint64_t GuestGsBase(const ThreadPage* page, uint64_t host) {
+  return GetConfig()->has_fsgsbase && host == reinterpret_cast<uint64_t>(page) ? 0 : host;
+}
+STUB_INLINE uint64_t HostGsBase(const ThreadPage* page, uint64_t guest) {
+  return GetConfig()->has_fsgsbase && guest == 0 ? reinterpret_cast<uint64_t>(page) : guest;
+}
+
 STUB_INLINE void SaveRegisters(ThreadPage* page, const UContext* uc) {
   const SigContext& s = uc->mcontext;
   arch::Registers& r = page->regs;
@@ -58,7 +68,7 @@ STUB_INLINE void SaveRegisters(ThreadPage* page, const UContext* uc) {
   r.orig_rax = ~0ull;
   r.rip = s.rip; r.cs = s.cs; r.eflags = s.eflags; r.rsp = s.rsp; r.ss = s.ss;
   r.fs_base = ReadFsBase();
-  r.gs_base = ReadGsBase();
+  r.gs_base = GuestGsBase(page, ReadGsBase());
   r.ds = 0; r.es = 0; r.fs = s.fs; r.gs = s.gs;
   page->frame = reinterpret_cast<uint64_t>(uc);
   page->fp_state = s.fpstate;
@@ -74,7 +84,8 @@ STUB_INLINE void LoadRegisters(const ThreadPage* page, UContext* uc) {
   s.rdx = r.rdx; s.rsi = r.rsi; s.rdi = r.rdi;
   s.rip = r.rip; s.eflags = r.eflags; s.rsp = r.rsp;
   if (r.fs_base != ReadFsBase()) WriteFsBase(r.fs_base);
-  if (r.gs_base != ReadGsBase()) WriteGsBase(r.gs_base);
+  const uint64_t gs_base = HostGsBase(page, r.gs_base);
+  if (gs_base != ReadGsBase()) WriteGsBase(gs_base);
 }
 
 STUB_INLINE void SaveFault(ThreadPage* page, UContext* uc, int signo, const SigInfo* info) {
@@ -112,16 +123,27 @@ STUB_INLINE void __attribute__((noreturn)) ReturnToGuest(UContext* uc) {
   ReturnFromSignal(uc);
 }
 
-// A signal that found stub code running. Either the compare-and-exchange met a bad guest page, or a fresh stub wants
-// its first frame; anything else is a stub that the guest broke.
-STUB_INLINE bool HandleStubFault(int signo, UContext* uc) {
+// A signal that found stub code running. Returns the bell of one that asked for its signal frame: a
+// fresh stub, or the fast lane. The others are the compare-and-exchange that met a bad guest page,
+// a guest that steps through its own code, and the control signal in the fast lane, which shall
+// finish what it does. What is left is a stub that the guest broke.
+STUB_INLINE Bell HandleStubSignal(ThreadPage* page, int signo, UContext* uc) {
   const uint64_t ip = uc->mcontext.rip;
-  const uint64_t insn = reinterpret_cast<uint64_t>(&StubCompareExchangeInsn);
-  if ((signo == kSigSegv || signo == kSigBus) && ip == insn) {
+  if (signo == kControlSignal) {
+    page->interrupted = 1;
+    const uint64_t exit = reinterpret_cast<uint64_t>(&StubFastExit);
+    if (ip - exit < reinterpret_cast<uint64_t>(&StubFastExitEnd) - exit) uc->mcontext.rip = exit;
+    ReturnFromSignal(uc);
+  }
+  if (signo == kSigTrap) ReturnFromSignal(uc);
+  if ((signo == kSigSegv || signo == kSigBus) &&
+      ip == reinterpret_cast<uint64_t>(&StubCompareExchangeInsn)) {
     uc->mcontext.rip = reinterpret_cast<uint64_t>(&StubCompareExchangeFixup);
     ReturnFromSignal(uc);
   }
-  return signo == kSigIll && ip == reinterpret_cast<uint64_t>(&StubHelloInsn);
+  if (signo == kSigIll && ip == reinterpret_cast<uint64_t>(&StubHelloInsn)) return Bell::kHello;
+  if (signo != kSigIll || ip != reinterpret_cast<uint64_t>(&StubFrameInsn)) Call3(kSysExitGroup, 1);
+  return Bell::kDone;
 }
 
 }  // namespace
@@ -130,17 +152,16 @@ void StubHandler(int signo, void* info_ptr, void* ucontext) {
   auto* uc = static_cast<UContext*>(ucontext);
   const auto* info = static_cast<const SigInfo*>(info_ptr);
   ThreadPage* page = PageOf(reinterpret_cast<uint64_t>(uc));
-  Bell bell = Bell::kFault;
   // Sent by kill(2): only somebody outside the sandbox could, and it means nothing to the guest.
   if (signo != kControlSignal && info->code <= 0) ReturnFromSignal(uc);
-  if (uc->mcontext.rip - kTextStart < kTextMax) {
-    if (!HandleStubFault(signo, uc)) {
-      if (signo != kControlSignal) Call3(kSysExitGroup, 1);
-    } else {
-      bell = Bell::kHello;
-    }
-  }
   const uint64_t frame = reinterpret_cast<uint64_t>(uc);
+  if (uc->mcontext.rip - kTextStart < kTextMax) {
+    const Bell bell = HandleStubSignal(page, signo, uc);
+    page->frame = frame;
+    page->fp_state = uc->mcontext.fpstate;
+    ServeAnswers(page, frame, Ring(bell));
+  }
+  Bell bell = Bell::kFault;
   if (signo == kSigSys && info->arch == kArchX8664) {
     SaveRegisters(page, uc);
     page->regs.orig_rax = static_cast<uint32_t>(info->syscall);
@@ -160,15 +181,11 @@ void StubHandler(int signo, void* info_ptr, void* ucontext) {
   ServeAnswers(page, frame, Ring(bell));
 }
 
-void ServeAnswers(ThreadPage* page, uint64_t frame, long how) {
-  auto* uc = reinterpret_cast<UContext*>(frame);
+void CarryOutAnswers(ThreadPage* page, uint64_t frame, long how) {
   for (;;) {
     // Any error means that nobody listens any more.
     if (how < 0) Call3(kSysExitGroup, 1);
-    if (how == static_cast<long>(Answer::kWait)) {
-      WaitNonZero(&page->go);
-      page->go = 0;
-    }
+    if (how == static_cast<long>(Answer::kWait)) AwaitGo(page);
     const Command command = page->command;
     if (command == Command::kExitThread) Call3(kSysExit, 0);
     if (command == Command::kExitGroup) Call3(kSysExitGroup, 0);
@@ -176,7 +193,8 @@ void ServeAnswers(ThreadPage* page, uint64_t frame, long how) {
       how = Ring(Bell::kOpFailed);
       continue;
     }
-    if (command == Command::kResume) break;
+    if (command == Command::kResume) return;
+    if (command == Command::kMakeFrame) StubFrameInsn();
     if (command == Command::kClone) {
       page->result = RunClone(page, frame);
     } else if (command == Command::kCompareExchange) {
@@ -184,6 +202,11 @@ void ServeAnswers(ThreadPage* page, uint64_t frame, long how) {
     }
     how = Ring(Bell::kDone);
   }
+}
+
+void ServeAnswers(ThreadPage* page, uint64_t frame, long how) {
+  auto* uc = reinterpret_cast<UContext*>(frame);
+  CarryOutAnswers(page, frame, how);
   if (page->resume == Resume::kRegisters) {
     LoadRegisters(page, uc);
   } else if (page->resume == Resume::kReturn) {
@@ -246,6 +269,9 @@ asm(".pushsection stub_text,\"ax\",@progbits\n"
     "  ret\n"
     ".globl StubHelloInsn\n.hidden StubHelloInsn\n"
     "StubHelloInsn:\n"
+    "  ud2\n"
+    ".globl StubFrameInsn\n.hidden StubFrameInsn\n"
+    "StubFrameInsn:\n"
     "  ud2\n"
     ".popsection\n");
 

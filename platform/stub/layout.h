@@ -4,11 +4,13 @@
 //   kConfigStart            read-only configuration, among it the seccomp program
 //   kSlotsStart + n * 64K   slot n: everything one guest thread needs in the stub
 //
-// A slot is found from any stack pointer inside it (sp & ~(kSlotSize-1)), so handlers need no register of their own:
+// A slot is found from any stack pointer inside it (sp & ~(kSlotSize-1)), so handlers need no register of their own.
+// Guest code carries it in GS while the guest has no use for GS itself; the fast lane recognises its own by the upper
+// half of the address, which no guest mapping has, and the alignment.
 //
 //   +0x0000  thread page (thread_page.h), shared with the sentry, a memory file of its own, not inherited by fork
 //   +0x1000  SlotPrivate: hand-over from a cloning thread to its child
-//   +0x2000  stack of the zygote and of a fresh pool stub (slot 0 only)
+//   +0x2000  stack of the fast lane (fast_lane.cc); in slot 0 also of the zygote and of a fresh pool stub
 //   +0x4000  alternate signal stack; guest registers and extended state are saved here on every trap
 #pragma once
 
@@ -16,7 +18,7 @@
 
 namespace sandbox::platform::stub {
 
-inline constexpr uint64_t kRegionStart = 0x7fff'c000'0000;
+inline constexpr uint64_t kRegionStart = 0x7fff'0000'0000;
 inline constexpr uint64_t kRegionEnd = 0x7fff'ffff'f000;
 inline constexpr uint64_t kTextStart = kRegionStart;
 inline constexpr uint64_t kTextMax = 0x8000;
@@ -28,7 +30,7 @@ inline constexpr uint64_t kMaxSlots = (kRegionEnd - kSlotsStart) / kSlotSize;
 
 inline constexpr uint64_t kSlotPageSize = 0x1000;
 inline constexpr uint64_t kSlotPrivate = 0x1000;
-inline constexpr uint64_t kSlotInitStackEnd = 0x4000;
+inline constexpr uint64_t kSlotFastStackEnd = 0x4000;
 inline constexpr uint64_t kSlotAltStack = 0x4000;
 inline constexpr uint64_t kSlotAltStackSize = kSlotSize - kSlotAltStack;
 

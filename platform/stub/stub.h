@@ -23,8 +23,28 @@ extern "C" STUB_TEXT [[noreturn]] void StubRelocate(char* block, long socket);
 // Zygote: forks pool stubs for whoever writes to `socket`. Entered on the initial stack of slot 0.
 extern "C" STUB_TEXT [[noreturn]] void StubZygoteMain(char* block, long socket);
 
-// Carries out answers of the sentry until one resumes the guest. `how` is what the doorbell returned.
+// Carries out answers of the sentry until one resumes the guest. `how` is what the doorbell
+// returned; `frame` the trap's struct ucontext, 0 in the fast lane. The caller does what
+// `page->resume` says.
+STUB_TEXT void CarryOutAnswers(ThreadPage* page, uint64_t frame, long how);
+// The same from a signal handler, with the return to the guest.
 STUB_TEXT [[noreturn]] void ServeAnswers(ThreadPage* page, uint64_t frame, long how);
+
+// The fast lane (fast_lane.cc). Trampolines of rewritten call sites jump here: call number in rax,
+// r11 = the address where the guest goes on, two bytes before which there is a system call
+// instruction that does the same the slow way.
+extern "C" STUB_TEXT void StubFastEntry();
+// From the registers' safe-keeping in the page to the answer's; returns when the guest may go on.
+extern "C" STUB_TEXT void StubFastCall(ThreadPage* page);
+// The guest's registers are complete in the page, and the control signal came before they could be
+// loaded.
+extern "C" STUB_TEXT void StubFastInterrupted(ThreadPage* page);
+// Leaves to the guest. A control signal inside [StubFastExit, StubFastExitEnd) restarts it at the
+// first instruction, which looks for interrupts.
+extern "C" STUB_TEXT void StubFastExit();
+extern "C" STUB_TEXT void StubFastExitEnd();
+// Raises SIGILL, for Command::kMakeFrame.
+extern "C" STUB_TEXT void StubFrameInsn();
 // Runs the page's ops; false after storing failed_index and failed_errno.
 STUB_TEXT bool RunOps(ThreadPage* page);
 // Carries out Command::kClone. Returns the child's tid or -errno; the child never returns.
@@ -42,6 +62,12 @@ extern "C" STUB_TEXT void StubHelloInsn();
 extern "C" {
 extern const char __start_stub_text[] __attribute__((visibility("hidden")));
 extern const char __stop_stub_text[] __attribute__((visibility("hidden")));
+}
+
+// Address at which a function of the section runs in stubs.
+template <typename F>
+uint64_t PlacedAddress(F* function) {
+  return kTextStart + (reinterpret_cast<uint64_t>(function) - reinterpret_cast<uint64_t>(__start_stub_text));
 }
 
 }  // namespace sandbox::platform::stub

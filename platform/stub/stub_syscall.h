@@ -37,8 +37,9 @@ STUB_INLINE long Call3(long nr, uint64_t a, uint64_t b = 0, uint64_t c = 0) {
 
 // Call numbers (asm/unistd_64.h) that stub code may use directly; the filter's list (systrap/filter.cc) matches.
 inline constexpr long kSysMmap = 9, kSysMprotect = 10, kSysMunmap = 11, kSysRtSigprocmask = 14, kSysRtSigreturn = 15,
-                      kSysMremap = 25, kSysMadvise = 28, kSysGetpid = 39, kSysSendto = 44, kSysRecvmsg = 47,
-                      kSysClone = 56, kSysExit = 60, kSysClose = 3, kSysPrctl = 157, kSysArchPrctl = 158,
+                      kSysSchedYield = 24, kSysMremap = 25, kSysMadvise = 28, kSysGetpid = 39, kSysSendto = 44,
+                      kSysRecvmsg = 47, kSysClone = 56, kSysExit = 60, kSysClose = 3, kSysPrctl = 157,
+                      kSysArchPrctl = 158,
                       kSysFutex = 202, kSysExitGroup = 231, kSysSeccomp = 317;
 
 inline constexpr long kMapShared = 1, kMapPrivate = 2, kMapFixed = 0x10, kMapAnonymous = 0x20;
@@ -55,6 +56,26 @@ STUB_INLINE void WaitNonZero(uint32_t* word) {
     // Without futexes there is no way to wait; the sentry being gone shows as ENOSYS.
     if (r == -38) Call3(kSysExitGroup, 1);
   }
+}
+STUB_INLINE uint64_t CycleCounter() {
+  uint32_t low, high;
+  asm volatile("rdtsc" : "=a"(low), "=d"(high));
+  return static_cast<uint64_t>(high) << 32 | low;
+}
+// Waits for the answer of the sentry, awake for as long as it says, and takes it.
+STUB_INLINE void AwaitGo(ThreadPage* page) {
+  const uint64_t start = CycleCounter();
+  while (__atomic_load_n(&page->go, __ATOMIC_ACQUIRE) == 0) {
+    if (CycleCounter() - start < __atomic_load_n(&page->spin_cycles, __ATOMIC_RELAXED)) {
+      __builtin_ia32_pause();
+      continue;
+    }
+    // Either the sentry sees this, or we see its answer.
+    __atomic_store_n(&page->sleeping, 1, __ATOMIC_SEQ_CST);
+    WaitNonZero(&page->go);
+    __atomic_store_n(&page->sleeping, 0, __ATOMIC_RELAXED);
+  }
+  page->go = 0;
 }
 STUB_INLINE void SetAndWake(uint32_t* word) {
   __atomic_store_n(word, 1, __ATOMIC_RELEASE);

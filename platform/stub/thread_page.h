@@ -20,6 +20,7 @@ enum class Bell : uint32_t {
   kInterrupt,  // registers; the control signal arrived
   kDone,       // a command other than kResume was carried out: result
   kOpFailed,   // failed_index, failed_errno; the ops after it and the command were not carried out
+  kFast,       // a call from the fast lane that found no sentry thread watching its page: `request`
 };
 
 // What the sentry answers a doorbell with.
@@ -34,6 +35,8 @@ enum class Command : uint32_t {
   kRing,             // ring kDone
   kClone,            // clone_*, then ring kDone with result = host tid or -errno
   kCompareExchange,  // cmpxchg_*, then ring kDone with result = value found, or -EFAULT
+  kMakeFrame,  // from the fast lane: get a signal frame (`frame`, `fp_state`), then ring kDone in
+               // its handler
   kExitThread,
   kExitGroup,
 };
@@ -41,7 +44,15 @@ enum class Command : uint32_t {
 enum class Resume : uint32_t {
   kUnchanged,  // the registers as they were saved
   kRegisters,  // the page's `regs`
-  kReturn,     // the saved ones stand on a system call instruction: finish it with return_value
+  kReturn,     // the saved ones stand on a system call instruction, or after one in the fast lane:
+            // finish it with return_value
+};
+
+// Where the fast lane's next call goes (Request::state).
+enum class Door : uint32_t {
+  kClosed,  // nobody watches the page: ring
+  kOpen,    // a sentry thread watches it: post the request
+  kPosted,  // posted, and not taken yet
 };
 
 struct Op {
@@ -58,36 +69,62 @@ static_assert(sizeof(Op) == 64);
 
 inline constexpr uint32_t kMaxOps = 48;
 
+// A call of the fast lane. One cache line, so that a hand-over between two processors moves one.
+struct alignas(64) Request {
+  Door state;  // the sentry opens and closes; the stub turns kOpen into kPosted
+  uint32_t nr;
+  uint64_t args[6];
+  uint64_t rip;  // of the instruction after the call
+};
+static_assert(sizeof(Request) == 64);
+
+// What the stub may answer by itself in the fast lane: copies of what the sentry would say.
+struct alignas(64) LocalAnswers {
+  uint32_t valid;  // 0: ask the sentry for everything
+  int32_t pid, tid;
+  uint32_t uid, euid, gid, egid;
+};
+
 struct ThreadPage {
+  Request request;
+
+  // --- written by the sentry: the answer
+  alignas(64) uint32_t go;  // futex: the answer to a waiting thread is complete
+  uint32_t want_park;       // the next control signal means: save registers, then wait for `go`
+  Command command;
+  Resume resume;
+  int64_t return_value;
+  uint32_t op_count;
+  uint32_t spin_cycles;  // time-stamp counter ticks to wait for `go` before sleeping; may sink to 0
+                         // meanwhile
+  uint32_t listener_taken;  // futex
+  uint32_t cmpxchg_expected, cmpxchg_desired;
+
   // --- written by the stub
-  arch::Registers regs;  // also written by the sentry, for Resume::kRegisters
-  uint64_t frame;        // address of the struct ucontext of the current trap
-  uint64_t fp_state;     // address of its extended state
-  int32_t fault_signo, fault_code;
-  uint64_t fault_address, fault_trapno, fault_error;
-  int64_t result;
+  alignas(64) uint32_t sleeping;  // waits for `go` in the kernel, or is about to
+  uint32_t interrupted;           // the control signal came while stub code ran in the fast lane
+  uint32_t exit_full;             // the fast lane leaves with all of `regs`, not just with a result
   uint32_t failed_index;
   int32_t failed_errno;
-  uint32_t parked;  // futex: set when a thread asked by want_park has saved its registers
+  uint32_t parked;    // futex: set when a thread asked by want_park has saved its registers
+  uint64_t frame;     // address of the struct ucontext of the current trap; 0 in the fast lane
+  uint64_t fp_state;  // address of its extended state
+  int64_t result;
+  arch::Registers regs;  // also written by the sentry, for Resume::kRegisters
+  int32_t fault_signo, fault_code;
+  uint64_t fault_address, fault_trapno, fault_error;
   // Start of a pool stub only.
   int32_t host_pid;
   uint32_t listener_ready;  // futex
   int32_t listener_fd;
 
   // --- written by the sentry
-  uint32_t go;         // futex: the answer to a waiting thread is complete
-  uint32_t want_park;  // the next control signal means: save registers, then wait for `go`
-  uint32_t listener_taken;  // futex
-  Command command;
-  Resume resume;
-  uint32_t op_count;
-  int64_t return_value;
+  LocalAnswers local;
   uint64_t clone_flags;
   uint64_t clone_slot;  // address of the child's slot
   uint64_t clone_token;
-  int32_t clone_fd;     // memory file of the child's thread page
-  uint32_t cmpxchg_expected, cmpxchg_desired;
   uint64_t cmpxchg_address;
+  int32_t clone_fd;  // memory file of the child's thread page
   Op ops[kMaxOps];
 };
 static_assert(sizeof(ThreadPage) <= kSlotPageSize);
@@ -101,7 +138,7 @@ struct SlotPrivate {
 
 // At kConfigStart, read-only.
 struct Config {
-  uint32_t has_fsgsbase;  // rdfsbase and friends may be used
+  uint32_t has_fsgsbase;  // rdfsbase and friends may be used; without them there is no fast lane
   uint32_t filter_length;
   uint64_t filter_address;  // of the sock_filter array, inside the configuration pages
 };

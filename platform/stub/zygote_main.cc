@@ -101,7 +101,7 @@ void StubRelocate(char* block, long socket) {
       "mov %[stack], %%rsp\n"
       "call *%[main]\n"
       :
-      : [stack] "r"(SlotAddress(0) + kSlotInitStackEnd), [main] "r"(main), "D"(block), "S"(socket)
+      : [stack] "r"(SlotAddress(0) + kSlotFastStackEnd), [main] "r"(main), "D"(block), "S"(socket)
       : "memory");
   __builtin_unreachable();
 }

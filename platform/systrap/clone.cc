@@ -44,6 +44,7 @@ bool GuestThread::ApproveClone(const Notification& notification) {
 Result<RefPtr<GuestThread>> GuestThread::Clone(const CloneOptions& options, TrapHandler& handler) {
   CHECK(has_registers());
   TRY(FlushMemoryOps());
+  TRY(EnsureFrame());
   TRY(EnsureRung());
   const bool shares = options.share_memory || options.thread;
   const uint64_t token = TRY(RandomToken());

@@ -8,7 +8,7 @@
 namespace sandbox::platform::systrap {
 
 Result<std::vector<uint8_t>> GuestThread::GetFpState() {
-  EnsureRegisters();
+  TRY(EnsureFrame());
   const uint64_t address = (*page_)->fp_state;
   std::vector<uint8_t> state(arch::kMaxFpStateSize);
   // The state ends at most at the end of the slot; what follows it is cut below.
@@ -19,7 +19,7 @@ Result<std::vector<uint8_t>> GuestThread::GetFpState() {
 }
 
 Result<void> GuestThread::SetFpState(std::span<const uint8_t> state) {
-  EnsureRegisters();
+  TRY(EnsureFrame());
   const uint64_t address = (*page_)->fp_state;
   // What the frame has room for is what is there now.
   const std::vector<uint8_t> current = TRY(GetFpState());

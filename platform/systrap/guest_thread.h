@@ -47,6 +47,7 @@ class GuestThread : public RefFromThis<GuestThread> {
   // --- any time ------------------------------------------------------------------------------------------------
   void Interrupt() EXCLUDES(mu_);
   uint64_t CpuTimeNs();
+  void SetLocalIdentity(const std::optional<LocalIdentity>& identity);
   int host_tid() const { return tid_; }
   const RefPtr<StubSpace>& space() const { return space_; }
   const RefPtr<HostProcess>& process() const { return process_; }
@@ -62,6 +63,10 @@ class GuestThread : public RefFromThis<GuestThread> {
   bool Deliver(const Notification& notification) EXCLUDES(mu_);
   // Serves the trap that Deliver accepted, until the guest runs again or the thread is gone.
   void ServeTrap(const Notification& notification);
+  // After a trap that left the door of the page open (fast.cc): waits for the next call there. True
+  // when it came and must be served now.
+  bool AwaitPosted() EXCLUDES(mu_);
+  void ServePosted();
   // The host thread is gone. Has Trap::kDead delivered, now or after the trap under way.
   void MarkDead(int signal) EXCLUDES(mu_);
   void ServeDeath();
@@ -89,6 +94,8 @@ class GuestThread : public RefFromThis<GuestThread> {
   Result<void> Round(stub::Command command, size_t op_limit);
   Result<stub::Bell> AwaitBell();
   bool ChildVanished();
+  // A signal frame, for what looks into it. ESRCH when the thread died.
+  Result<void> EnsureFrame();
   // Makes queued ops executable: registers saved, and a notification outstanding if files must be injected.
   Result<void> PrepareOps();
   void FillOps(size_t count);
@@ -97,11 +104,18 @@ class GuestThread : public RefFromThis<GuestThread> {
   // What the notification means; none when there is nothing to serve. Takes ownership of the stopped thread.
   std::optional<Trap> ReadTrap(const Notification& notification);
   std::optional<Trap> ReadBell(stub::Bell bell);
+  // Handles it and what follows from it, until the guest runs again or the thread is gone.
+  void Serve(const std::optional<Trap>& trap);
   bool FinishTrap(Trap* next) EXCLUDES(mu_);
   void Resume();
   void Handle(const Trap& trap);
   void ReleaseHost();
   void SendControlSignal();
+  // fast.cc
+  Trap ReadFast(Hold hold);
+  void CountStreak();
+  bool OpenDoor();
+  bool CloseDoor();
   // clone.cc
   bool ApproveClone(const Notification& notification) EXCLUDES(mu_);
   Result<void> AwaitChild(int claimed);
@@ -124,15 +138,21 @@ class GuestThread : public RefFromThis<GuestThread> {
   // owner
   Hold hold_ = Hold::kLoose;
   uint64_t notification_ = 0;  // kNotified, kRung
+  bool fast_ = false;          // the call came through the fast lane: its registers are in the page
   bool registers_loaded_ = false;
   arch::Registers registers_ = {};
   int64_t return_value_ = 0;   // for kNotified, and kParked before the registers were loaded
   bool return_set_ = false;
-  uint32_t call_nr_ = 0;       // of the kNotified call
+  uint32_t call_nr_ = 0;       // of the kNotified or fast call
   std::vector<MemoryOp> ops_;
   std::vector<MemoryOp> posted_ops_;  // handed to the stub with the last answer
   bool blocked_ = false;
   bool started_ = false;
+  // Fast lane: rung calls shortly after each other; fruitless watches; calls caught by the present
+  // watch.
+  int streak_ = 0, penalty_ = 0, caught_ = 0;
+  int64_t resumed_ns_ = 0;
+  bool leave_processor_ = false;
   int claimed_tid_ = -1;  // while the child's hello is awaited
 
   Mutex mu_{LockRank::kPlatformThread};

@@ -22,11 +22,6 @@ class HostileStubs : public PlatformTest {
     StillUsable();
   }
   void StillUsable();
-  template <typename F>
-  static uint64_t Placed(F* function) {
-    return stub::kTextStart +
-           (reinterpret_cast<uint64_t>(function) - reinterpret_cast<uint64_t>(stub::__start_stub_text));
-  }
 };
 
 bool Died(Task& task) {
@@ -63,12 +58,12 @@ TEST_P(HostileStubs, ForgedBells) {
 
 // Fills the thread page with ones, then traps.
 GUEST_CODE(garbage_page, R"(
-  movabs $0x7fffc0010000, %rdi
+  movabs $0x7fff00010000, %rdi
   mov $4096, %ecx
   mov $0xff, %al
   rep stosb
 )" CALL_REPORT R"(
-  movabs $0x7fffc0010000, %rdi
+  movabs $0x7fff00010000, %rdi
   mov $4096, %ecx
   mov $0xff, %al
   rep stosb
@@ -81,9 +76,9 @@ TEST_P(HostileStubs, GarbageInTheThreadPage) {
 
 GUEST_CODE(unmap_region, R"(
   mov $11, %eax
-  movabs $0x7fffc0000000, %rdi
+  movabs $0x7fff00000000, %rdi
   mov $0x3f000000, %esi
-  movabs $0x7fffc0000000, %rbx
+  movabs $0x7fff00000000, %rbx
 1: cmpw $0x050f, (%rbx)
   je 2f
   inc %rbx
@@ -99,7 +94,7 @@ TEST_P(HostileStubs, PlatformMemoryUnmapped) {
 
 // Looks for a system call instruction in the stub's text and jumps there, with r15 as call number.
 #define THROUGH_STUB                  \
-  "movabs $0x7fffc0000000, %rbx\n"    \
+  "movabs $0x7fff00000000, %rbx\n"    \
   "1: cmpw $0x050f, (%rbx)\n"         \
   "je 2f\n"                           \
   "inc %rbx\n"                        \
@@ -147,7 +142,7 @@ TEST_P(HostileStubs, MaskedSignals) {
   frame.mcontext.ss = 0x2b;
   frame.mcontext.rsp = kStackTop;
   ASSERT_TRUE(thread->address_space()->Write(GuestAddr(kDataAddr), &frame, sizeof(frame)).ok());
-  thread->regs().rip = Placed(&stub::StubRestorer);
+  thread->regs().rip = stub::PlacedAddress(&stub::StubRestorer);
   thread->regs().rsp = kDataAddr;
   task.Run(std::move(thread));
   usleep(50'000);

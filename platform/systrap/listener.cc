@@ -7,6 +7,7 @@
 
 #include "platform/systrap/guest_thread.h"
 #include "platform/systrap/slow_handler_monitor.h"
+#include "platform/systrap/spin_policy.h"
 
 namespace sandbox::platform::systrap {
 
@@ -58,6 +59,11 @@ Listener::Received Listener::ReceiveFor(Notification* out, int timeout_ms) {
     }
     if (timeout_ms >= 0) return leave(Received::kTimeout);
   }
+}
+
+bool Listener::Pending() {
+  pollfd poll = {fd_.get(), POLLIN, 0};
+  return ::poll(&poll, 1, 0) > 0;
 }
 
 void Listener::WaitNotReceiving(int timeout_ms) {
@@ -153,18 +159,21 @@ bool Listener::NeedsWorker() {
 }
 
 bool Listener::ThreadRuns() {
+  spin_.ThreadRuns();
   MutexLock lock(mu_);
   ++running_;
   return NeedsWorkerLocked();
 }
 
 void Listener::ThreadStops() {
+  spin_.ThreadStops();
   MutexLock lock(mu_);
   --running_;
   CHECK(running_ >= 0);
 }
 
 void Listener::ThreadUnblocks() {
+  spin_.ThreadRuns();
   MutexLock lock(mu_);
   ++running_;
 }
@@ -178,7 +187,8 @@ bool Listener::LeaveSurplusDuty() {
 
 Listener::Tick Listener::CheckProgress() {
   MutexLock lock(mu_);
-  const bool moved = std::exchange(received_before_tick_, received_) != received_;
+  const uint64_t now = received_ + posted_.load(std::memory_order_relaxed);
+  const bool moved = std::exchange(received_before_tick_, now) != now;
   if (running_ <= 1) return Tick::kQuiet;
   if (receiving_ || moved) return receiving_ && !moved ? Tick::kQuiet : Tick::kBusy;
   ++duty_;

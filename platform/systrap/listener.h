@@ -9,6 +9,7 @@
 
 #include <linux/seccomp.h>
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
@@ -23,6 +24,7 @@ namespace sandbox::platform::systrap {
 
 class GuestThread;
 class SlowHandlerMonitor;
+class SpinPolicy;
 
 struct Notification {
   uint64_t id = 0;
@@ -34,7 +36,8 @@ struct Notification {
 
 class Listener : public RefFromThis<Listener> {
  public:
-  Listener(UniqueFd fd, SlowHandlerMonitor& monitor) : fd_(std::move(fd)), monitor_(monitor) {}
+  Listener(UniqueFd fd, SlowHandlerMonitor& monitor, SpinPolicy& spin)
+      : fd_(std::move(fd)), monitor_(monitor), spin_(spin) {}
 
   enum class Received {
     kNotification,
@@ -45,6 +48,10 @@ class Listener : public RefFromThis<Listener> {
   // Waits for a notification without limit.
   Received Receive(Notification* out) EXCLUDES(mu_) { return ReceiveFor(out, -1); }
   Received ReceiveFor(Notification* out, int timeout_ms) EXCLUDES(mu_);
+  // Whether a notification waits.
+  bool Pending();
+  // A call arrived without a notification.
+  void NotePosted() { posted_.fetch_add(1, std::memory_order_relaxed); }
   // Waits until nobody receives, Wakeup was called, or the timeout is over.
   void WaitNotReceiving(int timeout_ms) EXCLUDES(mu_);
   // Ends WaitNotReceiving of all threads.
@@ -94,6 +101,8 @@ class Listener : public RefFromThis<Listener> {
 
   const UniqueFd fd_;
   SlowHandlerMonitor& monitor_;
+  SpinPolicy& spin_;
+  std::atomic<uint64_t> posted_{0};
   Mutex mu_{LockRank::kPlatform};
   bool receiving_ GUARDED_BY(mu_) = false;
   int waiters_ GUARDED_BY(mu_) = 0;

@@ -19,12 +19,6 @@ constexpr int64_t kInterruptLimitNs = 10'000'000'000;
 
 PlatformRegistration registration("systrap", &StubPlatform::Create);
 
-int64_t MonotonicNs() {
-  timespec now;
-  ::clock_gettime(CLOCK_MONOTONIC, &now);
-  return now.tv_sec * 1'000'000'000 + now.tv_nsec;
-}
-
 }  // namespace
 
 Result<std::unique_ptr<Platform>> StubPlatform::Create(const PlatformOptions& options) {
@@ -73,7 +67,7 @@ Result<std::unique_ptr<Thread>> StubPlatform::NewProcess(TrapHandler& handler) {
   const RefPtr<HostProcess> process = AddProcess(stub.pid);
   // It may have died in the pool, and been collected before the line above.
   if (!process->HasThread(stub.pid)) return Err(EAGAIN);
-  const auto listener = MakeRef<Listener>(std::move(stub.listener), monitor_);
+  const auto listener = MakeRef<Listener>(std::move(stub.listener), monitor_, spin_);
   Notification hello;
   if (listener->ReceiveFor(&hello, 60'000) != Listener::Received::kNotification || hello.tid != stub.pid) {
     process->Signal(SIGKILL);

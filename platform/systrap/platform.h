@@ -10,6 +10,7 @@
 #include "platform/api/platform.h"
 #include "platform/systrap/guest_thread.h"
 #include "platform/systrap/slow_handler_monitor.h"
+#include "platform/systrap/spin_policy.h"
 #include "platform/systrap/stub_pool.h"
 #include "platform/systrap/worker.h"
 #include "platform/systrap/zygote.h"
@@ -26,6 +27,7 @@ class StubPlatform final : public Platform {
   Result<std::unique_ptr<Thread>> NewProcess(TrapHandler& handler) override;
 
   WorkerPool& workers() { return workers_; }
+  SpinPolicy& spin() { return spin_; }
   // Makes the reaper know a stub process. Called before it can run guest code.
   RefPtr<HostProcess> AddProcess(pid_t pid) EXCLUDES(mu_);
   // An interrupt was sent: somebody has to look whether it is answered.
@@ -39,6 +41,7 @@ class StubPlatform final : public Platform {
   std::vector<RefPtr<GuestThread>> AllThreads() EXCLUDES(mu_);
 
   const std::unique_ptr<Zygote> zygote_;
+  SpinPolicy spin_;
   WorkerPool workers_;
   SlowHandlerMonitor monitor_{workers_};
   StubPool pool_;
@@ -76,6 +79,9 @@ class StubThread final : public Thread {
   void EndBlock() override { thread_->EndBlock(); }
   void Interrupt() override { thread_->Interrupt(); }
   uint64_t CpuTimeNs() override { return thread_->CpuTimeNs(); }
+  void SetLocalIdentity(const std::optional<LocalIdentity>& identity) override {
+    thread_->SetLocalIdentity(identity);
+  }
   int host_tid() const override { return thread_->host_tid(); }
 
  private:

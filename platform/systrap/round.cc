@@ -15,6 +15,9 @@ namespace {
 // An honest stub answers in microseconds, but unmapping or copying a huge address space takes its time.
 constexpr int kRoundTimeoutMs = 60'000;
 constexpr int kTickMs = 100;
+// How long a stub with a watched page waits for its answer before it sleeps. Most calls take a
+// tenth of it.
+constexpr int64_t kStubSpinNs = 30'000;
 
 constexpr int kMapFlags = MAP_SHARED | MAP_PRIVATE | MAP_NORESERVE | MAP_GROWSDOWN | MAP_STACK;
 
@@ -98,6 +101,16 @@ void GuestThread::LoadRegisters() {
 
 void GuestThread::EnsureRegisters() {
   if (registers_loaded_) return;
+  if (fast_) {
+    LoadRegisters();
+    registers_.rcx = registers_.rip;
+    registers_.r11 = registers_.eflags;
+    registers_.orig_rax = call_nr_;
+    registers_.rax = return_set_ ? return_value_ : -ENOSYS;
+    registers_.cs = arch::kUserCs;
+    registers_.ss = arch::kUserSs;
+    return;
+  }
   if (hold_ == Hold::kNotified) Park();
   bool parked = false;
   for (int waited = 0; !parked && waited < kRoundTimeoutMs; waited += kTickMs) {
@@ -117,13 +130,13 @@ void GuestThread::EnsureRegisters() {
 
 Result<void> GuestThread::EnsureRung() {
   if (hold_ == Hold::kRung) return {};
-  EnsureRegisters();
+  if (!fast_) EnsureRegisters();
   return Round(stub::Command::kRing, 0);
 }
 
 Result<void> GuestThread::PrepareOps() {
   if (ops_.empty()) return {};
-  EnsureRegisters();
+  if (!fast_) EnsureRegisters();
   if (std::any_of(ops_.begin(), ops_.end(), NeedsFile)) return EnsureRung();
   return {};
 }
@@ -167,6 +180,8 @@ void GuestThread::Post(stub::Command command, stub::Resume resume, size_t op_lim
   page->command = command;
   page->resume = resume;
   page->return_value = return_value_;
+  const bool watch = command == stub::Command::kResume && OpenDoor();
+  page->spin_cycles = watch ? platform_.spin().Cycles(kStubSpinNs) : 0;
   if (resume == stub::Resume::kRegisters) page->regs = registers_;
   if (command != stub::Command::kResume) {
     MutexLock lock(mu_);
@@ -180,7 +195,7 @@ void GuestThread::Post(stub::Command command, stub::Resume resume, size_t op_lim
   if (before == Hold::kRung) {
     (void)listener_->Answer(notification, static_cast<int64_t>(stub::Answer::kProceed));
   } else if (before == Hold::kParked) {
-    FutexSetAndWake(&page->go);
+    Go(&*page);
   }
 }
 
@@ -253,7 +268,7 @@ Result<void> GuestThread::FlushMemoryOps() {
 }
 
 Result<uint32_t> GuestThread::CompareExchange(GuestAddr at, uint32_t expected, uint32_t desired) {
-  EnsureRegisters();
+  if (!fast_) EnsureRegisters();
   if (hold_ == Hold::kLoose) return Err(EFAULT);
   (*page_)->cmpxchg_address = at.value();
   (*page_)->cmpxchg_expected = expected;

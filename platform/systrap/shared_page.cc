@@ -22,6 +22,13 @@ Result<RefPtr<SharedPage>> SharedPage::Create(UniqueFd* fd) {
 
 SharedPage::~SharedPage() { ::munmap(page_, stub::kSlotPageSize); }
 
+void Go(stub::ThreadPage* page) {
+  __atomic_store_n(&page->go, 1, __ATOMIC_SEQ_CST);
+  // Awake, it sees the word; about to sleep, the kernel does.
+  if (__atomic_load_n(&page->sleeping, __ATOMIC_SEQ_CST) == 0) return;
+  ::syscall(SYS_futex, &page->go, FUTEX_WAKE, 1, nullptr, nullptr, 0);
+}
+
 void FutexSetAndWake(uint32_t* word) {
   __atomic_store_n(word, 1, __ATOMIC_SEQ_CST);
   ::syscall(SYS_futex, word, FUTEX_WAKE, 1, nullptr, nullptr, 0);

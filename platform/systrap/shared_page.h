@@ -18,10 +18,14 @@ class SharedPage {
   ~SharedPage();
 
   stub::ThreadPage* operator->() const { return page_; }
+  stub::ThreadPage& operator*() const { return *page_; }
 
  private:
   stub::ThreadPage* page_;
 };
+
+// Completes the answer to a thread that waits on its page's `go`.
+void Go(stub::ThreadPage* page);
 
 // Futex on a word of a thread page. Wake stores 1 first. Wait returns whether the word is set, after at most
 // `timeout_ms`.

@@ -12,16 +12,6 @@
 #include "platform/systrap/router.h"
 
 namespace sandbox::platform::systrap {
-namespace {
-
-int64_t MonotonicNs() {
-  timespec now;
-  ::clock_gettime(CLOCK_MONOTONIC, &now);
-  return now.tv_sec * 1'000'000'000 + now.tv_nsec;
-}
-
-}  // namespace
-
 GuestThread::GuestThread(StubPlatform& platform, RefPtr<Listener> listener, RefPtr<SharedPage> page,
                          RefPtr<StubSpace> space, TrapHandler& handler, uint32_t slot)
     : platform_(platform),
@@ -87,6 +77,7 @@ std::optional<Trap> GuestThread::ReadTrap(const Notification& notification) {
     return ReadBell(static_cast<stub::Bell>(notification.args[0]));
   }
   hold_ = Hold::kNotified;
+  fast_ = false;
   posted_ops_.clear();
   registers_loaded_ = false;
   return_set_ = false;
@@ -100,12 +91,13 @@ std::optional<Trap> GuestThread::ReadTrap(const Notification& notification) {
 }
 
 std::optional<Trap> GuestThread::ReadBell(stub::Bell bell) {
+  if (bell == stub::Bell::kFast) return ReadFast(Hold::kRung);
   Trap trap;
   if (bell == stub::Bell::kOpFailed) {
     // The registers are those of the resume that did not happen.
     const uint32_t index = (*page_)->failed_index;
     const int error = (*page_)->failed_errno;
-    if (index >= posted_ops_.size() || !registers_loaded_) return std::nullopt;
+    if (index >= posted_ops_.size() || (!registers_loaded_ && !fast_)) return std::nullopt;
     trap.kind = Trap::Kind::kMemoryOpFailed;
     trap.failed_op = std::move(posted_ops_[index]);
     trap.failed_errno = error > 0 && error < 4096 ? error : EFAULT;
@@ -113,6 +105,7 @@ std::optional<Trap> GuestThread::ReadBell(stub::Bell bell) {
     return trap;
   }
   posted_ops_.clear();
+  fast_ = false;
   LoadRegisters();
   trap.ip = GuestAddr(registers_.rip);
   switch (bell) {
@@ -149,7 +142,10 @@ std::optional<Trap> GuestThread::ReadBell(stub::Bell bell) {
 void GuestThread::ServeTrap(const Notification& notification) {
   (void)handover_.load(std::memory_order_acquire);
   ServingScope scope(this);
-  std::optional<Trap> trap = ReadTrap(notification);
+  Serve(ReadTrap(notification));
+}
+
+void GuestThread::Serve(const std::optional<Trap>& trap) {
   Trap next;
   if (trap) Handle(*trap);
   while (FinishTrap(&next)) Handle(next);
@@ -226,6 +222,8 @@ void GuestThread::Resume() {
     (void)listener_->Answer(notification, value);
     return;
   }
+  // What the fast lane cannot load by itself. A thread that died meanwhile has no use for it.
+  if (registers_loaded_ && (registers_.rip >> 47 != 0 || registers_.gs_base != 0)) (void)EnsureFrame();
   Post(stub::Command::kResume, registers_loaded_ ? stub::Resume::kRegisters : stub::Resume::kReturn, stub::kMaxOps);
 }
 
@@ -307,13 +305,14 @@ void GuestThread::ReleaseHost() {
     Park();
     (*page_)->command = stub::Command::kExitThread;
     (*page_)->op_count = 0;
-    FutexSetAndWake(&(*page_)->go);
+    Go(&**page_);
   }
   if (tid_ != process_->pid() || left == 0) space_->FreeSlot(slot_, process_, tid_);
 }
 
 void GuestThread::BeginBlock() {
   Park();
+  __atomic_store_n(&(*page_)->spin_cycles, 0, __ATOMIC_RELAXED);
   blocked_ = true;
   listener_->ThreadStops();
   GiveUpDuty();

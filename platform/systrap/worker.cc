@@ -31,6 +31,9 @@ class Worker {
     LeaveDuty();
   }
 
+  bool OnDutyAt(const Listener* listener) const { return duty_.get() == listener && !next_; }
+  void WatchAfterTrap(RefPtr<GuestThread> thread) { watched_ = std::move(thread); }
+
   bool TakeNext(const RefPtr<Listener>& listener) {
     if (current_thread == nullptr || next_) return false;
     next_ = listener;
@@ -75,6 +78,7 @@ class Worker {
       switch (listener->Receive(&notification)) {
         case Listener::Received::kNotification:
           Route(pool_, listener, notification, RouteMode::kServe);
+          Watch();
           break;
         case Listener::Received::kBusy:
           if (listener->LeaveSurplusDuty()) {
@@ -94,9 +98,17 @@ class Worker {
     }
   }
 
+  // Serves the calls of the thread whose door was left open, until it stops calling.
+  void Watch() {
+    while (const RefPtr<GuestThread> thread = std::move(watched_)) {
+      if (thread->AwaitPosted()) thread->ServePosted();
+    }
+  }
+
   WorkerPool& pool_;
   WorkerPool::Job job_;
   RefPtr<Listener> duty_;  // where this worker has the duty
+  RefPtr<GuestThread> watched_;
   RefPtr<Listener> next_;  // where it will have the duty after the trap it serves; counted already
   std::condition_variable wake_;
   bool has_job_ = false;  // guarded by the pool's lock
@@ -177,6 +189,12 @@ GuestThread* CurrentGuestThread() { return current_thread; }
 
 ServingScope::ServingScope(GuestThread* thread) : before_(current_thread) { current_thread = thread; }
 ServingScope::~ServingScope() { current_thread = before_; }
+
+bool OnDutyAt(const Listener* listener) {
+  return this_worker != nullptr && this_worker->OnDutyAt(listener);
+}
+
+void WatchAfterTrap(RefPtr<GuestThread> thread) { this_worker->WatchAfterTrap(std::move(thread)); }
 
 void GiveUpDuty() {
   if (this_worker != nullptr) this_worker->GiveUpDuty();

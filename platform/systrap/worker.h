@@ -68,6 +68,13 @@ class ServingScope {
   GuestThread* const before_;
 };
 
+// Whether the calling sentry thread is on duty at `listener`, with nowhere else to go after its
+// trap.
+bool OnDutyAt(const Listener* listener);
+// Has the calling worker, which is on duty, watch the page of `thread` once the trap it serves is
+// over. The door of the page is open already.
+void WatchAfterTrap(RefPtr<GuestThread> thread);
+
 // The calling worker stops receiving for a while (or for good): gives its duty away if it has one.
 void GiveUpDuty();
 

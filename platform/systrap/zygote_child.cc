@@ -30,12 +30,6 @@ void Require(bool ok, const char* what) {
   ::_exit(1);
 }
 
-// Address at which a function of the stub section runs in stubs.
-template <typename F>
-uint64_t Placed(F* function) {
-  return kTextStart + (reinterpret_cast<uint64_t>(function) - reinterpret_cast<uint64_t>(__start_stub_text));
-}
-
 void DropPrivileges() {
   // Same uid, no capabilities, dumpable: what process_vm_readv and pidfd_getfd by an unprivileged sentry ask for.
   __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
@@ -60,12 +54,12 @@ void InstallHandlers() {
   }
   for (int signo : {SIGSYS, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, kControlSignal}) {
     KernelSigaction action = {};
-    action.handler = Placed(&StubHandler);
+    action.handler = PlacedAddress(&StubHandler);
     // Without SA_RESTART a signal that comes before the sentry received a notification would fail the call.
     action.flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART | /*SA_RESTORER*/ 0x04000000;
     // SIGSEGV and SIGBUS stay deliverable in handlers: the compare-and-exchange may meet an unmapped page.
     if (signo == SIGSEGV || signo == SIGBUS) action.flags |= SA_NODEFER;
-    action.restorer = Placed(&StubRestorer);
+    action.restorer = PlacedAddress(&StubRestorer);
     action.mask = ~0ull & ~(1ull << (SIGSEGV - 1)) & ~(1ull << (SIGBUS - 1));
     Require(::syscall(SYS_rt_sigaction, signo, &action, nullptr, 8) == 0, "signal handlers");
   }
@@ -115,7 +109,7 @@ char* BuildBlock(const std::vector<sock_filter>& filter) {
 // Leaves the sentry's memory for good: no library code can run from here on.
 [[noreturn]] void EnterStub(char* block, int socket) {
   const uint64_t entry =
-      reinterpret_cast<uint64_t>(block) + (Placed(&StubRelocate) - kTextStart);
+      reinterpret_cast<uint64_t>(block) + (PlacedAddress(&StubRelocate) - kTextStart);
   asm volatile(
       "mov %[stack], %%rsp\n"
       "xor %%ebp, %%ebp\n"

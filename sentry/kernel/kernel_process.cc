@@ -90,6 +90,7 @@ Result<TaskRef> Kernel::CreateProcess(CreateProcessArgs args) {
 void Kernel::StartLoaded(const TaskRef& task, const CreateProcessArgs& args, const LoadedImage& image) {
   ThreadGroup& group = *task->group_;
   task->creds_ = image.creds;
+  task->UpdateLocalIdentity();
   task->SetName(image.name);
   task->thread_->regs().set_ip(image.entry.value());
   task->thread_->regs().set_sp(image.stack.value());

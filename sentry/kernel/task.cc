@@ -83,6 +83,17 @@ void Task::SetCredentials(CredentialsRef creds) {
     creds_.swap(creds);
   }
   if (old_uid != new_uid) kernel_.MoveUserTask(old_uid, new_uid);
+  UpdateLocalIdentity();
+}
+
+void Task::UpdateLocalIdentity() {
+  if (kernel_.options().strace) return thread_->SetLocalIdentity(std::nullopt);
+  thread_->SetLocalIdentity(platform::LocalIdentity{.pid = tgid(),
+                                                    .tid = tid(),
+                                                    .uid = creds_->uid,
+                                                    .euid = creds_->euid,
+                                                    .gid = creds_->gid,
+                                                    .egid = creds_->egid});
 }
 
 uint64_t Task::rlimit(int resource) const { return group_->limits_.soft(resource); }

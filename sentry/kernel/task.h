@@ -102,6 +102,9 @@ class Task final : public Context, public platform::TrapHandler, public RefFromT
   bool Interrupted() const override;
 
   void SetCredentials(CredentialsRef creds);
+  // Tells the platform what it may answer in this task's place; after any change of who the task is or of whether its
+  // calls are watched. Own trap, or before the task runs.
+  void UpdateLocalIdentity();
   std::string name() const;                // comm, at most 15 bytes (any)
   void SetName(std::string name);
 

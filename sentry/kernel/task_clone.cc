@@ -93,6 +93,7 @@ struct TaskCloner {
     regs.orig_rax = arch::kNoSyscall;
     if (!args.stack.IsNull()) regs.set_sp(args.stack.value());
     if (Has(CLONE_SETTLS)) regs.set_tls(args.tls);
+    child->UpdateLocalIdentity();
     return {};
   }
 

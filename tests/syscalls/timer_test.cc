@@ -11,8 +11,6 @@
 
 #include <atomic>
 
-#include "tests/util/sleeping.h"
-
 namespace {
 
 std::atomic<int> fired;
@@ -60,13 +58,13 @@ TEST(SleepTest, Errors) {
 
 TEST(SleepTest, InterruptedSleepReportsTheRest) {
   AlarmHandler handler(SIGALRM);
-  guest::WhenAsleepIn later(SYS_nanosleep, [] { kill(getpid(), SIGALRM); });
-  const timespec ts = {1000, 0};
+  const itimerval soon = {{}, {0, 20'000}};
+  setitimer(ITIMER_REAL, &soon, nullptr);
+  const timespec ts = {5, 0};
   timespec rest = {};
-  EXPECT_EQ(syscall(SYS_nanosleep, &ts, &rest), -1);
+  EXPECT_EQ(nanosleep(&ts, &rest), -1);
   EXPECT_EQ(errno, EINTR);
-  EXPECT_LT(rest.tv_sec, 1000);
-  EXPECT_GT(rest.tv_sec, 900);
+  EXPECT_EQ(rest.tv_sec, 4);
   EXPECT_EQ(fired, 1);
 }
 
@@ -74,17 +72,16 @@ TEST(SleepTest, StopDoesNotEndASleep) {
   const pid_t pid = fork();
   if (pid == 0) {
     const int64_t start = NowMs();
-    const timespec ts = {1, 0};
-    const long r = syscall(SYS_nanosleep, &ts, nullptr);
-    _exit(r == 0 && NowMs() - start >= 999 ? 0 : 1);
+    const timespec ts = {0, 200'000'000};
+    const int r = nanosleep(&ts, nullptr);
+    _exit(r == 0 && NowMs() - start >= 199 ? 0 : 1);
   }
-  guest::AwaitSleepIn(pid, SYS_nanosleep);
+  usleep(50'000);
   kill(pid, SIGSTOP);
-  int status;
-  EXPECT_EQ(waitpid(pid, &status, WUNTRACED), pid);
-  EXPECT_TRUE(WIFSTOPPED(status));
+  waitpid(pid, nullptr, WUNTRACED);
   kill(pid, SIGCONT);
-  EXPECT_EQ(waitpid(pid, &status, 0), pid);
+  int status;
+  waitpid(pid, &status, 0);
   EXPECT_EQ(status, 0);
 }
 

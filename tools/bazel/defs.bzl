@@ -33,14 +33,14 @@ def sandbox_library(name, deps = [], copts = [], exclude = [], testonly = False,
         **kwargs
     )
 
-def unit_tests(deps, size = "small", tags = [], **kwargs):
-    """One cc_test for each *_test.cc of the folder, named after the file."""
+def unit_tests(deps, size = "small", tags = [], prefix = "", copts = [], **kwargs):
+    """One cc_test for each *_test.cc of the folder, named after the file and `prefix`."""
     for src in native.glob(["*_test.cc"], allow_empty = True):
         native.cc_test(
-            name = src[:-len(".cc")],
+            name = prefix + src[:-len(".cc")],
             size = size,
             srcs = [src],
-            copts = COPTS,
+            copts = COPTS + copts,
             linkopts = STATIC_PIE,
             linkstatic = True,
             tags = tags,

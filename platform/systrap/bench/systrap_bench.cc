@@ -15,6 +15,7 @@
 
 #include "platform/api/platform.h"
 #include "platform/api/registry.h"
+#include "platform/stub/stub.h"
 
 namespace sandbox::platform {
 namespace {
@@ -147,7 +148,16 @@ class Task : public TrapHandler {
 
 #define LOOP(nr) "1: mov $" #nr ", %eax\nsyscall\ndec %rbx\njnz 1b\nmov $306, %eax\nsyscall\n"
 
+// What the trampoline of a rewritten call site does. The entry's address is in the data.
+#define FAST_LOOP(nr)                                                                                   \
+  "1: mov $" #nr ", %eax\nlea 2f(%rip), %r11\njmp *0x600000\nsyscall\n2: dec %rbx\njnz 1b\n" \
+  "mov $306, %eax\nsyscall\n"
+
 CODE(code_short, LOOP(300));
+CODE(code_fast, FAST_LOOP(300));
+CODE(code_fast_map, FAST_LOOP(307));
+CODE(code_fast_block, FAST_LOOP(310));
+CODE(code_local, FAST_LOOP(39));
 CODE(code_park, LOOP(301));
 CODE(code_full, LOOP(302));
 CODE(code_map, LOOP(307));
@@ -175,6 +185,9 @@ void Load(Thread& t, std::string_view code) {
   map(kStack - 0x10000, 0x10000);
   if (!t.FlushMemoryOps().ok()) std::printf("map failed\n");
   if (!t.address_space()->Write(GuestAddr(kCode), code.data(), code.size()).ok()) std::printf("write failed\n");
+  const uint64_t entry = stub::PlacedAddress(&stub::StubFastEntry);
+  if (!t.address_space()->Write(GuestAddr(kData), &entry, sizeof(entry)).ok()) std::printf("write failed\n");
+  t.SetLocalIdentity(LocalIdentity{.pid = 1, .tid = 1});
 }
 
 Cost Run(Platform& platform, std::string_view code, uint64_t count) {
@@ -242,6 +255,10 @@ int main(int argc, char** argv) {
     if (only == nullptr || std::strcmp(only, name) == 0) show(name, Run(p, code, count * scale));
   };
   run("short call", code_short, 50000);
+  run("fast call", code_fast, 200000);
+  run("local call", code_local, 1000000);
+  run("fast mmap of 64 KiB", code_fast_map, 50000);
+  run("fast blocking call", code_fast_block, 20000);
   run("full call", code_full, 50000);
   run("mmap of 64 KiB", code_map, 20000);
   run("blocking call", code_block, 20000);

@@ -1,0 +1,50 @@
+// Whether waking threads may be saved by watching: a sentry thread that spins on a guest's page
+// answers its next call in a fraction of the time that any wake-up takes, but it needs a processor
+// that nobody else wants.
+#pragma once
+
+#include <sched.h>
+
+#include <atomic>
+#include <cstdint>
+
+namespace sandbox::platform::systrap {
+
+class SpinPolicy {
+ public:
+  SpinPolicy();
+
+  // Guest threads that are not blocked in the sentry.
+  void ThreadRuns() { running_.fetch_add(1, std::memory_order_relaxed); }
+  void ThreadStops() { running_.fetch_sub(1, std::memory_order_relaxed); }
+  // Sentry threads that watch a page.
+  void BeginWatch() { watching_.fetch_add(1, std::memory_order_relaxed); }
+  void EndWatch() { watching_.fetch_sub(1, std::memory_order_relaxed); }
+
+  // Whether there are processors for one more watching thread, or (`watching`) for those that watch
+  // now, next to all guest threads that run.
+  bool Spare(bool watching) const {
+    return running_.load(std::memory_order_relaxed) + watching_.load(std::memory_order_relaxed) + (watching ? 0 : 1) <=
+           processors_;
+  }
+  // A synchronous wake-up put the guest on the caller's processor: leaves it to the guest. Costs
+  // one migration.
+  void LeaveProcessor() const;
+
+  // Time-stamp counter ticks in `ns` nanoseconds.
+  uint32_t Cycles(int64_t ns) const;
+
+ private:
+  std::atomic<int> running_{0};
+  std::atomic<int> watching_{0};
+  int processors_ = 1;
+  cpu_set_t allowed_;
+  // For Cycles: both clocks at one moment.
+  int64_t start_ns_;
+  uint64_t start_cycles_;
+};
+
+// CLOCK_MONOTONIC, nanoseconds.
+int64_t MonotonicNs();
+
+}  // namespace sandbox::platform::systrap
