@@ -45,10 +45,26 @@ def command(platform, program, arguments):
     return [os.path.abspath(RUNSC), f"--platform={platform}", "do", f"--cwd={os.getcwd()}", program] + arguments
 
 
+def supports_all(folder):
+    """Whether files of `folder` can have no name and user attributes (tmpfs has the latter only since Linux 6.6)."""
+    try:
+        fd = os.open(folder, os.O_TMPFILE | os.O_RDWR, 0o600)
+    except OSError:
+        return False
+    try:
+        os.setxattr(fd, "user.probe", b"")
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
+    return True
+
+
 def run(argv):
     """Runs to the end or to the limit, echoing output; returns (lines, exit status or None if it had to be killed)."""
-    with tempfile.TemporaryDirectory(prefix="guest-", dir="/tmp") as folder:
-        # Bazel's own test folder lies below the user's home, which the ordinary users of the tests cannot enter.
+    # Bazel's own test folder lies below the user's home, which the ordinary users of the tests cannot enter.
+    base = next(filter(supports_all, ("/tmp", "/var/tmp")), "/tmp")
+    with tempfile.TemporaryDirectory(prefix="guest-", dir=base) as folder:
         os.chmod(folder, 0o755)
         return run_in(dict(os.environ, TMPDIR=folder, TEST_TMPDIR=folder), argv)
 

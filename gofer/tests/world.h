@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -28,9 +29,8 @@ namespace sandbox {
 class HostDir {
  public:
   HostDir() {
-    char name[] = "/tmp/gofer_test_XXXXXX";
-    CHECK(::mkdtemp(name) != nullptr);
-    path_ = name;
+    path_ = Base() + "/gofer_test_XXXXXX";
+    CHECK(::mkdtemp(path_.data()) != nullptr);
   }
   ~HostDir() { std::filesystem::remove_all(path_); }
   std::string operator/(std::string_view name) const { return path_ + "/" + std::string(name); }
@@ -43,6 +43,16 @@ class HostDir {
   void Mkdir(std::string_view name) const { CHECK(::mkdir((*this / name).c_str(), 0755) == 0); }
 
  private:
+  // A folder whose files can have no name and user attributes, which tests of both need (tmpfs has the latter only
+  // since Linux 6.6).
+  static std::string Base() {
+    for (const char* base : {"/tmp", "/var/tmp"}) {
+      const UniqueFd file(::open(base, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
+      if (file.valid() && ::fsetxattr(file.get(), "user.probe", "", 0, 0) == 0) return base;
+    }
+    return "/tmp";
+  }
+
   std::string path_;
 };
 

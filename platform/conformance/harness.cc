@@ -5,7 +5,9 @@
 
 #include <chrono>
 #include <cstring>
+#include <fstream>
 #include <map>
+#include <thread>
 
 #include "base/check.h"
 #include "platform/stub/stub.h"
@@ -13,7 +15,7 @@
 namespace sandbox::platform {
 namespace {
 
-constexpr auto kPatience = std::chrono::seconds(10);
+constexpr auto kPatience = std::chrono::seconds(60);
 
 std::map<std::string_view, std::unique_ptr<Platform>>& Platforms() {
   static std::map<std::string_view, std::unique_ptr<Platform>> platforms;
@@ -189,6 +191,22 @@ uint64_t ReadWord(Thread& thread, uint64_t at) {
 void WriteWord(Thread& thread, uint64_t at, uint64_t value) {
   const auto got = thread.address_space()->Write(GuestAddr(at), &value, sizeof(value));
   EXPECT_TRUE(got.ok() && *got == sizeof(value)) << "writing guest memory at " << std::hex << at;
+}
+
+void AwaitHostState(int32_t host_tid, std::string_view states) {
+  const std::string path = "/proc/" + std::to_string(host_tid) + "/stat";
+  const auto deadline = std::chrono::steady_clock::now() + kPatience;
+  char state = 0;
+  while (std::chrono::steady_clock::now() < deadline) {
+    std::ifstream file(path);
+    std::string line;
+    std::getline(file, line);
+    const size_t end = line.rfind(')');  // of the name, which may contain anything
+    state = end != std::string::npos && end + 2 < line.size() ? line[end + 2] : 'X';
+    if (states.find(state) != std::string_view::npos) return;
+    std::this_thread::yield();
+  }
+  ADD_FAILURE() << "host thread " << host_tid << " is in state " << state << ", not in one of " << states;
 }
 
 UniqueFd MakeFile(int pages, uint8_t fill) {

@@ -56,7 +56,7 @@ class Task final : public TrapHandler {
   // Ends the thread; for hooks.
   void Exit();
   bool exited();
-  // False after ten seconds.
+  // False after a minute.
   bool WaitExit();
   bool WaitReports(size_t count);
   std::vector<uint64_t> reports();
@@ -93,6 +93,8 @@ MemoryOp Protect(uint64_t at, uint64_t size, int prot);
 
 uint64_t ReadWord(Thread& thread, uint64_t at);
 void WriteWord(Thread& thread, uint64_t at, uint64_t value);
+// Waits until the state letter of a host thread, in /proc/TID/stat, is one of `states`; "X" stands for no thread, too.
+void AwaitHostState(int32_t host_tid, std::string_view states);
 // A memory file with `pages` pages, each filled with `fill` + its index.
 UniqueFd MakeFile(int pages, uint8_t fill);
 

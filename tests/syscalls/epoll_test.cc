@@ -11,6 +11,8 @@
 #include <thread>
 #include <vector>
 
+#include "tests/util/sleeping.h"
+
 namespace {
 
 class EpollTest : public ::testing::Test {
@@ -160,22 +162,14 @@ TEST_F(EpollTest, SetsNest) {
 
 TEST_F(EpollTest, WaitsForAnotherThread) {
   ASSERT_EQ(Control(EPOLL_CTL_ADD, pipe_[0], EPOLLIN), 0);
-  std::thread writer([&] {
-    usleep(30000);
-    (void)!write(pipe_[1], "x", 1);
-  });
+  guest::WhenAsleepIn writer(SYS_epoll_wait, [&] { (void)!write(pipe_[1], "x", 1); });
   EXPECT_EQ(Wait(-1), 1);
-  writer.join();
 }
 
 TEST_F(EpollTest, AddedWhileWaiting) {
   Write("x");
-  std::thread adder([&] {
-    usleep(30000);
-    Control(EPOLL_CTL_ADD, pipe_[0], EPOLLIN);
-  });
-  EXPECT_EQ(Wait(5000), 1);
-  adder.join();
+  guest::WhenAsleepIn adder(SYS_epoll_wait, [&] { Control(EPOLL_CTL_ADD, pipe_[0], EPOLLIN); });
+  EXPECT_EQ(Wait(-1), 1);
 }
 
 void Nothing(int) {}
@@ -185,7 +179,7 @@ TEST_F(EpollTest, SignalEndsTheWaitEvenWithRestart) {
   action.sa_handler = Nothing;
   action.sa_flags = SA_RESTART;
   sigaction(SIGALRM, &action, nullptr);
-  ualarm(30000, 0);
+  guest::WhenAsleepIn later(SYS_epoll_wait, [] { kill(getpid(), SIGALRM); });
   EXPECT_EQ(Wait(-1), -1);
   EXPECT_EQ(errno, EINTR);
   signal(SIGALRM, SIG_DFL);

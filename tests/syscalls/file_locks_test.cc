@@ -4,9 +4,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <thread>
-
 #include "tests/util/guest.h"
+#include "tests/util/sleeping.h"
 
 namespace guest {
 namespace {
@@ -85,13 +84,16 @@ TEST_F(LockTest, Errors) {
 }
 
 TEST_F(LockTest, AWaitingLockIsGrantedOrInterrupted) {
-  int ready[2];
+  int ready[2], go[2];
   ASSERT_OK(pipe(ready));
+  ASSERT_OK(pipe(go));
+  const pid_t waiter = getpid();
   const pid_t holder = fork();
   if (holder == 0) {
+    char byte;
     Lock(fd_.get(), F_SETLK, F_WRLCK, 0, 0);
-    if (write(ready[1], "x", 1) != 1) _exit(1);
-    usleep(200'000);
+    if (write(ready[1], "x", 1) != 1 || read(go[0], &byte, 1) != 1) _exit(1);
+    AwaitSleepIn(waiter, SYS_fcntl);
     _exit(0);  // the exit releases
   }
   char byte;
@@ -100,8 +102,13 @@ TEST_F(LockTest, AWaitingLockIsGrantedOrInterrupted) {
     Interrupter interrupter;
     EXPECT_ERRNO(EINTR, Lock(fd_.get(), F_SETLKW, F_WRLCK, 0, 0));
   }
+  ASSERT_EQ(write(go[1], "x", 1), 1);
   EXPECT_OK(Lock(fd_.get(), F_SETLKW, F_WRLCK, 0, 0));
-  waitpid(holder, nullptr, 0);
+  int status;
+  EXPECT_EQ(waitpid(holder, &status, 0), holder);
+  EXPECT_EQ(status, 0);
+  close(go[0]);
+  close(go[1]);
   close(ready[0]);
   close(ready[1]);
 }
@@ -118,7 +125,7 @@ TEST_F(LockTest, ACycleOfWaitsIsRefused) {
   }
   char byte;
   ASSERT_EQ(read(ready[0], &byte, 1), 1);
-  usleep(100'000);
+  AwaitSleepIn(other, SYS_fcntl);
   EXPECT_ERRNO(EDEADLK, Lock(fd_.get(), F_SETLKW, F_WRLCK, 1, 1));
   ASSERT_OK(Lock(fd_.get(), F_SETLK, F_UNLCK, 0, 0));
   int status;
@@ -150,12 +157,8 @@ TEST_F(LockTest, FlockWaits) {
     Interrupter interrupter;
     EXPECT_ERRNO(EINTR, flock(other.get(), LOCK_EX));
   }
-  std::thread release([&] {
-    usleep(50'000);
-    flock(fd_.get(), LOCK_UN);
-  });
+  WhenAsleepIn release(SYS_flock, [&] { flock(fd_.get(), LOCK_UN); });
   EXPECT_OK(flock(other.get(), LOCK_EX));
-  release.join();
 }
 
 }  // namespace

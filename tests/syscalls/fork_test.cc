@@ -14,6 +14,8 @@
 #include <atomic>
 #include <vector>
 
+#include "tests/util/sleeping.h"
+
 namespace {
 
 int WaitStatus(pid_t pid) {
@@ -83,10 +85,11 @@ TEST(ForkTest, MaskIsInheritedAndPendingSignalsAreNot) {
 
 TEST(VforkTest, ParentWaitsAndMemoryIsShared) {
   volatile int value = 1;
+  const pid_t parent = getpid();
   const pid_t pid = vfork();
   if (pid == 0) {
+    guest::AwaitState(parent, "DS");
     value = 2;
-    usleep(20'000);
     _exit(3);
   }
   EXPECT_EQ(value, 2);
@@ -156,13 +159,13 @@ TEST(Clone3Test, PidfdBecomesReadable) {
   args.exit_signal = SIGCHLD;
   const long pid = syscall(SYS_clone3, &args, sizeof(args));
   if (pid == 0) {
-    usleep(20'000);
+    guest::AwaitSleepIn(getppid(), SYS_poll);
     _exit(4);
   }
   ASSERT_GE(pidfd, 0);
   pollfd p = {pidfd, POLLIN, 0};
   EXPECT_EQ(poll(&p, 1, 0), 0);
-  EXPECT_EQ(poll(&p, 1, 5000), 1);
+  EXPECT_EQ(poll(&p, 1, -1), 1);
   siginfo_t info = {};
   EXPECT_EQ(waitid(P_PIDFD, pidfd, &info, WEXITED), 0);
   EXPECT_EQ(info.si_pid, pid);

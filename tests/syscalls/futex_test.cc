@@ -6,14 +6,16 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
-#include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <atomic>
+#include <list>
 #include <thread>
 #include <vector>
+
+#include "tests/util/sleeping.h"
 
 namespace {
 
@@ -60,24 +62,18 @@ TEST(FutexTest, Timeouts) {
 
 TEST(FutexTest, WakeCountsWaiters) {
   std::atomic<int> word{0}, done{0};
-  std::vector<std::thread> threads;
+  std::list<guest::Helper> waiters;
   for (int i = 0; i < 4; ++i) {
-    threads.emplace_back([&] {
+    waiters.emplace_back([&] {
       while (word == 0) Futex(&word, FUTEX_WAIT_PRIVATE, 0);
       ++done;
     });
   }
-  usleep(50'000);
+  for (const guest::Helper& waiter : waiters) waiter.AwaitSleepIn(SYS_futex);
   word = 1;
-  int woken = 0;
-  while (woken < 4) {
-    const long n = Futex(&word, FUTEX_WAKE_PRIVATE, 10);
-    ASSERT_GE(n, 0);
-    woken += static_cast<int>(n);
-    if (done == 4) break;
-    usleep(1000);
-  }
-  for (std::thread& t : threads) t.join();
+  EXPECT_EQ(Futex(&word, FUTEX_WAKE_PRIVATE, 1), 1);
+  EXPECT_EQ(Futex(&word, FUTEX_WAKE_PRIVATE, 10), 3);
+  waiters.clear();
   EXPECT_EQ(done, 4);
 }
 
@@ -89,9 +85,9 @@ TEST(FutexTest, SharedBetweenProcesses) {
     while (*word == 0) Futex(word, FUTEX_WAIT, 0);
     _exit(3);
   }
-  usleep(30'000);
+  guest::AwaitSleepIn(pid, SYS_futex);
   *word = 1;
-  Futex(word, FUTEX_WAKE, 1);
+  EXPECT_EQ(Futex(word, FUTEX_WAKE, 1), 1);
   int status;
   waitpid(pid, &status, 0);
   EXPECT_EQ(WEXITSTATUS(status), 3);
@@ -100,46 +96,46 @@ TEST(FutexTest, SharedBetweenProcesses) {
 
 TEST(FutexTest, Requeue) {
   std::atomic<int> from{0}, to{0}, done{0};
-  std::vector<std::thread> threads;
+  std::list<guest::Helper> waiters;
   for (int i = 0; i < 3; ++i) {
-    threads.emplace_back([&] {
+    waiters.emplace_back([&] {
       Futex(&from, FUTEX_WAIT_PRIVATE, 0);
       ++done;
     });
   }
-  usleep(100'000);
+  for (const guest::Helper& waiter : waiters) waiter.AwaitSleepIn(SYS_futex);
   EXPECT_EQ(FutexCount(&from, FUTEX_CMP_REQUEUE_PRIVATE, 1, 10, &to, 5), -1);
   EXPECT_EQ(errno, EAGAIN);
   EXPECT_EQ(FutexCount(&from, FUTEX_CMP_REQUEUE_PRIVATE, 1, 10, &to, 0), 3);
   EXPECT_EQ(Futex(&from, FUTEX_WAKE_PRIVATE, 10), 0);
   EXPECT_EQ(Futex(&to, FUTEX_WAKE_PRIVATE, 10), 2);
-  for (std::thread& t : threads) t.join();
+  waiters.clear();
   EXPECT_EQ(done, 3);
 }
 
 TEST(FutexTest, WakeOp) {
   std::atomic<int> first{0}, second{5};
-  std::thread waiter([&] { Futex(&second, FUTEX_WAIT_PRIVATE, 5); });
-  usleep(50'000);
+  guest::Helper waiter([&] { Futex(&second, FUTEX_WAIT_PRIVATE, 5); });
+  waiter.AwaitSleepIn(SYS_futex);
   // second += 2; wakes its waiter because the old value was > 4.
   EXPECT_EQ(FutexCount(&first, FUTEX_WAKE_OP_PRIVATE, 1, 1, &second,
                        FUTEX_OP(FUTEX_OP_ADD, 2, FUTEX_OP_CMP_GT, 4)),
             1);
-  waiter.join();
+  waiter.Join();
   EXPECT_EQ(second, 7);
 }
 
 TEST(FutexTest, BitsetSelects) {
   std::atomic<int> word{0}, done{0};
-  std::thread waiter([&] {
+  guest::Helper waiter([&] {
     Futex(&word, FUTEX_WAIT_BITSET_PRIVATE, 0, nullptr, nullptr, 2);
     ++done;
   });
-  usleep(50'000);
+  waiter.AwaitSleepIn(SYS_futex);
   EXPECT_EQ(Futex(&word, FUTEX_WAKE_BITSET_PRIVATE, 1, nullptr, nullptr, 1), 0);
   EXPECT_EQ(done, 0);
   EXPECT_EQ(Futex(&word, FUTEX_WAKE_BITSET_PRIVATE, 1, nullptr, nullptr, 2), 1);
-  waiter.join();
+  waiter.Join();
 }
 
 TEST(FutexTest, Waitv) {
@@ -151,10 +147,10 @@ TEST(FutexTest, Waitv) {
   Entry entries[2] = {{0, reinterpret_cast<uint64_t>(&a), 2 | FUTEX_PRIVATE_FLAG, 0},
                       {0, reinterpret_cast<uint64_t>(&b), 2 | FUTEX_PRIVATE_FLAG, 0}};
   std::atomic<long> result{-1};
-  std::thread waiter([&] { result = syscall(SYS_futex_waitv, entries, 2, 0, nullptr, 0); });
-  usleep(50'000);
+  guest::Helper waiter([&] { result = syscall(SYS_futex_waitv, entries, 2, 0, nullptr, 0); });
+  waiter.AwaitSleepIn(SYS_futex_waitv);
   EXPECT_EQ(Futex(&b, FUTEX_WAKE_PRIVATE, 1), 1);
-  waiter.join();
+  waiter.Join();
   EXPECT_EQ(result, 1);
   entries[0].flags = 7;
   EXPECT_EQ(syscall(SYS_futex_waitv, entries, 2, 0, nullptr, 0), -1);
@@ -166,28 +162,36 @@ TEST(FutexTest, InterruptedBySignal) {
   action.sa_handler = [](int) {};
   sigaction(SIGALRM, &action, &old);
   int word = 0;
-  const itimerval soon = {{}, {0, 20'000}};
-  setitimer(ITIMER_REAL, &soon, nullptr);
+  guest::WhenAsleepIn later(SYS_futex, [] { kill(getpid(), SIGALRM); });
   EXPECT_EQ(Futex(&word, FUTEX_WAIT_PRIVATE, 0), -1);
   EXPECT_EQ(errno, EINTR);
   sigaction(SIGALRM, &old, nullptr);
 }
 
 TEST(FutexTest, StopAndContinueDoNotEndATimedWait) {
-  const pid_t pid = fork();
-  if (pid == 0) {
-    int word = 0;
-    const timespec wait = {0, 200'000'000};
-    const long r = Futex(&word, FUTEX_WAIT_PRIVATE, 0, &wait);
-    _exit(r == -1 && errno == ETIMEDOUT ? 0 : 1);
+  auto* word =
+      static_cast<std::atomic<int>*>(mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+  for (const bool wake : {true, false}) {
+    const pid_t pid = fork();
+    if (pid == 0) {
+      const timespec wait = {wake ? 1000 : 2, 0};
+      const long r = Futex(word, FUTEX_WAIT, 0, &wait);
+      _exit(wake ? r != 0 : r != -1 || errno != ETIMEDOUT);
+    }
+    guest::AwaitSleepIn(pid, SYS_futex);
+    kill(pid, SIGSTOP);
+    int status;
+    EXPECT_EQ(waitpid(pid, &status, WUNTRACED), pid);
+    EXPECT_TRUE(WIFSTOPPED(status));
+    kill(pid, SIGCONT);
+    if (wake) {
+      guest::AwaitSleepIn(pid, SYS_futex);
+      EXPECT_EQ(Futex(word, FUTEX_WAKE, 1), 1);
+    }
+    EXPECT_EQ(waitpid(pid, &status, 0), pid);
+    EXPECT_EQ(status, 0);
   }
-  usleep(50'000);
-  kill(pid, SIGSTOP);
-  waitpid(pid, nullptr, WUNTRACED);
-  kill(pid, SIGCONT);
-  int status;
-  waitpid(pid, &status, 0);
-  EXPECT_EQ(status, 0);
+  munmap(word, 4096);
 }
 
 TEST(PiFutexTest, MutexIsExclusive) {
@@ -229,14 +233,21 @@ TEST(RobustTest, DeadOwnerIsReported) {
     pthread_mutexattr_setpshared(&attr, PTHREAD_PROCESS_SHARED);
     pthread_mutexattr_setprotocol(&attr, protocol);
     ASSERT_EQ(pthread_mutex_init(mutex, &attr), 0);
+    int held[2];
+    ASSERT_EQ(pipe(held), 0);
+    const pid_t parent = getpid();
     const pid_t pid = fork();
     if (pid == 0) {
       pthread_mutex_lock(mutex);
-      usleep(50'000);
+      (void)!write(held[1], "x", 1);
+      guest::AwaitSleepIn(parent, SYS_futex);
       _exit(0);
     }
-    usleep(20'000);
+    char byte;
+    EXPECT_EQ(read(held[0], &byte, 1), 1);
     EXPECT_EQ(pthread_mutex_lock(mutex), EOWNERDEAD) << protocol;
+    close(held[0]);
+    close(held[1]);
     EXPECT_EQ(pthread_mutex_consistent(mutex), 0);
     EXPECT_EQ(pthread_mutex_unlock(mutex), 0);
     waitpid(pid, nullptr, 0);

@@ -145,7 +145,8 @@ TEST(TcpTest, PeerCloseIsSeenByEpoll) {
 TEST(TcpTest, UnreadDataResets) {
   Connection c;
   ASSERT_EQ(send(c.client, "lost", 4, 0), 4);
-  usleep(1000);
+  pollfd arrived = {c.server, POLLIN, 0};
+  ASSERT_EQ(poll(&arrived, 1, -1), 1);
   close(c.server);
   c.server = -1;
   char byte;
@@ -155,7 +156,7 @@ TEST(TcpTest, UnreadDataResets) {
 
 TEST(TcpTest, Ipv6TakesMappedClients) {
   const int listener = socket(AF_INET6, SOCK_STREAM, 0);
-  if (listener < 0) GTEST_SKIP() << "no IPv6";
+  ASSERT_GE(listener, 0);
   sockaddr_in6 any{};
   any.sin6_family = AF_INET6;
   ASSERT_EQ(bind(listener, reinterpret_cast<sockaddr*>(&any), sizeof(any)), 0);

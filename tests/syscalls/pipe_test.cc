@@ -17,6 +17,8 @@
 #include <thread>
 #include <vector>
 
+#include "tests/util/sleeping.h"
+
 namespace {
 
 struct Pipe {
@@ -227,29 +229,32 @@ TEST(PipeTest, BlockedWriterContinuesUntilAllIsTaken) {
   EXPECT_EQ(got, data);
 }
 
-void OnAlarm(int) {}
+std::atomic<int> alarms;
+void OnAlarm(int) { ++alarms; }
 
 TEST(PipeTest, SignalInterruptsOrRestarts) {
   Pipe p;
   struct sigaction action = {};
   action.sa_handler = OnAlarm;
   sigaction(SIGALRM, &action, nullptr);
-  ualarm(50000, 0);
   char c;
-  EXPECT_EQ(read(p.reader(), &c, 1), -1);
-  EXPECT_EQ(errno, EINTR);
+  {
+    guest::WhenAsleepIn later(SYS_read, [] { kill(getpid(), SIGALRM); });
+    EXPECT_EQ(read(p.reader(), &c, 1), -1);
+    EXPECT_EQ(errno, EINTR);
+  }
   action.sa_flags = SA_RESTART;
   sigaction(SIGALRM, &action, nullptr);
-  ualarm(50000, 0);
-  std::thread late([&] {
-    sigset_t all;
-    sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, nullptr);
-    usleep(150000);
+  alarms = 0;
+  const pid_t self = gettid();
+  guest::WhenAsleepIn later(SYS_read, [&] {
+    kill(getpid(), SIGALRM);
+    while (alarms == 0) sched_yield();
+    guest::AwaitSleepIn(self, SYS_read);
     (void)!write(p.writer(), "r", 1);
   });
   EXPECT_EQ(read(p.reader(), &c, 1), 1);
-  late.join();
+  EXPECT_EQ(alarms, 1);
   signal(SIGALRM, SIG_DFL);
 }
 
@@ -352,7 +357,7 @@ TEST_F(FifoTest, BlockingOpenIsInterrupted) {
   struct sigaction action = {};
   action.sa_handler = OnAlarm;
   sigaction(SIGALRM, &action, nullptr);
-  ualarm(50000, 0);
+  guest::WhenAsleepIn later(SYS_openat, [] { kill(getpid(), SIGALRM); });
   EXPECT_EQ(open(path_.c_str(), O_RDONLY), -1);
   EXPECT_EQ(errno, EINTR);
   signal(SIGALRM, SIG_DFL);

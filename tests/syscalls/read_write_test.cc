@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "tests/util/guest.h"
+#include "tests/util/sleeping.h"
 
 namespace guest {
 namespace {
@@ -166,15 +167,13 @@ TEST_F(ReadWriteTest, ReadsOfAnEmptyPipeAreInterrupted) {
   {
     // Restarted: the data that comes later is what ends the call.
     Interrupter interrupter(true);
-    std::thread writer([&] {
-      sigset_t set;
-      sigfillset(&set);
-      pthread_sigmask(SIG_BLOCK, &set, nullptr);
-      usleep(100'000);
+    const pid_t self = gettid();
+    WhenAsleepIn writer(SYS_read, [&] {
+      while (Interrupter::count() == 0) sched_yield();
+      AwaitSleepIn(self, SYS_read);
       EXPECT_EQ(write(pipes[1], "x", 1), 1);
     });
     EXPECT_EQ(read(pipes[0], &byte, 1), 1);
-    writer.join();
     EXPECT_GT(Interrupter::count(), 0);
   }
   close(pipes[0]);

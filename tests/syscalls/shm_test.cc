@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "tests/util/guest.h"
+#include "tests/util/sleeping.h"
 
 namespace {
 
@@ -81,15 +82,17 @@ TEST(SemTest, WaitsTimesOutAndUndoes) {
   EXPECT_EQ(semctl(id, 0, GETVAL), 1) << "given back at the child's end";
   EXPECT_OK(semctl(id, 0, SETVAL, 0));
   EXPECT_EQ(guest::RunInChild([&] {
-    if (fork() == 0) {
-      usleep(20'000);
-      sembuf give = {0, 1, 0};
-      semop(id, &give, 1);
-      _exit(0);
-    }
-    sembuf waiting = {0, -1, 0};
-    return semop(id, &waiting, 1) == 0 ? 0 : 1;
-  }), 0);
+              const pid_t waiter = getpid();
+              if (fork() == 0) {
+                guest::AwaitSleepIn(waiter, SYS_semtimedop);
+                sembuf give = {0, 1, 0};
+                semop(id, &give, 1);
+                _exit(0);
+              }
+              sembuf waiting = {0, -1, 0};
+              return semop(id, &waiting, 1) == 0 ? 0 : 1;
+            }),
+            0);
   EXPECT_OK(semctl(id, 0, IPC_RMID));
 }
 

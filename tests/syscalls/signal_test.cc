@@ -16,6 +16,8 @@
 #include <atomic>
 #include <vector>
 
+#include "tests/util/sleeping.h"
+
 namespace {
 
 std::atomic<int> count;
@@ -316,10 +318,9 @@ TEST(SignalTest, TimedWait) {
 TEST(SignalTest, ReadIsInterruptedOrRestarted) {
   int fds[2];
   ASSERT_EQ(pipe(fds), 0);
-  const itimerval soon = {{}, {0, 20'000}};
   {
     Handler handler(SIGALRM, Count);
-    setitimer(ITIMER_REAL, &soon, nullptr);
+    guest::WhenAsleepIn later(SYS_read, [] { kill(getpid(), SIGALRM); });
     char c;
     EXPECT_EQ(read(fds[0], &c, 1), -1);
     EXPECT_EQ(errno, EINTR);
@@ -328,7 +329,7 @@ TEST(SignalTest, ReadIsInterruptedOrRestarted) {
     static int write_end;
     write_end = fds[1];
     Handler handler(SIGALRM, [](int) { (void)!write(write_end, "x", 1); }, SA_RESTART);
-    setitimer(ITIMER_REAL, &soon, nullptr);
+    guest::WhenAsleepIn later(SYS_read, [] { kill(getpid(), SIGALRM); });
     char c = 0;
     EXPECT_EQ(read(fds[0], &c, 1), 1);
     EXPECT_EQ(c, 'x');
@@ -347,10 +348,10 @@ TEST(SignalTest, ProcessSignalGoesToAThreadThatWantsIt) {
     const sigset_t set = SetOf({SIGUSR1});
     pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
     ready = true;
-    while (count == 0) usleep(1000);
+    while (count == 0) sched_yield();
     return nullptr;
   }, nullptr);
-  while (!ready) usleep(1000);
+  while (!ready) sched_yield();
   kill(getpid(), SIGUSR1);
   pthread_join(thread, nullptr);
   EXPECT_EQ(count, 1);

@@ -8,7 +8,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <thread>
+#include "tests/util/sleeping.h"
 
 namespace {
 
@@ -55,12 +55,8 @@ TEST_F(SignalfdTest, PollsAndBlocks) {
   pollfd request = {fd_, POLLIN, 0};
   EXPECT_EQ(poll(&request, 1, 0), 0);
   const pthread_t self = pthread_self();
-  std::thread sender([&] {
-    usleep(30000);
-    pthread_kill(self, SIGUSR2);
-  });
-  EXPECT_EQ(poll(&request, 1, 5000), 1);
-  sender.join();
+  guest::WhenAsleepIn sender(SYS_poll, [&] { pthread_kill(self, SIGUSR2); });
+  EXPECT_EQ(poll(&request, 1, -1), 1);
   signalfd_siginfo info;
   EXPECT_EQ(read(fd_, &info, sizeof(info)), static_cast<ssize_t>(sizeof(info)));
 }
@@ -70,12 +66,8 @@ TEST_F(SignalfdTest, WakesEpoll) {
   epoll_event event{};
   event.events = EPOLLIN;
   ASSERT_EQ(epoll_ctl(set, EPOLL_CTL_ADD, fd_, &event), 0);
-  std::thread sender([&] {
-    usleep(30000);
-    kill(getpid(), SIGUSR1);
-  });
-  EXPECT_EQ(epoll_wait(set, &event, 1, 5000), 1);
-  sender.join();
+  guest::WhenAsleepIn sender(SYS_epoll_wait, [] { kill(getpid(), SIGUSR1); });
+  EXPECT_EQ(epoll_wait(set, &event, 1, -1), 1);
   signalfd_siginfo info;
   EXPECT_EQ(read(fd_, &info, sizeof(info)), static_cast<ssize_t>(sizeof(info)));
   close(set);

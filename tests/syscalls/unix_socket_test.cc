@@ -16,6 +16,8 @@
 #include <thread>
 #include <vector>
 
+#include "tests/util/sleeping.h"
+
 namespace {
 
 struct SocketPair {
@@ -96,13 +98,9 @@ TEST(UnixStreamTest, PeekWaitallAndDontwait) {
   int queued;
   EXPECT_EQ(ioctl(s[0], FIONREAD, &queued), 0);
   EXPECT_EQ(queued, 3);
-  std::thread late([&] {
-    usleep(20000);
-    (void)!write(s[1], "def", 3);
-  });
+  guest::WhenAsleepIn late(SYS_recvfrom, [&] { (void)!write(s[1], "def", 3); });
   EXPECT_EQ(recv(s[0], buffer, 6, MSG_WAITALL), 6);
   EXPECT_EQ(std::string(buffer, 6), "abcdef");
-  late.join();
 }
 
 TEST(UnixStreamTest, LargeTransfers) {

@@ -4,12 +4,17 @@
 #include <limits.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
-#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include <atomic>
+
+#include "tests/util/guest.h"
+#include "tests/util/sleeping.h"
 
 namespace {
 
@@ -22,12 +27,15 @@ pid_t Child(int code) {
 void Ignore(int) {}
 
 TEST(WaitTest, NoChildren) {
-  EXPECT_EQ(waitpid(-1, nullptr, 0), -1);
-  EXPECT_EQ(errno, ECHILD);
-  EXPECT_EQ(waitpid(INT_MIN, nullptr, 0), -1);
-  EXPECT_EQ(errno, ESRCH);
-  EXPECT_EQ(waitpid(-1, nullptr, 0x100), -1);
-  EXPECT_EQ(errno, EINVAL);
+  // In a new process: this one may be an init or a subreaper, with orphans of others.
+  EXPECT_EQ(guest::RunInChild([] {
+              EXPECT_ERRNO(ECHILD, waitpid(-1, nullptr, 0));
+              EXPECT_ERRNO(ECHILD, waitpid(-1, nullptr, WNOHANG));
+              EXPECT_ERRNO(ESRCH, waitpid(INT_MIN, nullptr, 0));
+              EXPECT_ERRNO(EINVAL, waitpid(-1, nullptr, 0x100));
+              return 0;
+            }),
+            0);
 }
 
 TEST(WaitTest, NoHang) {
@@ -145,9 +153,10 @@ TEST(WaitTest, InterruptedByHandler) {
   if (pid == 0) {
     for (;;) pause();
   }
-  const itimerval soon = {{}, {0, 20'000}};
-  setitimer(ITIMER_REAL, &soon, nullptr);
-  EXPECT_EQ(waitpid(pid, nullptr, 0), -1);
+  {
+    guest::WhenAsleepIn later(SYS_wait4, [] { kill(getpid(), SIGALRM); });
+    EXPECT_EQ(waitpid(pid, nullptr, 0), -1);
+  }
   EXPECT_EQ(errno, EINTR);
   kill(pid, SIGKILL);
   waitpid(pid, nullptr, 0);
@@ -156,32 +165,41 @@ TEST(WaitTest, InterruptedByHandler) {
 
 TEST(WaitTest, RestartedAfterHandler) {
   struct sigaction action = {}, old;
-  action.sa_handler = Ignore;
+  static std::atomic<int>* handled;
+  handled =
+      static_cast<std::atomic<int>*>(mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+  action.sa_handler = [](int) { ++*handled; };
   action.sa_flags = SA_RESTART;
   sigaction(SIGALRM, &action, &old);
+  const pid_t parent = getpid();
   const pid_t pid = fork();
   if (pid == 0) {
-    usleep(100'000);
+    guest::AwaitSleepIn(parent, SYS_wait4);
+    kill(parent, SIGALRM);
+    while (*handled == 0) sched_yield();
+    guest::AwaitSleepIn(parent, SYS_wait4);
     _exit(5);
   }
-  const itimerval soon = {{}, {0, 20'000}};
-  setitimer(ITIMER_REAL, &soon, nullptr);
   int status;
   EXPECT_EQ(waitpid(pid, &status, 0), pid);
   EXPECT_EQ(WEXITSTATUS(status), 5);
+  EXPECT_EQ(*handled, 1);
   sigaction(SIGALRM, &old, nullptr);
+  munmap(handled, 4096);
 }
 
 TEST(WaitTest, SubreaperGetsOrphans) {
   ASSERT_EQ(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
   int fds[2];
   ASSERT_EQ(pipe(fds), 0);
+  const pid_t reaper = getpid();
   const pid_t middle = fork();
   if (middle == 0) {
+    const pid_t parent = getpid();
     const pid_t orphan = fork();
     if (orphan == 0) {
-      usleep(50'000);
-      _exit(getppid() == 0 ? 1 : 21);
+      while (getppid() == parent) sched_yield();
+      _exit(getppid() == reaper ? 21 : 1);
     }
     (void)!write(fds[1], &orphan, sizeof(orphan));
     _exit(0);
@@ -201,11 +219,14 @@ TEST(WaitTest, LeaderMayExitBeforeItsThreads) {
   const pid_t pid = fork();
   if (pid == 0) {
     pthread_t thread;
-    pthread_create(&thread, nullptr, [](void*) -> void* {
-      usleep(50'000);
-      syscall(SYS_exit_group, 33);
-      return nullptr;
-    }, nullptr);
+    pthread_create(
+        &thread, nullptr,
+        [](void*) -> void* {
+          guest::AwaitState(getpid(), "Z");
+          syscall(SYS_exit_group, 33);
+          return nullptr;
+        },
+        nullptr);
     syscall(SYS_exit, 1);
   }
   int status;

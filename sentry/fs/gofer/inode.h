@@ -25,6 +25,8 @@ class GoferInode final : public Inode {
  public:
   // How long attributes of a shared tree are believed: enough for the checks of one system call.
   static constexpr int64_t kSharedValidNs = 200'000;
+  // The same for lookups of its directories that were answered ahead of the question.
+  static constexpr int64_t kAheadValidNs = 2'000'000;
 
   GoferInode(FileSystem& fs, GoferTreeRef tree, GoferEntry entry);
   ~GoferInode() override;

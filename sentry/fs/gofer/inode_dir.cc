@@ -17,7 +17,6 @@ namespace {
 // A directory with more names than this is listed for readers only, not to answer lookups.
 constexpr size_t kMaxCachedNames = 16384;
 constexpr size_t kMaxAhead = 256;
-constexpr int64_t kAheadValidNs = 2'000'000;  // shared trees: answers that were fetched ahead
 
 uint8_t DirentType(uint32_t mode_type) { return static_cast<uint8_t>(mode_type >> 12); }
 

@@ -72,7 +72,7 @@ Result<std::string> Personality(Context&, Task& task) {
 
 Result<std::string> Syscall(Context&, Task& task) {
   const int64_t nr = task.current_syscall();
-  if (nr < 0) return std::string("running\n");
+  if (nr < 0 || task.state() == Task::State::kRunning) return std::string("running\n");
   return StrPrintf("%ld 0x0 0x0 0x0 0x0 0x0 0x0 0x0 0x0\n", nr);  // arguments and registers are not kept
 }
 
