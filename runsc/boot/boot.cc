@@ -39,7 +39,8 @@ absl::StatusOr<BootConfig> ReadConfig() {
   for (;;) {
     const ssize_t got = ::read(fd.get(), buffer, sizeof(buffer));
     if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return absl::InternalError(absl::StrCat("boot configuration: ", std::strerror(errno)));
+    if (got < 0)
+      return absl::InternalError(absl::StrCat("boot configuration: ", std::strerror(errno)));
     if (got == 0) break;
     text.append(buffer, got);
   }
@@ -54,9 +55,10 @@ void RaiseFdLimit() {
   (void)::setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-// A signal from the terminal goes to the foreground process group, one from another process to the program itself, as
-// it would without a sandbox. One that finds nobody is no error.
-void ForwardSignal(Kernel& kernel, const control::Message& message, const RefPtr<ControllingTerminal>& terminal) {
+// A signal from the terminal goes to the foreground process group, one from another process to the
+// program itself, as it would without a sandbox. One that finds nobody is no error.
+void ForwardSignal(Kernel& kernel, const control::Message& message,
+                   const RefPtr<ControllingTerminal>& terminal) {
   const TaskRef init = kernel.init();
   if (init == nullptr) return;
   if (message.text != control::kFromTerminal) {
@@ -83,7 +85,8 @@ absl::StatusOr<std::unique_ptr<Kernel>> MakeKernel(const BootConfig& config) {
   platform_options.lanes = syscalls::Lanes();
   auto platform = platform::CreatePlatform(config.platform, platform_options);
   if (!platform.ok()) {
-    return absl::InternalError(absl::StrCat("platform ", config.platform, ": ", std::strerror(platform.error().value())));
+    return absl::InternalError(
+        absl::StrCat("platform ", config.platform, ": ", std::strerror(platform.error().value())));
   }
   KernelOptions options;
   options.platform = *std::move(platform);
@@ -92,11 +95,13 @@ absl::StatusOr<std::unique_ptr<Kernel>> MakeKernel(const BootConfig& config) {
   options.strace = config.strace;
   options.dispatch = &syscalls::Dispatch;
   auto kernel = Kernel::Create(std::move(options));
-  if (!kernel.ok()) return absl::InternalError(absl::StrCat("kernel: ", std::strerror(kernel.error().value())));
+  if (!kernel.ok())
+    return absl::InternalError(absl::StrCat("kernel: ", std::strerror(kernel.error().value())));
   return *std::move(kernel);
 }
 
-// One arena per thread would cost memory, and the allocator would size that by reading /sys, which is out of reach.
+// One arena per thread would cost memory, and the allocator would size that by reading /sys, which
+// is out of reach.
 void BoundAllocator() { (void)::mallopt(M_ARENA_MAX, 4); }
 
 // The descriptor comes from runsc; the settings with the configuration.
@@ -113,7 +118,8 @@ absl::Status Start(const BootConfig& config, std::unique_ptr<Kernel>& kernel, In
   OpenLog(config);
   BoundAllocator();
   RaiseFdLimit();
-  // Everything below, the platform's zygote included, inherits the empty root and the missing privileges.
+  // Everything below, the platform's zygote included, inherits the empty root and the missing
+  // privileges.
   if (auto status = ns::EnterEmptyRoot(); !status.ok()) return status;
   if (auto status = ns::DropPrivileges(0); !status.ok()) return status;
   auto made = MakeKernel(config);
@@ -121,8 +127,9 @@ absl::Status Start(const BootConfig& config, std::unique_ptr<Kernel>& kernel, In
   kernel = *std::move(made);
 
   auto gofer = GoferClient::Connect(UniqueFd(kGoferFd));
-  if (!gofer.ok()) return absl::InternalError(absl::StrCat("gofer: ", std::strerror(gofer.error().value())));
-  auto mounts = BuildMounts(config, *gofer);
+  if (!gofer.ok())
+    return absl::InternalError(absl::StrCat("gofer: ", std::strerror(gofer.error().value())));
+  auto mounts = BuildMounts(config, *gofer, kernel->ipc());
   if (!mounts.ok()) return mounts.status();
 
   loader::PrepareVdso();
@@ -149,14 +156,16 @@ int BootMain() {
   absl::Status status = config.status();
   if (status.ok()) status = Start(*config, kernel, init);
   if (!status.ok()) {
-    (void)control::Send(kControl, {control::Message::Kind::kFailed, ExitCodeOf(status), std::string(status.message())});
+    (void)control::Send(kControl, {control::Message::Kind::kFailed, ExitCodeOf(status),
+                                   std::string(status.message())});
     return 1;
   }
   if (!control::Send(kControl, {control::Message::Kind::kStarted, 0, ""}).ok()) return 1;
   std::thread([&] { ServeControl(*kernel, init.terminal); }).detach();
   const int wait_status = kernel->WaitForExit(init.task->group());
   (void)control::Send(kControl, {control::Message::Kind::kExited, wait_status, ""});
-  // The container is over when its init is: nothing is torn down that the host takes down by itself.
+  // The container is over when its init is: nothing is torn down that the host takes down by
+  // itself.
   ::_exit(0);
 }
 

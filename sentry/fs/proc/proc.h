@@ -1,9 +1,10 @@
-// procfs (proc(5)): what the files of this folder share. The tree is made on demand: a process directory is a table of
-// names with generators, so that looking at one file costs one object.
+// procfs (proc(5)): what the files of this folder share. The tree is made on demand: a process
+// directory is a table of names with generators, so that looking at one file costs one object.
 //
-//   proc_fs.cc        the root, /proc/self, registration       system_files.cc   /proc/stat, meminfo, cpuinfo…
-//   task_directory.cc /proc/<pid> and its task/<tid>           sysctl.cc         /proc/sys
-//   task_*.cc         the files of a process                   net.cc            /proc/net
+//   proc_fs.cc        the root, /proc/self, registration       system_files.cc   /proc/stat,
+//   meminfo, cpuinfo… task_directory.cc /proc/<pid> and its task/<tid>           sysctl.cc
+//   /proc/sys task_*.cc         the files of a process                   net.cc /proc/net
+//   sysvipc.cc        /proc/sysvipc
 #pragma once
 
 #include <linux/magic.h>
@@ -33,10 +34,10 @@ enum class Where { kBoth, kProcessOnly };
 // One entry of a process directory.
 struct TaskEntry {
   const char* name;
-  uint32_t mode;               // with S_IFMT
-  TaskText text = nullptr;     // regular files
+  uint32_t mode;            // with S_IFMT
+  TaskText text = nullptr;  // regular files
   TaskSink sink = nullptr;
-  bool inspect = false;        // opening asks MayInspect
+  bool inspect = false;  // opening asks MayInspect
   TaskNodeMaker make = nullptr;
   Where where = Where::kBoth;
 };
@@ -46,11 +47,12 @@ std::span<const TaskEntry> StatusEntries();
 std::span<const TaskEntry> MemoryEntries();
 std::span<const TaskEntry> TextEntries();
 std::span<const TaskEntry> MountEntries();
-std::span<const TaskEntry> LinkEntries();   // cwd, exe, root, fd, fdinfo, ns
+std::span<const TaskEntry> LinkEntries();  // cwd, exe, root, fd, fdinfo, ns
 
 // Directory of a process (`process`) or of a thread.
 NodeRef MakeTaskDirectory(Fs& fs, const TaskRef& task, bool process);
-// The task a directory made by MakeTaskDirectory stands for; null when `inode` is none, or it is gone.
+// The task a directory made by MakeTaskDirectory stands for; null when `inode` is none, or it is
+// gone.
 TaskRef TaskOfDirectory(Inode& inode);
 uint64_t TaskDirectoryIno(int32_t tid, bool process);
 
@@ -65,6 +67,7 @@ std::string ShownPath(Context& context, const Path& path);
 
 // Text of the root directory's files.
 void AddSystemFiles(Fs& fs, synthetic::StaticDirectory& root);
+void AddSysvipc(Fs& fs, synthetic::StaticDirectory& root);  // /proc/sysvipc
 void AddSysctl(Fs& fs, synthetic::StaticDirectory& root);
 // The directory behind /proc/net.
 NodeRef MakeNetDirectory(Fs& fs);

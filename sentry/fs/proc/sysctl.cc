@@ -1,5 +1,6 @@
-// /proc/sys (sysctl(8)). Values that describe this kernel are its own; the rest are Linux's defaults, because programs
-// size themselves by them. Nothing but the names of the machine can be set.
+// /proc/sys (sysctl(8)). Values that describe this kernel are its own; the rest are Linux's
+// defaults, because programs size themselves by them. Only the names of the machine and the limits
+// of message queues can be set.
 #include <linux/capability.h>
 #include <sys/random.h>
 #include <sys/utsname.h>
@@ -7,6 +8,7 @@
 #include <array>
 
 #include "base/log.h"
+#include "sentry/fs/mqueue/mqueue_fs.h"
 #include "sentry/fs/proc/proc.h"
 #include "sentry/kernel/namespaces.h"
 #include "sentry/mm/memory_manager.h"
@@ -23,7 +25,7 @@ struct Value {
   const char* text;
 };
 
-constexpr std::array<Value, 78> kValues = {{
+constexpr std::array<Value, 73> kValues = {{
     {"abi/vsyscall32", "1"},
     {"debug/exception-trace", "1"},
     {"fs/aio-max-nr", "65536"},
@@ -39,11 +41,6 @@ constexpr std::array<Value, 78> kValues = {{
     {"fs/lease-break-time", "45"},
     {"fs/leases-enable", "1"},
     {"fs/mount-max", "100000"},
-    {"fs/mqueue/msg_default", "10"},
-    {"fs/mqueue/msg_max", "10"},
-    {"fs/mqueue/msgsize_default", "8192"},
-    {"fs/mqueue/msgsize_max", "8192"},
-    {"fs/mqueue/queues_max", "256"},
     {"fs/nr_open", "1048576"},
     {"fs/overflowgid", "65534"},
     {"fs/overflowuid", "65534"},
@@ -115,11 +112,13 @@ constexpr std::array<Value, 8> kMoreValues = {{
 }};
 
 // The directory `path` lies in, made on the way; `path` becomes the last component.
-StaticDirectory& DirectoryOf(Fs& fs, StaticDirectory& root, std::map<std::string, StaticDirectory*>& made,
+StaticDirectory& DirectoryOf(Fs& fs, StaticDirectory& root,
+                             std::map<std::string, StaticDirectory*>& made,
                              std::string_view& path) {
   StaticDirectory* at = &root;
   std::string so_far;
-  for (size_t slash; (slash = path.find('/')) != std::string_view::npos; path.remove_prefix(slash + 1)) {
+  for (size_t slash; (slash = path.find('/')) != std::string_view::npos;
+       path.remove_prefix(slash + 1)) {
     so_far += "/" + std::string(path.substr(0, slash));
     StaticDirectory*& next = made[so_far];
     if (next == nullptr) next = AddDirectory(fs, *at, std::string(path.substr(0, slash))).get();
@@ -171,6 +170,32 @@ RefPtr<synthetic::TextFile> MakeUtsFile(Fs& fs, UtsGet get, UtsSet set) {
       });
 }
 
+using MqueueSetting = std::atomic<int64_t> MqueueAccounts::*;
+
+MqueueAccounts* MqueueOf(Context& context) {
+  const Task* caller = Task::Of(context);
+  return caller != nullptr ? &MqueueNamespace::Of(*caller->ipc())->fs()->accounts() : nullptr;
+}
+
+RefPtr<synthetic::TextFile> MakeMqueueFile(Fs& fs, MqueueSetting setting, int64_t least,
+                                           int64_t most) {
+  return MakeRef<synthetic::TextFile>(
+      fs, 0644,
+      [setting](Context& context) -> Result<std::string> {
+        const MqueueAccounts* accounts = MqueueOf(context);
+        if (accounts == nullptr) return Err(EIO);
+        return std::to_string((accounts->*setting).load()) + "\n";
+      },
+      [setting, least, most](Context& context, std::string_view text) -> Result<void> {
+        const int64_t value = TRY(synthetic::ParseNumber(text));
+        MqueueAccounts* accounts = MqueueOf(context);
+        if (accounts == nullptr) return Err(EIO);
+        if (value < least || value > most) return Err(EINVAL);
+        (accounts->*setting).store(value);
+        return {};
+      });
+}
+
 Result<std::string> PidMax(Context& context) {
   const Task* caller = Task::Of(context);
   return std::to_string(caller != nullptr ? caller->kernel().options().pid_max : 4194304) + "\n";
@@ -191,7 +216,15 @@ void AddSysctl(Fs& fs, StaticDirectory& proc_root) {
     directory.Add(std::string(path), std::move(node));
   };
   for (const Value& value : kValues) add(value.path, MakeText(fs, std::string(value.text) + "\n"));
-  for (const Value& value : kMoreValues) add(value.path, MakeText(fs, std::string(value.text) + "\n"));
+  for (const Value& value : kMoreValues)
+    add(value.path, MakeText(fs, std::string(value.text) + "\n"));
+  constexpr int64_t kMessages = MqueueFs::kHardMaxMessages, kSize = MqueueFs::kHardMessageSize;
+  add("fs/mqueue/queues_max", MakeMqueueFile(fs, &MqueueAccounts::queues_max, 0, INT32_MAX));
+  add("fs/mqueue/msg_max", MakeMqueueFile(fs, &MqueueAccounts::msg_max, 1, kMessages));
+  add("fs/mqueue/msg_default", MakeMqueueFile(fs, &MqueueAccounts::msg_default, 1, kMessages));
+  add("fs/mqueue/msgsize_max", MakeMqueueFile(fs, &MqueueAccounts::msgsize_max, 128, kSize));
+  add("fs/mqueue/msgsize_default",
+      MakeMqueueFile(fs, &MqueueAccounts::msgsize_default, 128, kSize));
   add("vm/max_map_count", MakeText(fs, std::to_string(MemoryManager::kMaxMappings) + "\n"));
   add("kernel/osrelease", MakeText(fs, Uname(&utsname::release)));
   add("kernel/version", MakeText(fs, Uname(&utsname::version)));
@@ -199,9 +232,11 @@ void AddSysctl(Fs& fs, StaticDirectory& proc_root) {
   add("kernel/pid_max", MakeText(fs, &PidMax));
   add("kernel/ns_last_pid", MakeText(fs, &LastPid));
   add("kernel/hostname", MakeUtsFile(fs, &UtsNamespace::hostname, &UtsNamespace::SetHostname));
-  add("kernel/domainname", MakeUtsFile(fs, &UtsNamespace::domainname, &UtsNamespace::SetDomainname));
+  add("kernel/domainname",
+      MakeUtsFile(fs, &UtsNamespace::domainname, &UtsNamespace::SetDomainname));
   add("kernel/random/boot_id", MakeText(fs, RandomUuid()));
-  add("kernel/random/uuid", MakeText(fs, [](Context&) -> Result<std::string> { return RandomUuid(); }));
+  add("kernel/random/uuid",
+      MakeText(fs, [](Context&) -> Result<std::string> { return RandomUuid(); }));
 }
 
 }  // namespace sandbox::proc

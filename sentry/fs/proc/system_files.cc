@@ -1,5 +1,5 @@
-// The files in procfs's root that describe the machine: made from what the sandbox itself knows, so that guests see
-// their own load and processes, not the host's.
+// The files in procfs's root that describe the machine: made from what the sandbox itself knows, so
+// that guests see their own load and processes, not the host's.
 #include <fcntl.h>
 #include <sys/sysinfo.h>
 #include <sys/utsname.h>
@@ -18,7 +18,8 @@ using synthetic::AddDirectory;
 using synthetic::MakeText;
 using synthetic::StaticDirectory;
 
-// The host's description of its first processor. Read when the process starts: later it has no files to open.
+// The host's description of its first processor. Read when the process starts: later it has no
+// files to open.
 const std::string first_processor = [] {
   std::string text(4096, '\0');
   const int fd = ::open("/proc/cpuinfo", O_RDONLY | O_CLOEXEC);
@@ -32,8 +33,10 @@ const std::string first_processor = [] {
 // Replaces the value of one "name\t: value" line.
 void SetField(std::string& text, const std::string& name, int value) {
   size_t at = text.find("\n" + name + "\t");
-  if (text.starts_with(name + "\t")) at = 0;
-  else if (at != std::string::npos) ++at;
+  if (text.starts_with(name + "\t"))
+    at = 0;
+  else if (at != std::string::npos)
+    ++at;
   if (at == std::string::npos) return;
   const size_t colon = text.find(':', at);
   const size_t end = text.find('\n', at);
@@ -104,18 +107,20 @@ Result<std::string> Meminfo(Context& context) {
   line("SwapFree", info.totalswap * unit);
   for (const char* name : {"Dirty", "Writeback"}) line(name, 0);
   line("AnonPages", used);
-  for (const char* name : {"Mapped", "Shmem", "KReclaimable", "Slab", "SReclaimable", "SUnreclaim", "KernelStack",
-                           "PageTables", "NFS_Unstable", "Bounce", "WritebackTmp"}) {
+  for (const char* name : {"Mapped", "Shmem", "KReclaimable", "Slab", "SReclaimable", "SUnreclaim",
+                           "KernelStack", "PageTables", "NFS_Unstable", "Bounce", "WritebackTmp"}) {
     line(name, 0);
   }
   line("CommitLimit", total / 2 + info.totalswap * unit);
   line("Committed_AS", used);
   text += "VmallocTotal:   34359738367 kB\n";
-  for (const char* name : {"VmallocUsed", "VmallocChunk", "Percpu", "AnonHugePages", "ShmemHugePages",
-                           "ShmemPmdMapped", "FileHugePages", "FilePmdMapped"}) {
+  for (const char* name : {"VmallocUsed", "VmallocChunk", "Percpu", "AnonHugePages",
+                           "ShmemHugePages", "ShmemPmdMapped", "FileHugePages", "FilePmdMapped"}) {
     line(name, 0);
   }
-  text += "HugePages_Total:       0\nHugePages_Free:        0\nHugePages_Rsvd:        0\nHugePages_Surp:        0\n";
+  text +=
+      "HugePages_Total:       0\nHugePages_Free:        0\nHugePages_Rsvd:        "
+      "0\nHugePages_Surp:        0\n";
   text += "Hugepagesize:       2048 kB\nHugetlb:               0 kB\n";
   return text;
 }
@@ -135,7 +140,8 @@ CpuTime CpuTimes(Context& context) {
     usage.Add(group->usage());
     if (group->ppid() == 0) usage.Add(group->children_usage());  // of those that are reaped
   }
-  const auto up = static_cast<uint64_t>(std::max<int64_t>(MonotonicNow().ns - kernel.start_monotonic_ns(), 0));
+  const auto up =
+      static_cast<uint64_t>(std::max<int64_t>(MonotonicNow().ns - kernel.start_monotonic_ns(), 0));
   const uint64_t all = up * static_cast<uint64_t>(CpuCount());
   time.user = Ticks(usage.user_ns);
   time.system = Ticks(usage.system_ns);
@@ -152,9 +158,11 @@ Result<std::string> Uptime(Context& context) {
 Result<std::string> Stat(Context& context) {
   const CpuTime time = CpuTimes(context);
   const auto cpus = static_cast<uint64_t>(CpuCount());
-  std::string text = StrPrintf("cpu  %lu 0 %lu %lu 0 0 0 0 0 0\n", time.user, time.system, time.idle);
+  std::string text =
+      StrPrintf("cpu  %lu 0 %lu %lu 0 0 0 0 0 0\n", time.user, time.system, time.idle);
   for (uint64_t cpu = 0; cpu < cpus; ++cpu) {
-    text += StrPrintf("cpu%lu %lu 0 %lu %lu 0 0 0 0 0 0\n", cpu, time.user / cpus, time.system / cpus, time.idle / cpus);
+    text += StrPrintf("cpu%lu %lu 0 %lu %lu 0 0 0 0 0 0\n", cpu, time.user / cpus,
+                      time.system / cpus, time.idle / cpus);
   }
   const Task* caller = Task::Of(context);
   if (caller == nullptr) return text;
@@ -170,14 +178,15 @@ Result<std::string> Loadavg(Context& context) {
   if (caller == nullptr) return std::string("0.00 0.00 0.00 0/0 0\n");
   Kernel& kernel = caller->kernel();
   const auto loads = kernel.load_averages();
-  return StrPrintf("%.2f %.2f %.2f %d/%d %d\n", loads[0], loads[1], loads[2], kernel.running_tasks(),
-                   kernel.task_count(), kernel.last_pid());
+  return StrPrintf("%.2f %.2f %.2f %d/%d %d\n", loads[0], loads[1], loads[2],
+                   kernel.running_tasks(), kernel.task_count(), kernel.last_pid());
 }
 
 Result<std::string> Version(Context&) {
   utsname name = {};
   (void)::uname(&name);
-  return StrPrintf("%s version %s (root@runsc) (gcc) %s\n", name.sysname, name.release, name.version);
+  return StrPrintf("%s version %s (root@runsc) (gcc) %s\n", name.sysname, name.release,
+                   name.version);
 }
 
 Result<std::string> Filesystems(Context&) {
@@ -190,10 +199,12 @@ Result<std::string> Filesystems(Context&) {
 
 Result<std::string> Vmstat(Context& context) {
   const struct sysinfo info = HostMemory();
-  std::string text = StrPrintf("nr_free_pages %lu\nnr_anon_pages %lu\n", info.freeram * info.mem_unit / kPageSize,
-                               GuestResident(context) / kPageSize);
-  for (const char* name : {"nr_mapped", "nr_file_pages", "nr_dirty", "nr_writeback", "nr_shmem", "pgpgin", "pgpgout",
-                           "pswpin", "pswpout", "pgfault", "pgmajfault", "oom_kill"}) {
+  std::string text =
+      StrPrintf("nr_free_pages %lu\nnr_anon_pages %lu\n", info.freeram * info.mem_unit / kPageSize,
+                GuestResident(context) / kPageSize);
+  for (const char* name :
+       {"nr_mapped", "nr_file_pages", "nr_dirty", "nr_writeback", "nr_shmem", "pgpgin", "pgpgout",
+        "pswpin", "pswpout", "pgfault", "pgmajfault", "oom_kill"}) {
     text += std::string(name) + " 0\n";
   }
   return text;
@@ -201,16 +212,19 @@ Result<std::string> Vmstat(Context& context) {
 
 Result<std::string> Zoneinfo(Context&) {
   const struct sysinfo info = HostMemory();
-  const uint64_t free = info.freeram * info.mem_unit / kPageSize, all = info.totalram * info.mem_unit / kPageSize;
+  const uint64_t free = info.freeram * info.mem_unit / kPageSize,
+                 all = info.totalram * info.mem_unit / kPageSize;
   return StrPrintf(
-      "Node 0, zone   Normal\n  pages free     %lu\n        boost    0\n        min      0\n        low      0\n"
+      "Node 0, zone   Normal\n  pages free     %lu\n        boost    0\n        min      0\n       "
+      " low      0\n"
       "        high     0\n        spanned  %lu\n        present  %lu\n        managed  %lu\n",
       free, all, all, all);
 }
 
 Result<std::string> Interrupts(Context&) {
   std::string text(11, ' ');
-  for (int cpu = 0; cpu < CpuCount(); ++cpu) text += StrPrintf("%-11s", ("CPU" + std::to_string(cpu)).c_str());
+  for (int cpu = 0; cpu < CpuCount(); ++cpu)
+    text += StrPrintf("%-11s", ("CPU" + std::to_string(cpu)).c_str());
   return text + "\n";
 }
 
@@ -226,7 +240,8 @@ constexpr std::array<FixedFile, 20> kFixedFiles = {{
     {"consoles", ""},
     {"crypto", ""},
     {"devices",
-     "Character devices:\n  1 mem\n  4 tty\n  5 /dev/tty\n  5 /dev/console\n  5 /dev/ptmx\n 10 misc\n128 ptm\n136 pts\n"
+     "Character devices:\n  1 mem\n  4 tty\n  5 /dev/tty\n  5 /dev/console\n  5 /dev/ptmx\n 10 "
+     "misc\n128 ptm\n136 pts\n"
      "\nBlock devices:\n"},
     {"diskstats", ""},
     {"execdomains", "0-0\tLinux           \t[kernel]\n"},
@@ -245,7 +260,8 @@ constexpr std::array<FixedFile, 20> kFixedFiles = {{
 }};
 
 constexpr char kPressure[] =
-    "some avg10=0.00 avg60=0.00 avg300=0.00 total=0\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=0\n";
+    "some avg10=0.00 avg60=0.00 avg300=0.00 total=0\nfull avg10=0.00 avg60=0.00 avg300=0.00 "
+    "total=0\n";
 
 // ps(1) finds the names of terminals here.
 constexpr char kTtyDrivers[] =
@@ -268,12 +284,15 @@ void AddSystemFiles(Fs& fs, StaticDirectory& root) {
   root.Add("version", MakeText(fs, &Version));
   root.Add("vmstat", MakeText(fs, &Vmstat));
   root.Add("zoneinfo", MakeText(fs, &Zoneinfo));
-  for (const FixedFile& file : kFixedFiles) root.Add(file.name, MakeText(fs, std::string(file.text), file.mode));
+  for (const FixedFile& file : kFixedFiles)
+    root.Add(file.name, MakeText(fs, std::string(file.text), file.mode));
   const auto pressure = AddDirectory(fs, root, "pressure");
-  for (const char* name : {"cpu", "io", "memory"}) pressure->Add(name, MakeText(fs, std::string(kPressure)));
+  for (const char* name : {"cpu", "io", "memory"})
+    pressure->Add(name, MakeText(fs, std::string(kPressure)));
   const auto tty = AddDirectory(fs, root, "tty");
   tty->Add("drivers", MakeText(fs, std::string(kTtyDrivers)));
   tty->Add("ldiscs", MakeText(fs, std::string("n_tty       0\n")));
+  AddSysvipc(fs, root);
   AddDirectory(fs, root, "bus");
   AddDirectory(fs, root, "driver");
   AddDirectory(fs, root, "fs");

@@ -18,11 +18,15 @@ class NetlinkSocket final : public Socket {
   Result<SocketAddress> LocalAddress(Context& context) override;
   Result<SocketAddress> PeerAddress(Context& context) override;
   Result<size_t> Send(const SocketCaller& caller, IoSequence& from, SendRequest& request) override;
-  Result<size_t> Receive(Context& context, IoSequence& to, int flags, ReceiveResult& result) override;
+  Result<size_t> Receive(Context& context, IoSequence& to, int flags,
+                         ReceiveResult& result) override;
   Result<void> SetOption(Context& context, int level, int name, OptionIn value) override;
   Result<std::string> GetOption(Context& context, int level, int name) override;
   EventMask Readiness(Context& context, EventMask interest) override;
   Result<int64_t> Ioctl(Context& context, uint32_t request, uint64_t argument) override;
+
+  // Queues a datagram from the kernel and wakes readers (mq_notify(3) with SIGEV_THREAD).
+  void DeliverFromKernel(std::string datagram);
 
  private:
   Result<uint32_t> EnsurePort(Context& context);
