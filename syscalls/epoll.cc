@@ -29,13 +29,17 @@ Result<void> SysEpollCtl(Task& task, Fd epfd, int op, Fd fd, InPtr<epoll_event> 
   auto* set = dynamic_cast<Epoll*>(set_file.get());
   if (set == nullptr || file == set_file) return Err(EINVAL);
   switch (op) {
-    case EPOLL_CTL_ADD: return set->Add(task, fd.number(), file, event);
-    case EPOLL_CTL_MOD: return set->Modify(task, fd.number(), file, event);
-    case EPOLL_CTL_DEL: return set->Remove(fd.number(), file);
-    default: return Err(EINVAL);
+    case EPOLL_CTL_ADD:
+      return set->Add(task, fd.number(), file, event);
+    case EPOLL_CTL_MOD:
+      return set->Modify(task, fd.number(), file, event);
+    case EPOLL_CTL_DEL:
+      return set->Remove(fd.number(), file);
+    default:
+      return Err(EINVAL);
   }
 }
-SYSCALL_ROW(epoll_ctl, Lane::kShort, Support::kFull, SysEpollCtl, "EPOLLWAKEUP is ignored, EPOLLEXCLUSIVE wakes all");
+SYSCALL_ROW(epoll_ctl, Lane::kShort, Support::kFull, SysEpollCtl, "EPOLLWAKEUP is ignored");
 
 Result<int> DoEpollWait(Task& task, Fd epfd, GuestAddr out, int max, const Deadline& deadline) {
   if (max <= 0 || max > static_cast<int>(INT32_MAX / sizeof(epoll_event))) return Err(EINVAL);
@@ -59,13 +63,15 @@ Result<int> SysEpollWait(Task& task, Fd epfd, GuestAddr out, int max, int timeou
 }
 SYSCALL_ROW(epoll_wait, Lane::kMayBlock, Support::kFull, SysEpollWait, "");
 
-Result<int> SysEpollPwait(Task& task, Fd epfd, GuestAddr out, int max, int timeout_ms, GuestAddr mask, uint64_t mask_size) {
+Result<int> SysEpollPwait(Task& task, Fd epfd, GuestAddr out, int max, int timeout_ms,
+                          GuestAddr mask, uint64_t mask_size) {
   TRY(ApplyWaitMask(task, mask, mask_size));
   return DoEpollWait(task, epfd, out, max, MillisecondDeadline(timeout_ms));
 }
 SYSCALL_ROW(epoll_pwait, Lane::kMayBlock, Support::kFull, SysEpollPwait, "");
 
-Result<int> SysEpollPwait2(Task& task, Fd epfd, GuestAddr out, int max, GuestAddr timeout, GuestAddr mask, uint64_t mask_size) {
+Result<int> SysEpollPwait2(Task& task, Fd epfd, GuestAddr out, int max, GuestAddr timeout,
+                           GuestAddr mask, uint64_t mask_size) {
   const Deadline deadline = TRY(ReadDeadline(task, timeout));
   TRY(ApplyWaitMask(task, mask, mask_size));
   return DoEpollWait(task, epfd, out, max, deadline);

@@ -5,6 +5,7 @@
 #include "sentry/fs/tmpfs/regular.h"
 #include "sentry/fs/tmpfs/shared_memory.h"
 #include "sentry/kernel/task.h"
+#include "syscalls/file_async.h"
 #include "syscalls/file_locks.h"
 #include "syscalls/row.h"
 
@@ -17,50 +18,29 @@ Result<int64_t> DupFrom(Task& task, const FileRef& file, uint64_t from, bool clo
   return int64_t{fd.number()};
 }
 
-Result<int64_t> SetFlags(Task& task, FileDescription& file, int flags) {
-  if ((flags & O_NOATIME) && !(file.flags() & O_NOATIME) && !file.path().empty()) {
-    if (!IsOwnerOrCapable(task.creds(), TRY(file.GetAttr(task)))) return Err(EPERM);
+Result<int64_t> SetFlags(Task& task, const FileRef& file, Fd fd, int flags) {
+  if ((flags & O_NOATIME) && !(file->flags() & O_NOATIME) && !file->path().empty()) {
+    if (!IsOwnerOrCapable(task.creds(), TRY(file->GetAttr(task)))) return Err(EPERM);
   }
-  TRY(file.SetFlags(task, flags));
+  TRY(ChangeFlags(task, file, fd, flags));
   return int64_t{0};
 }
 
-// F_SETOWN_EX's struct f_owner_ex.
-struct OwnerEx {
-  int32_t type;  // F_OWNER_TID, F_OWNER_PID, F_OWNER_PGRP
-  int32_t pid;
-};
+// Commands of Linux that the C library's headers may not know (uapi/linux/fcntl.h).
+constexpr int kDupfdQuery = 1024 + 3, kCreatedQuery = 1024 + 4;
 
-Result<int64_t> SetOwnerEx(Task& task, FileDescription& file, GuestAddr addr) {
-  const auto owner = TRY(InPtr<OwnerEx>(addr).Read(task.memory()));
-  if (owner.type < F_OWNER_TID || owner.type > F_OWNER_PGRP) return Err(EINVAL);
-  file.async_owner.store(owner.type == F_OWNER_PGRP ? -owner.pid : owner.pid);
-  return int64_t{0};
-}
-
-Result<int64_t> GetOwnerEx(Task& task, FileDescription& file, GuestAddr addr) {
-  const int32_t owner = file.async_owner.load();
-  const OwnerEx out{owner < 0 ? F_OWNER_PGRP : F_OWNER_PID, owner < 0 ? -owner : owner};
-  TRY(OutPtr<OwnerEx>(addr).Write(task.memory(), out));
-  return int64_t{0};
-}
-
-Result<int64_t> AsyncCommand(Task& task, FileDescription& file, int command, uint64_t arg) {
-  switch (command) {
-    case F_GETOWN: return int64_t{file.async_owner.load()};
-    case F_SETOWN:
-      if (static_cast<int32_t>(arg) == INT32_MIN) return Err(EINVAL);
-      file.async_owner.store(static_cast<int32_t>(arg));
-      return int64_t{0};
-    case F_SETOWN_EX: return SetOwnerEx(task, file, GuestAddr(arg));
-    case F_GETOWN_EX: return GetOwnerEx(task, file, GuestAddr(arg));
-    case F_GETSIG: return int64_t{file.async_signal.load()};
-    case F_SETSIG:
-      if (arg > 64) return Err(EINVAL);
-      file.async_signal.store(static_cast<int32_t>(arg));
-      return int64_t{0};
-    default: return Err(EINVAL);
+Result<int64_t> WriteHint(Task& task, FileDescription& file, int command, GuestAddr addr) {
+  const InodeRef inode = file.path().inode();
+  if (inode == nullptr) return Err(EINVAL);
+  if (command == F_GET_RW_HINT) {
+    TRY(OutPtr<uint64_t>(addr).Write(task.memory(), inode->write_hint.load()));
+    return int64_t{0};
   }
+  const uint64_t hint = TRY(InPtr<uint64_t>(addr).Read(task.memory()));
+  if (hint > RWH_WRITE_LIFE_EXTREME) return Err(EINVAL);
+  if (!IsOwnerOrCapable(task.creds(), TRY(file.GetAttr(task)))) return Err(EPERM);
+  inode->write_hint.store(static_cast<uint8_t>(hint));
+  return int64_t{0};
 }
 
 Result<int64_t> PipeSize(Task& task, FileDescription& file, int command, uint64_t arg) {
@@ -83,7 +63,8 @@ Result<int64_t> Seals(FileDescription& file, int command, uint64_t arg) {
 
 // What an O_PATH descriptor may do (Linux: check_fcntl_cmd).
 bool AllowedOnPath(int command) {
-  return command == F_DUPFD || command == F_DUPFD_CLOEXEC || command == F_GETFD || command == F_SETFD || command == F_GETFL;
+  return command == F_DUPFD || command == F_DUPFD_CLOEXEC || command == kDupfdQuery ||
+         command == kCreatedQuery || command == F_GETFD || command == F_SETFD || command == F_GETFL;
 }
 
 Result<int64_t> SysFcntl(Task& task, Fd fd, int command, uint64_t arg) {
@@ -94,24 +75,39 @@ Result<int64_t> SysFcntl(Task& task, Fd fd, int command, uint64_t arg) {
     return int64_t{0};
   }
   switch (command) {
-    case F_DUPFD: return DupFrom(task, file, arg, false);
-    case F_DUPFD_CLOEXEC: return DupFrom(task, file, arg, true);
-    case F_GETFD: return int64_t{TRY(task.fds().GetCloseOnExec(fd)) ? FD_CLOEXEC : 0};
+    case F_DUPFD:
+      return DupFrom(task, file, arg, false);
+    case F_DUPFD_CLOEXEC:
+      return DupFrom(task, file, arg, true);
+    case F_GETFD:
+      return int64_t{TRY(task.fds().GetCloseOnExec(fd)) ? FD_CLOEXEC : 0};
     case F_SETFD:
       TRY(task.fds().SetCloseOnExec(fd, arg & FD_CLOEXEC));
       return int64_t{0};
-    case F_GETFL: return int64_t{file->flags()};
-    case F_SETFL: return SetFlags(task, *file, static_cast<int>(arg));
+    case F_GETFL:
+      return int64_t{file->flags()};
+    case F_SETFL:
+      return SetFlags(task, file, fd, static_cast<int>(arg));
     case F_GETPIPE_SZ:
-    case F_SETPIPE_SZ: return PipeSize(task, *file, command, arg);
+    case F_SETPIPE_SZ:
+      return PipeSize(task, *file, command, arg);
     case F_GET_SEALS:
-    case F_ADD_SEALS: return Seals(*file, command, arg);
-    case F_GETLEASE: return int64_t{F_UNLCK};
-    case F_SETLEASE: return arg == F_UNLCK ? Result<int64_t>(Err(EAGAIN)) : Err(EINVAL);
-    default: return AsyncCommand(task, *file, command, arg);
+    case F_ADD_SEALS:
+      return Seals(*file, command, arg);
+    case F_GET_RW_HINT:
+    case F_SET_RW_HINT:
+      return WriteHint(task, *file, command, GuestAddr(arg));
+    case kDupfdQuery: {
+      const auto other = task.fds().GetAny(Fd(static_cast<int32_t>(arg)));
+      return int64_t{other.ok() && *other == file};
+    }
+    case kCreatedQuery:
+      return int64_t{file->created()};
+    default:
+      return AsyncCommand(task, file, fd, command, arg);
   }
 }
-SYSCALL_ROW(fcntl, Lane::kMayBlock, Support::kPartial, SysFcntl, "no leases, no F_NOTIFY, no write life hints");
+SYSCALL_ROW(fcntl, Lane::kMayBlock, Support::kFull, SysFcntl, "");
 
 }  // namespace
 }  // namespace sandbox::syscalls

@@ -11,18 +11,23 @@
 namespace sandbox::syscalls {
 namespace {
 
-bool IsOfd(int command) { return command == F_OFD_GETLK || command == F_OFD_SETLK || command == F_OFD_SETLKW; }
+bool IsOfd(int command) {
+  return command == F_OFD_GETLK || command == F_OFD_SETLK || command == F_OFD_SETLKW;
+}
 
 // Where the lock starts, from l_whence.
 Result<int64_t> Origin(Task& task, FileDescription& file, int16_t whence) {
   switch (whence) {
-    case SEEK_SET: return int64_t{0};
+    case SEEK_SET:
+      return int64_t{0};
     case SEEK_CUR: {
       MutexLock lock(file.position_mutex());
       return int64_t{file.position()};
     }
-    case SEEK_END: return static_cast<int64_t>(TRY(file.GetAttr(task)).size);
-    default: return Err(EINVAL);
+    case SEEK_END:
+      return static_cast<int64_t>(TRY(file.GetAttr(task)).size);
+    default:
+      return Err(EINVAL);
   }
 }
 
@@ -30,7 +35,8 @@ Result<int64_t> Origin(Task& task, FileDescription& file, int16_t whence) {
 Result<RangeLock> ToRange(Task& task, const FileRef& file, const struct flock& in, bool ofd) {
   RangeLock range;
   int64_t start;
-  if (__builtin_add_overflow(TRY(Origin(task, *file, in.l_whence)), int64_t{in.l_start}, &start)) return Err(EOVERFLOW);
+  if (__builtin_add_overflow(TRY(Origin(task, *file, in.l_whence)), int64_t{in.l_start}, &start))
+    return Err(EOVERFLOW);
   if (start < 0) return Err(EINVAL);
   range.start = start;
   range.end = kLockToEof;
@@ -52,7 +58,7 @@ Result<void> GetLock(Task& task, const FileRef& file, bool ofd, GuestAddr addr) 
   if (ofd && in.l_pid != 0) return Err(EINVAL);
   if (in.l_type != F_RDLCK && in.l_type != F_WRLCK) return Err(EINVAL);
   const RangeLock wanted = TRY(ToRange(task, file, in, ofd));
-  const auto held = file->path().dentry->inode()->locks().Conflicting(wanted);
+  const auto held = file->locks().Conflicting(wanted);
   if (!held) {
     in.l_type = F_UNLCK;
   } else {
@@ -70,7 +76,7 @@ Result<void> SetLock(Task& task, const FileRef& file, bool ofd, bool wait, Guest
   if (ofd && in.l_pid != 0) return Err(EINVAL);
   if (in.l_type != F_RDLCK && in.l_type != F_WRLCK && in.l_type != F_UNLCK) return Err(EINVAL);
   const RangeLock range = TRY(ToRange(task, file, in, ofd));
-  RecordLocks& locks = file->path().dentry->inode()->locks();
+  RecordLocks& locks = file->locks();
   if (in.l_type == F_UNLCK) {
     locks.Clear(range.owner, range.start, range.end);
     return {};
@@ -82,18 +88,18 @@ Result<void> SetLock(Task& task, const FileRef& file, bool ofd, bool wait, Guest
 Result<void> SysFlock(Task& task, Fd fd, uint32_t operation) {
   const FileRef file = TRY(task.fds().Get(fd));
   const bool wait = !(operation & LOCK_NB);
-  const InodeRef inode = file->path().inode();
   switch (operation & ~uint32_t{LOCK_NB}) {
     case LOCK_SH:
-    case LOCK_EX: break;
+    case LOCK_EX:
+      break;
     case LOCK_UN:
-      if (inode != nullptr) inode->locks().Unflock(file.get());
+      file->locks().Unflock(file.get());
       return {};
-    default: return Err(EINVAL);
+    default:
+      return Err(EINVAL);
   }
-  if (inode == nullptr) return Err(EBADF);
   const LockType type = (operation & LOCK_EX) ? LockType::kExclusive : LockType::kShared;
-  return inode->locks().Flock(task, file.get(), type, wait, task.tgid());
+  return file->locks().Flock(task, file.get(), type, wait, task.tgid());
 }
 SYSCALL_ROW(flock, Lane::kMayBlock, Support::kFull, SysFlock, "");
 
@@ -104,8 +110,6 @@ bool IsLockCommand(int command) {
 }
 
 Result<void> LockCommand(Task& task, const FileRef& file, int command, GuestAddr addr) {
-  // Pipes and sockets have no place for record locks (Linux gives them an inode; nobody locks those).
-  if (file->path().empty()) return Err(EINVAL);
   const bool ofd = IsOfd(command);
   if (command == F_GETLK || command == F_OFD_GETLK) return GetLock(task, file, ofd, addr);
   return SetLock(task, file, ofd, command == F_SETLKW || command == F_OFD_SETLKW, addr);

@@ -1,18 +1,22 @@
 // ioctl(2): the requests every file understands; the rest is the file's own.
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <linux/sockios.h>
 #include <sys/ioctl.h>
 
 #include "sentry/kernel/task.h"
+#include "sentry/socket/socket.h"
 #include "sentry/vfs/dentry.h"
+#include "syscalls/file_async.h"
 #include "syscalls/row.h"
 
 namespace sandbox::syscalls {
 namespace {
 
-Result<void> SetStatusFlag(Task& task, FileDescription& file, int flag, GuestAddr argument) {
+Result<void> SetStatusFlag(Task& task, const FileRef& file, Fd fd, int flag, GuestAddr argument) {
   const int on = TRY(InPtr<int>(argument).Read(task.memory()));
-  return file.SetFlags(task, on ? file.flags() | flag : file.flags() & ~flag);
+  if (flag == O_ASYNC && file->wait_queue() == nullptr) return Err(ENOTTY);
+  return ChangeFlags(task, file, fd, on ? file->flags() | flag : file->flags() & ~flag);
 }
 
 // FIONREAD of a regular file: what is left to read (Linux: file_ioctl).
@@ -23,17 +27,42 @@ Result<void> BytesLeft(Task& task, FileDescription& file, GuestAddr argument) {
     MutexLock lock(file.position_mutex());
     position = file.position();
   }
-  return OutPtr<int>(argument).Write(task.memory(), static_cast<int>(static_cast<int64_t>(attr.size) - position));
+  return OutPtr<int>(argument).Write(task.memory(),
+                                     static_cast<int>(static_cast<int64_t>(attr.size) - position));
+}
+
+// The socket's forms of F_SETOWN and F_GETOWN (socket(7)).
+Result<void> SocketOwner(Task& task, FileDescription& file, uint32_t request, GuestAddr argument) {
+  if (request == FIOGETOWN || request == SIOCGPGRP) {
+    return OutPtr<int>(argument).Write(task.memory(), GetOwner(task, file));
+  }
+  return SetOwner(task, file, TRY(InPtr<int>(argument).Read(task.memory())));
 }
 
 Result<int64_t> SysIoctl(Task& task, Fd fd, uint32_t request, uint64_t argument) {
   const FileRef file = TRY(task.fds().Get(fd));
   switch (request) {
-    case FIOCLEX: TRY(task.fds().SetCloseOnExec(fd, true)); return int64_t{0};
-    case FIONCLEX: TRY(task.fds().SetCloseOnExec(fd, false)); return int64_t{0};
-    case FIONBIO: TRY(SetStatusFlag(task, *file, O_NONBLOCK, GuestAddr(argument))); return int64_t{0};
-    case FIOASYNC: TRY(SetStatusFlag(task, *file, O_ASYNC, GuestAddr(argument))); return int64_t{0};
-    default: break;
+    case FIOCLEX:
+      TRY(task.fds().SetCloseOnExec(fd, true));
+      return int64_t{0};
+    case FIONCLEX:
+      TRY(task.fds().SetCloseOnExec(fd, false));
+      return int64_t{0};
+    case FIONBIO:
+      TRY(SetStatusFlag(task, file, fd, O_NONBLOCK, GuestAddr(argument)));
+      return int64_t{0};
+    case FIOASYNC:
+      TRY(SetStatusFlag(task, file, fd, O_ASYNC, GuestAddr(argument)));
+      return int64_t{0};
+    case FIOSETOWN:
+    case SIOCSPGRP:
+    case FIOGETOWN:
+    case SIOCGPGRP:
+      if (!AsSocket(file).ok()) break;
+      TRY(SocketOwner(task, *file, request, GuestAddr(argument)));
+      return int64_t{0};
+    default:
+      break;
   }
   const InodeRef inode = file->path().inode();
   const uint32_t type = inode != nullptr ? inode->Type(task) : 0;
@@ -42,7 +71,8 @@ Result<int64_t> SysIoctl(Task& task, Fd fd, uint32_t request, uint64_t argument)
     return int64_t{0};
   }
   if (request == FIGETBSZ && (type == S_IFREG || type == S_IFDIR)) {
-    TRY(OutPtr<int>(GuestAddr(argument)).Write(task.memory(), static_cast<int>(TRY(file->GetAttr(task)).blksize)));
+    TRY(OutPtr<int>(GuestAddr(argument))
+            .Write(task.memory(), static_cast<int>(TRY(file->GetAttr(task)).blksize)));
     return int64_t{0};
   }
   return file->Ioctl(task, request, argument);

@@ -20,25 +20,40 @@ struct WaitList {
   }
   void Append(WaitEntry& entry) {
     MutexLock lock(mu);
-    entry.previous_ = tail;
-    entry.next_ = nullptr;
-    (tail != nullptr ? tail->next_ : head) = &entry;
-    tail = &entry;
+    Link(entry);
     count.fetch_add(1, std::memory_order_seq_cst);
   }
   void Remove(WaitEntry& entry) {
     MutexLock lock(mu);
+    Unlink(entry);
+    count.fetch_sub(1, std::memory_order_seq_cst);
+  }
+  void Link(WaitEntry& entry) REQUIRES(mu) {
+    entry.previous_ = tail;
+    entry.next_ = nullptr;
+    (tail != nullptr ? tail->next_ : head) = &entry;
+    tail = &entry;
+  }
+  void Unlink(WaitEntry& entry) REQUIRES(mu) {
     (entry.previous_ != nullptr ? entry.previous_->next_ : head) = entry.next_;
     (entry.next_ != nullptr ? entry.next_->previous_ : tail) = entry.previous_;
-    count.fetch_sub(1, std::memory_order_seq_cst);
   }
   void Notify(EventMask events) {
     // Pairs with the waiter's "register, then check": either it sees the new state or this sees it.
     if (count.load(std::memory_order_seq_cst) == 0) return;
     MutexLock lock(mu);
+    WaitEntry* taker = nullptr;
     for (WaitEntry* entry = head; entry != nullptr; entry = entry->next_) {
-      if (const EventMask hit = events & entry->mask_) entry->Notify(hit);
+      const EventMask hit = events & entry->mask_;
+      if (hit == 0) continue;
+      if (!entry->exclusive_)
+        entry->Notify(hit);
+      else if (taker == nullptr && entry->NotifyExclusive(hit))
+        taker = entry;
     }
+    if (taker == nullptr) return;
+    Unlink(*taker);  // the others' turn first
+    Link(*taker);
   }
 };
 
@@ -59,7 +74,7 @@ WaitQueue::~WaitQueue() {
   list->Unref();
 }
 
-void WaitQueue::Register(WaitEntry& entry, EventMask mask) {
+void WaitQueue::RegisterAs(WaitEntry& entry, EventMask mask, bool exclusive) {
   CHECK(entry.list_ == nullptr);
   WaitList* list = list_.load(std::memory_order_acquire);
   if (list == nullptr) {
@@ -72,6 +87,7 @@ void WaitQueue::Register(WaitEntry& entry, EventMask mask) {
   }
   list->refs.fetch_add(1, std::memory_order_relaxed);
   entry.mask_ = mask | kEventAlways;
+  entry.exclusive_ = exclusive;
   entry.list_ = list;
   list->Append(entry);
 }

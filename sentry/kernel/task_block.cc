@@ -1,6 +1,8 @@
-// How a task sleeps and is woken: one host futex word per task. Wakers set bits and wake the word; the sleeper takes all
-// bits at once and looks at the reasons itself, so wake-ups are never lost and spurious ones are harmless.
+// How a task sleeps and is woken: one host futex word per task. Wakers set bits and wake the word;
+// the sleeper takes all bits at once and looks at the reasons itself, so wake-ups are never lost
+// and spurious ones are harmless.
 #include "base/host_futex.h"
+#include "sentry/core/deferred.h"
 #include "sentry/kernel/task.h"
 
 namespace sandbox {
@@ -22,7 +24,8 @@ void Task::Kick() {
 void Task::KickLocked() {
   signal_work_.store(true);
   Kick();
-  // A task that serves a trap looks at signal_work_ before it resumes (HandleTrap stores in_guest_, then looks).
+  // A task that serves a trap looks at signal_work_ before it resumes (HandleTrap stores in_guest_,
+  // then looks).
   if (in_guest_.load() && thread_ != nullptr) thread_->Interrupt();
 }
 
@@ -30,11 +33,16 @@ bool Task::Interrupted() const {
   return signal_work_.load() || killed_.load() || (raised_.load() & ~mask_.load()) != 0;
 }
 
-Result<void> Task::Block(const Deadline& deadline) { return BlockAs(Sleep::kInterruptible, deadline); }
+Result<void> Task::Block(const Deadline& deadline) {
+  return BlockAs(Sleep::kInterruptible, deadline);
+}
 
-Result<void> Task::BlockKillable(const Deadline& deadline) { return BlockAs(Sleep::kKillable, deadline); }
+Result<void> Task::BlockKillable(const Deadline& deadline) {
+  return BlockAs(Sleep::kKillable, deadline);
+}
 
 Result<void> Task::BlockAs(Sleep how, const Deadline& deadline) {
+  RunDeferred();
   int64_t asleep_since = 0;
   Result<void> result;
   for (;;) {

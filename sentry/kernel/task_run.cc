@@ -2,6 +2,7 @@
 #include <sys/syscall.h>
 
 #include "base/log.h"
+#include "sentry/core/deferred.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/task.h"
 
@@ -9,6 +10,7 @@ namespace sandbox {
 
 void Task::HandleTrap(platform::Thread&, const platform::Trap& trap) {
   const TaskRef self = shared_from_this();  // exit may drop the pid table's reference
+  const DeferredScope deferred;
   in_guest_.store(false);
   serving_trap_ = true;
   const int64_t start = MonotonicNow().ns;
@@ -22,7 +24,8 @@ void Task::HandleTrap(platform::Thread&, const platform::Trap& trap) {
     in_guest_.store(true);
     if (!HasWork()) break;
     if (!thread_->has_registers()) {
-      // A notification can only be answered; the interrupt's trap brings the registers that delivery needs.
+      // A notification can only be answered; the interrupt's trap brings the registers that
+      // delivery needs.
       thread_->Interrupt();
       break;
     }
@@ -36,7 +39,9 @@ void Task::HandleTrap(platform::Thread&, const platform::Trap& trap) {
   }
 }
 
-bool Task::HasWork() const { return signal_work_.load() || raised_.load() != 0 || restart_code_ != 0; }
+bool Task::HasWork() const {
+  return signal_work_.load() || raised_.load() != 0 || restart_code_ != 0;
+}
 
 void Task::ServeTrap(const platform::Trap& trap) {
   using Kind = platform::Trap::Kind;
@@ -49,7 +54,8 @@ void Task::ServeTrap(const platform::Trap& trap) {
     case Kind::kMemoryOpFailed:
       return ServeFailedOp(trap);
     case Kind::kInterrupt:
-      // A short call that has to restart waits for this trap; if the guest moved on, it has seen EINTR.
+      // A short call that has to restart waits for this trap; if the guest moved on, it has seen
+      // EINTR.
       if (restart_code_ != 0 && thread_->regs().ip() != restart_ip_) restart_code_ = 0;
       return;
     case Kind::kDead:
@@ -72,7 +78,8 @@ void Task::ServeSyscall(const platform::Trap& trap) {
 void Task::FinishCall(Result<int64_t> result) {
   const int error = result.ok() ? 0 : result.error().value();
   // A wait under a temporary mask that was not interrupted leaves signals of that mask pending.
-  if (saved_mask_ && error < kErestartsys && error != EINTR) SetSignalMask(*std::exchange(saved_mask_, std::nullopt));
+  if (saved_mask_ && error < kErestartsys && error != EINTR)
+    SetSignalMask(*std::exchange(saved_mask_, std::nullopt));
   if (result.ok()) return thread_->SetReturn(*result);
   switch (error) {
     case kErestartsys:
@@ -92,7 +99,8 @@ void Task::ServeFault(const platform::Fault& fault) {
   if (fault.signo == SIGSEGV && mm_->GrowStack(*this, *thread_, fault.address)) return;
   if (!ValidSignal(fault.signo)) return ExitGroup(SIGKILL);
   fault_address_ = fault.address.value();
-  ForceSignal(SignalInfo::Fault(fault.signo, fault.code, fault.address.value()), fault.trapno, fault.error);
+  ForceSignal(SignalInfo::Fault(fault.signo, fault.code, fault.address.value()), fault.trapno,
+              fault.error);
 }
 
 void Task::ServeFailedOp(const platform::Trap& trap) {
@@ -103,6 +111,7 @@ void Task::ServeFailedOp(const platform::Trap& trap) {
 
 bool Task::PrepareToResume() {
   for (;;) {
+    RunDeferred();
     QueueRaised();
     if (exit_requested_ || killed_.load()) {
       RunExit();

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <climits>
 
+#include "sentry/vfs/dnotify.h"
 #include "sentry/vfs/inode.h"
 #include "sentry/vfs/record_locks.h"
 
@@ -23,6 +24,7 @@ Result<void> Released(Context& context, const FdTable* owner, FileRef file) {
   if (const InodeRef inode = file->path().inode()) {
     // POSIX: closing any descriptor of a file drops all the process's record locks on it.
     if (RecordLocks* locks = inode->locks_or_null()) locks->ReleaseOwner(owner);
+    UnwatchDirectory(*inode, *file, owner);
   }
   return result;
 }
@@ -52,7 +54,8 @@ int32_t FdTable::FindFree(int32_t from) const {
 }
 
 void FdTable::Put(int32_t fd, FileRef file, bool close_on_exec) {
-  if (fd >= static_cast<int32_t>(entries_.size())) entries_.resize(std::max<size_t>(fd + 1, entries_.size() * 3 / 2));
+  if (fd >= static_cast<int32_t>(entries_.size()))
+    entries_.resize(std::max<size_t>(fd + 1, entries_.size() * 3 / 2));
   entries_[fd] = {std::move(file), close_on_exec};
 }
 
@@ -67,12 +70,14 @@ Result<Fd> FdTable::Install(Context& context, FileRef file, bool close_on_exec, 
   return Fd(fd);
 }
 
-Result<std::pair<Fd, Fd>> FdTable::InstallPair(Context& context, FileRef a, FileRef b, bool close_on_exec) {
+Result<std::pair<Fd, Fd>> FdTable::InstallPair(Context& context, FileRef a, FileRef b,
+                                               bool close_on_exec) {
   const int32_t limit = Limit(context);
   MutexLock lock(mu_);
   const int32_t first = FindFree(0);
   int32_t second = first + 1;
-  while (second < static_cast<int32_t>(entries_.size()) && entries_[second].file != nullptr) ++second;
+  while (second < static_cast<int32_t>(entries_.size()) && entries_[second].file != nullptr)
+    ++second;
   if (second >= limit) return Err(EMFILE);
   first_free_hint_ = second + 1;
   Put(first, std::move(a), close_on_exec);
@@ -85,7 +90,8 @@ Result<void> FdTable::InstallAt(Context& context, Fd fd, FileRef file, bool clos
   FileRef old;
   {
     MutexLock lock(mu_);
-    if (fd.number() < static_cast<int32_t>(entries_.size())) old = std::move(entries_[fd.number()].file);
+    if (fd.number() < static_cast<int32_t>(entries_.size()))
+      old = std::move(entries_[fd.number()].file);
     Put(fd.number(), std::move(file), close_on_exec);
   }
   if (old != nullptr) (void)Released(context, this, std::move(old));  // dup2(2): its error is lost
@@ -104,7 +110,8 @@ Result<void> FdTable::Close(Context& context, Fd fd) {
   return Released(context, this, std::move(file));
 }
 
-Result<void> FdTable::CloseRange(Context& context, uint32_t first, uint32_t last, bool set_cloexec_only) {
+Result<void> FdTable::CloseRange(Context& context, uint32_t first, uint32_t last,
+                                 bool set_cloexec_only) {
   if (first > last) return Err(EINVAL);
   std::vector<FileRef> closed;
   {

@@ -4,10 +4,11 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-
 #include "sentry/vfs/dentry.h"
 #include "sentry/vfs/file.h"
 #include "sentry/vfs/inotify_hooks.h"
+#include "sentry/vfs/leases.h"
+#include "sentry/vfs/on_demand.h"
 #include "sentry/vfs/path.h"
 #include "sentry/vfs/record_locks.h"
 #include "sentry/vfs/special.h"
@@ -45,6 +46,7 @@ RefPtr<Dentry> FileSystem::root_dentry() {
 
 Inode::~Inode() {
   delete locks_.load(std::memory_order_relaxed);
+  delete leases_.load(std::memory_order_relaxed);
   delete watches_.load(std::memory_order_relaxed);
 }
 
@@ -57,12 +59,15 @@ uint32_t Inode::FetchType(Context& context) {
 
 Result<void> Inode::SetAttr(Context&, const AttrChange&) { return Err(EPERM); }
 Result<InodeRef> Inode::Lookup(Context&, std::string_view) { return Err(ENOTDIR); }
-Result<InodeRef> Inode::Revalidate(Context& context, std::string_view name, const InodeRef&) { return Lookup(context, name); }
+Result<InodeRef> Inode::Revalidate(Context& context, std::string_view name, const InodeRef&) {
+  return Lookup(context, name);
+}
 Result<InodeRef> Inode::Create(Context&, std::string_view, const CreateArgs&) { return Err(EPERM); }
 Result<void> Inode::Link(Context&, std::string_view, const InodeRef&) { return Err(EPERM); }
 Result<void> Inode::Unlink(Context&, std::string_view, const InodeRef&) { return Err(EPERM); }
 Result<void> Inode::Rmdir(Context&, std::string_view, const InodeRef&) { return Err(EPERM); }
-Result<void> Inode::Rename(Context&, std::string_view, const InodeRef&, Inode&, std::string_view, const InodeRef&, unsigned) {
+Result<void> Inode::Rename(Context&, std::string_view, const InodeRef&, Inode&, std::string_view,
+                           const InodeRef&, unsigned) {
   return Err(EPERM);
 }
 Result<InodeRef> Inode::CreateUnlinked(Context&, const CreateArgs&) { return Err(EOPNOTSUPP); }
@@ -74,32 +79,24 @@ Result<FileRef> Inode::Open(Context& context, const Path& path, int flags) {
 }
 
 Result<std::string> Inode::GetXattr(Context&, std::string_view) { return Err(EOPNOTSUPP); }
-Result<void> Inode::SetXattr(Context&, std::string_view, std::string_view, int) { return Err(EOPNOTSUPP); }
+Result<void> Inode::SetXattr(Context&, std::string_view, std::string_view, int) {
+  return Err(EOPNOTSUPP);
+}
 Result<std::vector<std::string>> Inode::ListXattr(Context&) { return Err(EOPNOTSUPP); }
 Result<void> Inode::RemoveXattr(Context&, std::string_view) { return Err(EOPNOTSUPP); }
 
 Result<void> Inode::CheckAccess(Context& context, int mask) {
   const Credentials& creds = context.creds();
   // The common case of root needs no attributes.
-  if (creds.Has(CAP_DAC_OVERRIDE) && (!(mask & X_OK) || type_.load(std::memory_order_relaxed) == S_IFDIR)) return {};
+  if (creds.Has(CAP_DAC_OVERRIDE) &&
+      (!(mask & X_OK) || type_.load(std::memory_order_relaxed) == S_IFDIR))
+    return {};
   return CheckMode(creds, TRY(GetAttr(context)), mask);
 }
 
-RecordLocks& Inode::locks() {
-  if (RecordLocks* locks = locks_or_null()) return *locks;
-  auto fresh = std::make_unique<RecordLocks>();
-  RecordLocks* expected = nullptr;
-  if (locks_.compare_exchange_strong(expected, fresh.get(), std::memory_order_acq_rel)) return *fresh.release();
-  return *expected;
-}
-
-InotifyWatches& Inode::watches() {
-  if (InotifyWatches* watches = watches_or_null()) return *watches;
-  auto fresh = std::make_unique<InotifyWatches>();
-  InotifyWatches* expected = nullptr;
-  if (watches_.compare_exchange_strong(expected, fresh.get(), std::memory_order_acq_rel)) return *fresh.release();
-  return *expected;
-}
+RecordLocks& Inode::locks() { return OnDemand(locks_); }
+Leases& Inode::leases() { return OnDemand(leases_); }
+InotifyWatches& Inode::watches() { return OnDemand(watches_); }
 
 RefPtr<void> Inode::attachment() const {
   MutexLock lock(attachment_mu_);

@@ -8,13 +8,15 @@
 #include <csignal>
 
 #include "sentry/vfs/inotify_hooks.h"
+#include "sentry/vfs/leases.h"
 #include "sentry/vfs/operations.h"
 #include "sentry/vfs/permissions.h"
 
 namespace sandbox {
 namespace {
 
-// The caller with its real ids in the place of the effective ones, for access(2) (Linux: access_override_creds).
+// The caller with its real ids in the place of the effective ones, for access(2) (Linux:
+// access_override_creds).
 class RealIdContext final : public Context {
  public:
   explicit RealIdContext(Context& caller) : caller_(caller) {
@@ -22,7 +24,8 @@ class RealIdContext final : public Context {
     creds->fsuid = creds->uid;
     creds->fsgid = creds->gid;
     constexpr uint32_t kNoSetuidFixup = 1u << 2;  // SECBIT_NO_SETUID_FIXUP
-    if (!(creds->securebits & kNoSetuidFixup)) creds->effective = creds->uid == 0 ? creds->permitted : 0;
+    if (!(creds->securebits & kNoSetuidFixup))
+      creds->effective = creds->uid == 0 ? creds->permitted : 0;
     creds_ = std::move(creds);
   }
   const Credentials& creds() const override { return *creds_; }
@@ -33,7 +36,9 @@ class RealIdContext final : public Context {
   int32_t tid() const override { return caller_.tid(); }
   void RaiseSignal(int signo) override { caller_.RaiseSignal(signo); }
   Result<void> Block(const Deadline& deadline) override { return caller_.Block(deadline); }
-  Result<void> BlockKillable(const Deadline& deadline) override { return caller_.BlockKillable(deadline); }
+  Result<void> BlockKillable(const Deadline& deadline) override {
+    return caller_.BlockKillable(deadline);
+  }
   void Wake() override { caller_.Wake(); }
   bool Interrupted() const override { return caller_.Interrupted(); }
 
@@ -62,7 +67,8 @@ Result<void> ChangeMode(Context& context, const Path& path, uint32_t mode) {
   return Apply(context, path, change, IN_ATTRIB);
 }
 
-Result<void> ChangeOwner(Context& context, const Path& path, std::optional<uint32_t> uid, std::optional<uint32_t> gid) {
+Result<void> ChangeOwner(Context& context, const Path& path, std::optional<uint32_t> uid,
+                         std::optional<uint32_t> gid) {
   TRY(RequireWritable(path));
   const Attr attr = TRY(path.dentry->inode()->GetAttr(context));
   const Credentials& creds = context.creds();
@@ -73,7 +79,8 @@ Result<void> ChangeOwner(Context& context, const Path& path, std::optional<uint3
   AttrChange change;
   change.uid = uid;
   change.gid = gid;
-  // Linux drops the set-id bits even for root, and even when nothing changes; group id only where it is executable.
+  // Linux drops the set-id bits even for root, and even when nothing changes; group id only where
+  // it is executable.
   if (!attr.IsDir() && (attr.mode & (S_ISUID | S_ISGID))) {
     uint32_t mode = attr.mode & 07777 & ~S_ISUID;
     if (attr.mode & S_IXGRP) mode &= ~S_ISGID;
@@ -103,7 +110,8 @@ Result<void> ChangeTimes(Context& context, const Path& path, TimeChange atime, T
 }
 
 std::optional<uint32_t> ModeAfterWrite(const Credentials& creds, const Attr& attr) {
-  if (!attr.IsRegular() || !(attr.mode & (S_ISUID | S_ISGID)) || creds.Has(CAP_FSETID)) return std::nullopt;
+  if (!attr.IsRegular() || !(attr.mode & (S_ISUID | S_ISGID)) || creds.Has(CAP_FSETID))
+    return std::nullopt;
   uint32_t mode = attr.mode & 07777 & ~S_ISUID;
   if (attr.mode & S_IXGRP) mode &= ~S_ISGID;
   if (mode == (attr.mode & 07777)) return std::nullopt;
@@ -123,6 +131,8 @@ Result<void> Truncate(Context& context, const Path& path, uint64_t size) {
   if (type != S_IFREG) return Err(EINVAL);
   TRY(RequireWritable(path));
   TRY(inode.CheckAccess(context, W_OK));
+  if (Leases* leases = inode.leases_or_null())
+    TRY(leases->Break(context, /*write=*/true, /*wait=*/true));
   const Attr attr = TRY(inode.GetAttr(context));
   if (size > attr.size) TRY(CheckSizeLimit(context, size));
   TRY(inode.AcquireWrite());
@@ -149,7 +159,9 @@ Result<void> TruncateFile(Context& context, FileDescription& file, uint64_t size
 Result<void> CheckPathAccess(Context& context, const Path& path, int mask, bool effective) {
   Inode& inode = *path.dentry->inode();
   const uint32_t type = inode.Type(context);
-  if ((mask & X_OK) && type == S_IFREG && path.mount != nullptr && (path.mount->flags() & MS_NOEXEC)) return Err(EACCES);
+  if ((mask & X_OK) && type == S_IFREG && path.mount != nullptr &&
+      (path.mount->flags() & MS_NOEXEC))
+    return Err(EACCES);
   if (mask != 0) {
     if (effective) {
       TRY(inode.CheckAccess(context, mask));
@@ -159,7 +171,8 @@ Result<void> CheckPathAccess(Context& context, const Path& path, int mask, bool 
     }
   }
   // Special files on a read-only mount can be written to.
-  if ((mask & W_OK) && (type == S_IFREG || type == S_IFDIR || type == S_IFLNK)) TRY(RequireWritable(path));
+  if ((mask & W_OK) && (type == S_IFREG || type == S_IFDIR || type == S_IFLNK))
+    TRY(RequireWritable(path));
   return {};
 }
 

@@ -6,6 +6,7 @@
 
 #include "sentry/vfs/dentry.h"
 #include "sentry/vfs/inotify_hooks.h"
+#include "sentry/vfs/leases.h"
 #include "sentry/vfs/operations.h"
 #include "sentry/vfs/permissions.h"
 #include "sentry/vfs/special.h"
@@ -15,7 +16,8 @@ namespace sandbox {
 namespace {
 
 int AccessMask(int flags) {
-  static constexpr int kMasks[] = {R_OK, W_OK, R_OK | W_OK, R_OK | W_OK};  // access mode 3: ioctl only, asks for both
+  static constexpr int kMasks[] = {R_OK, W_OK, R_OK | W_OK,
+                                   R_OK | W_OK};  // access mode 3: ioctl only, asks for both
   int mask = kMasks[flags & O_ACCMODE];
   if (flags & O_TRUNC) mask |= W_OK;
   return mask;
@@ -29,7 +31,8 @@ Result<void> MayOpen(Context& context, const Path& path, int flags) {
   const int mask = AccessMask(flags);
   const uint32_t type = inode.Type(context);
   switch (type) {
-    case S_IFLNK: return Err(ELOOP);
+    case S_IFLNK:
+      return Err(ELOOP);
     case S_IFDIR:
       if (mask & W_OK) return Err(EISDIR);
       break;
@@ -37,7 +40,8 @@ Result<void> MayOpen(Context& context, const Path& path, int flags) {
     case S_IFBLK:
       if (path.mount != nullptr && (path.mount->flags() & MS_NODEV)) return Err(EACCES);
       break;
-    default: break;
+    default:
+      break;
   }
   TRY(inode.CheckAccess(context, mask));
   if ((mask & W_OK) && type == S_IFREG) TRY(RequireWritable(path));
@@ -72,7 +76,12 @@ Result<FileRef> FinishOpen(Context& context, const Path& path, int flags) {
     return file;
   }
   FileRef file = TRY(inode.Open(context, path, flags));
-  if (IsWriteOpen(flags) && type == S_IFREG && !file->path().empty()) TRY(file->HoldWriteAccess());
+  if (type == S_IFREG && !file->path().empty()) {
+    if (IsWriteOpen(flags))
+      TRY(file->HoldWriteAccess());
+    else
+      file->HoldReadAccess();
+  }
   NotifyPath(path, IN_OPEN);
   return file;
 }
@@ -82,12 +91,16 @@ Result<FileRef> OpenExisting(Context& context, const Path& path, int flags) {
   if ((flags & O_CREAT) && type == S_IFDIR) return Err(EISDIR);
   if (type != S_IFREG) flags &= ~O_TRUNC;
   TRY(MayOpen(context, path, flags));
+  if (Leases* leases = path.dentry->inode()->leases_or_null()) {
+    TRY(leases->Break(context, IsWriteOpen(flags) || (flags & O_TRUNC), !(flags & O_NONBLOCK)));
+  }
   if (flags & O_TRUNC) TRY(TruncateOnOpen(context, path));
   return FinishOpen(context, path, flags);
 }
 
 // The last component is missing: makes a regular file. Null: somebody else was faster, look again.
-Result<FileRef> CreateAndOpen(Context& context, const Path& directory, std::string_view name, const OpenOptions& options) {
+Result<FileRef> CreateAndOpen(Context& context, const Path& directory, std::string_view name,
+                              const OpenOptions& options) {
   Path created{directory.mount, nullptr};
   {
     MutexLock lock(directory.dentry->lock());
@@ -100,11 +113,14 @@ Result<FileRef> CreateAndOpen(Context& context, const Path& directory, std::stri
     if (made.Is(EEXIST) && !(options.flags & O_EXCL)) return FileRef();
     created.dentry = TRY(std::move(made));
   }
-  return FinishOpen(context, created, options.flags & ~O_TRUNC);
+  FileRef file = TRY(FinishOpen(context, created, options.flags & ~O_TRUNC));
+  file->set_created();
+  return file;
 }
 
 // Linux: open_last_lookups with O_CREAT.
-Result<FileRef> OpenOrCreate(Context& context, const WalkBase& base, std::string_view path, const OpenOptions& options) {
+Result<FileRef> OpenOrCreate(Context& context, const WalkBase& base, std::string_view path,
+                             const OpenOptions& options) {
   Walker walker(context, base, options.resolve);
   walker.set_open_flags(options.flags);
   TRY(walker.Begin(path));
@@ -112,7 +128,8 @@ Result<FileRef> OpenOrCreate(Context& context, const WalkBase& base, std::string
   for (int tries = 0; tries < 100; ++tries) {
     TRY(walker.ToLast());
     const std::string_view name = walker.last();
-    if (name.empty()) return OpenExisting(context, walker.at(), options.flags);  // "/" or a magic link's target
+    if (name.empty())
+      return OpenExisting(context, walker.at(), options.flags);  // "/" or a magic link's target
     if (IsDotName(name) || walker.trailing_slash()) return Err(EISDIR);
     for (;;) {
       Path found = TRY(walker.Child(name));
@@ -131,7 +148,8 @@ Result<FileRef> OpenOrCreate(Context& context, const WalkBase& base, std::string
   return Err(ELOOP);
 }
 
-Result<FileRef> OpenUnlinked(Context& context, const WalkBase& base, std::string_view path, const OpenOptions& options) {
+Result<FileRef> OpenUnlinked(Context& context, const WalkBase& base, std::string_view path,
+                             const OpenOptions& options) {
   WalkOptions walk;
   walk.require_dir = true;
   walk.resolve = options.resolve;
@@ -155,9 +173,12 @@ Result<FileRef> OpenUnlinked(Context& context, const WalkBase& base, std::string
 
 }  // namespace
 
-Result<FileRef> OpenPath(Context& context, const Path& path, int flags) { return OpenExisting(context, path, flags); }
+Result<FileRef> OpenPath(Context& context, const Path& path, int flags) {
+  return OpenExisting(context, path, flags);
+}
 
-Result<FileRef> Open(Context& context, const WalkBase& base, std::string_view path, const OpenOptions& options) {
+Result<FileRef> Open(Context& context, const WalkBase& base, std::string_view path,
+                     const OpenOptions& options) {
   const int flags = options.flags;
   if (!(flags & O_PATH)) {
     if ((flags & O_TMPFILE) == O_TMPFILE) return OpenUnlinked(context, base, path, options);
@@ -170,12 +191,14 @@ Result<FileRef> Open(Context& context, const WalkBase& base, std::string_view pa
   if (!(flags & O_PATH)) walk.open_flags = flags;
   Path found = TRY(Walk(context, base, path, walk));
   if (flags & O_PATH) {
-    return FileRef(MakeRef<FileDescription>(std::move(found), flags & (O_PATH | O_DIRECTORY | O_NOFOLLOW)));
+    return FileRef(
+        MakeRef<FileDescription>(std::move(found), flags & (O_PATH | O_DIRECTORY | O_NOFOLLOW)));
   }
   return OpenExisting(context, found, flags);
 }
 
-Result<FileRef> OpenForExec(Context& context, const WalkBase& base, std::string_view path, const WalkOptions& options) {
+Result<FileRef> OpenForExec(Context& context, const WalkBase& base, std::string_view path,
+                            const WalkOptions& options) {
   WalkOptions walk = options;
   walk.open_flags = O_RDONLY;
   const Path found = TRY(Walk(context, base, path, walk));

@@ -10,9 +10,10 @@ namespace {
 
 constexpr uint32_t kPrivateBits = EPOLLWAKEUP | EPOLLONESHOT | EPOLLET | EPOLLEXCLUSIVE;
 // What may go with EPOLLEXCLUSIVE (Linux: EPOLLEXCLUSIVE_OK_BITS).
-constexpr uint32_t kExclusiveBits = kEventIn | kEventOut | kEventErr | kEventHup | EPOLLWAKEUP | EPOLLET | EPOLLEXCLUSIVE;
-constexpr int kMaxNesting = 4;       // Linux: EP_MAX_NESTS
-constexpr size_t kMaxBatch = 1024;   // events one call returns; the caller asks again for the rest
+constexpr uint32_t kExclusiveBits =
+    kEventIn | kEventOut | kEventErr | kEventHup | EPOLLWAKEUP | EPOLLET | EPOLLEXCLUSIVE;
+constexpr int kMaxNesting = 4;      // Linux: EP_MAX_NESTS
+constexpr size_t kMaxBatch = 1024;  // events one call returns; the caller asks again for the rest
 constexpr size_t kMaxWatches = 1 << 20;  // Linux: /proc/sys/fs/epoll/max_user_watches
 
 // Serialises changes of who watches whom, so that loop checks see a stable graph.
@@ -21,8 +22,12 @@ Mutex topology_mu{LockRank::kEpoll};
 }  // namespace
 
 struct Epoll::Watch final : WaitEntry, RefFromThis<Watch> {
-  Watch(Epoll& set, int32_t fd, const FileRef& file) : set(set), fd(fd), key(file.get()), file(file) {}
-  void Notify(EventMask hit) override { set.MarkReady(*this, hit); }
+  Watch(Epoll& set, int32_t fd, const FileRef& file)
+      : set(set), fd(fd), key(file.get()), file(file) {}
+  void Notify(EventMask hit) override { (void)set.MarkReady(*this, hit); }
+  // Taken when a thread waits for it; a set that nobody waits on must not swallow what another's
+  // thread would take.
+  bool NotifyExclusive(EventMask hit) override { return set.MarkReady(*this, hit); }
 
   Epoll& set;
   const int32_t fd;
@@ -62,16 +67,19 @@ void Epoll::UnqueueLocked(Watch& watch) {
   (watch.next != nullptr ? watch.next->previous : ready_tail_) = watch.previous;
 }
 
-// Called with the lock of the file's wait queue. Notifying our own queues below it is safe: the graph has no cycles.
-void Epoll::MarkReady(Watch& watch, EventMask events) {
+// Called with the lock of the file's wait queue. Notifying our own queues below it is safe: the
+// graph has no cycles.
+bool Epoll::MarkReady(Watch& watch, EventMask events) {
   {
     MutexLock lock(ready_mu_);
     // A one-shot watch that fired has no events left until it is modified.
-    if ((watch.events & ~kPrivateBits) == 0 || (events & watch.events) == 0) return;
+    if ((watch.events & ~kPrivateBits) == 0 || (events & watch.events) == 0) return false;
     QueueLocked(watch);
   }
+  const bool waited_for = !wait_queue_.empty() || !poll_queue_.empty();
   wait_queue_.Notify(kReadable);
   poll_queue_.Notify(kReadable);
+  return waited_for;
 }
 
 Epoll::WatchRef Epoll::PopReady() {
@@ -109,13 +117,18 @@ void Epoll::Arm(Watch& watch, const FileRef& file, const epoll_event& event) {
     watch.data = event.data.u64;
   }
   watch.Unregister();
-  if (WaitQueue* queue = file->wait_queue()) queue->Register(watch, event.events & ~kPrivateBits);
+  WaitQueue* queue = file->wait_queue();
+  if (queue == nullptr) return;
+  if (watch.exclusive)
+    queue->RegisterExclusive(watch, event.events & ~kPrivateBits);
+  else
+    queue->Register(watch, event.events & ~kPrivateBits);
 }
 
 // What became ready before the watch was on the queue is seen here.
 void Epoll::Check(Context& context, Watch& watch, const FileRef& file) {
   const EventMask wanted = watch.mask();
-  if (const EventMask now = file->Readiness(context, wanted) & wanted) MarkReady(watch, now);
+  if (const EventMask now = file->Readiness(context, wanted) & wanted) (void)MarkReady(watch, now);
 }
 
 std::vector<FileRef> Epoll::WatchedSets() {
@@ -138,17 +151,22 @@ bool Epoll::LeadsTo(const FileRef& file, const Epoll& target, int depth) {
   return false;
 }
 
-Result<void> Epoll::Add(Context& context, int32_t fd, const FileRef& file, const epoll_event& event) {
+Result<void> Epoll::Add(Context& context, int32_t fd, const FileRef& file,
+                        const epoll_event& event) {
   if (!file->pollable()) return Err(EPERM);
   auto* inner = dynamic_cast<Epoll*>(file.get());
   if ((event.events & EPOLLEXCLUSIVE) != 0 && inner != nullptr) return Err(EINVAL);
-  if ((event.events & EPOLLEXCLUSIVE) != 0 && (event.events & ~kExclusiveBits) != 0) return Err(EINVAL);
+  if ((event.events & EPOLLEXCLUSIVE) != 0 && (event.events & ~kExclusiveBits) != 0)
+    return Err(EINVAL);
   auto watch = MakeRef<Watch>(*this, fd, file);
   {
-    // Only changes that can close a loop pay for the check: a set that is watched, or that watches a set.
+    // Only changes that can close a loop pay for the check: a set that is watched, or that watches
+    // a set.
     const bool nested = inner != nullptr || sets_above_.load() > 0;
     if (nested) topology_mu.Lock();
-    Cleanup unlock([&]() NO_THREAD_SAFETY_ANALYSIS { if (nested) topology_mu.Unlock(); });
+    Cleanup unlock([&]() NO_THREAD_SAFETY_ANALYSIS {
+      if (nested) topology_mu.Unlock();
+    });
     if (inner != nullptr && LeadsTo(file, *this, 0)) return Err(ELOOP);
     MutexLock lock(mu_);
     if (Find(fd, file) != nullptr) return Err(EEXIST);
@@ -163,7 +181,8 @@ Result<void> Epoll::Add(Context& context, int32_t fd, const FileRef& file, const
   return {};
 }
 
-Result<void> Epoll::Modify(Context& context, int32_t fd, const FileRef& file, const epoll_event& event) {
+Result<void> Epoll::Modify(Context& context, int32_t fd, const FileRef& file,
+                           const epoll_event& event) {
   WatchRef watch;
   {
     MutexLock lock(mu_);
@@ -226,13 +245,14 @@ std::vector<epoll_event> Epoll::Collect(Context& context, size_t max, bool waiti
   return found;
 }
 
-Result<std::vector<epoll_event>> Epoll::Wait(Context& context, size_t max, const Deadline& deadline) {
+Result<std::vector<epoll_event>> Epoll::Wait(Context& context, size_t max,
+                                             const Deadline& deadline) {
   using Events = std::vector<epoll_event>;
   max = std::min(max, kMaxBatch);
   if (auto events = Collect(context, max, false); !events.empty()) return events;
   if (deadline && deadline->ns <= MonotonicNow().ns) return Events{};
   Waker waker(context);
-  wait_queue_.Register(waker, kReadable);
+  wait_queue_.RegisterExclusive(waker, kReadable);
   Result<Events> result = Events{};
   for (;;) {
     result = Collect(context, max, true);
@@ -243,13 +263,13 @@ Result<std::vector<epoll_event>> Epoll::Wait(Context& context, size_t max, const
     }
   }
   waker.Unregister();
-  if (result.ok() && !result->empty()) {
+  bool more;
+  {
     MutexLock lock(ready_mu_);
-    if (ready_head_ == nullptr) return result;
-  } else {
-    return result;
+    more = ready_head_ != nullptr;
   }
-  wait_queue_.Notify(kReadable);
+  // One wake-up was for one waiter; it may have come while this one was giving up.
+  if (more) wait_queue_.Notify(kReadable);
   return result;
 }
 
@@ -257,7 +277,8 @@ EventMask Epoll::Readiness(Context& context, EventMask) {
   std::vector<WatchRef> candidates;
   {
     MutexLock lock(ready_mu_);
-    for (Watch* w = ready_head_; w != nullptr; w = w->next) candidates.push_back(w->shared_from_this());
+    for (Watch* w = ready_head_; w != nullptr; w = w->next)
+      candidates.push_back(w->shared_from_this());
   }
   for (const WatchRef& watch : candidates) {
     const FileRef file = watch->file.lock();
@@ -279,8 +300,8 @@ std::string Epoll::FdInfo(Context&) {
     if (watch->file.expired()) continue;
     MutexLock ready(ready_mu_);
     char line[128];
-    std::snprintf(line, sizeof(line), "tfd: %8d events: %8x data: %16llx  pos:0 ino:0 sdev:0\n", watch->fd, watch->events,
-                  static_cast<unsigned long long>(watch->data));
+    std::snprintf(line, sizeof(line), "tfd: %8d events: %8x data: %16llx  pos:0 ino:0 sdev:0\n",
+                  watch->fd, watch->events, static_cast<unsigned long long>(watch->data));
     out += line;
   }
   return out;

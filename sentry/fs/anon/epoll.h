@@ -1,9 +1,9 @@
 // epoll(7): a set of watched files with a ready list (Linux: fs/eventpoll.c).
 //
-// A watch does not keep its file open. It sits on the file's wait queue and is put on the ready list by Notify; what is
-// on the list is only a hint, and Wait asks each file for its state. Level-triggered watches that were ready go back to
-// the end of the list, edge-triggered ones wait for the next Notify. Sets may watch sets, without cycles and at most
-// five deep.
+// A watch does not keep its file open. It sits on the file's wait queue and is put on the ready
+// list by Notify; what is on the list is only a hint, and Wait asks each file for its state.
+// Level-triggered watches that were ready go back to the end of the list, edge-triggered ones wait
+// for the next Notify. Sets may watch sets, without cycles and at most five deep.
 #pragma once
 
 #include <sys/epoll.h>
@@ -39,7 +39,8 @@ class Epoll final : public AnonFile {
   // A file number may be watched twice through different descriptions, so both make the key.
   using Key = std::pair<const FileDescription*, int32_t>;
 
-  void MarkReady(Watch& watch, EventMask events);
+  // True when somebody waits for this set.
+  bool MarkReady(Watch& watch, EventMask events);
   void QueueLocked(Watch& watch) REQUIRES(ready_mu_);
   void UnqueueLocked(Watch& watch) REQUIRES(ready_mu_);
   WatchRef PopReady();
