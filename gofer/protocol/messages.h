@@ -1,9 +1,11 @@
-// The messages between the sentry's gofer client and the gofer server: one request and one reply a round trip, each
-// one SOCK_SEQPACKET datagram of at most kMaxMessage bytes.
+// The messages between the sentry's gofer client and the gofer server: one request and one reply a
+// round trip, each one SOCK_SEQPACKET datagram of at most kMaxMessage bytes.
 //
-// A message is a fixed header, the operation's fixed fields, then strings and repeated records. Both ends decode with
-// Reader (wire.h), which never reads past the datagram: the server treats the client as hostile, and the client trusts
-// no size or type the server sends. At most one descriptor travels with a reply, none with a request.
+// A message is a fixed header, the operation's fixed fields, then strings and repeated records.
+// Both ends decode with Reader (wire.h), which never reads past the datagram: the server treats the
+// client as hostile, and the client trusts no size or type the server sends. At most one descriptor
+// travels with a reply, and one with kReopenMemory's request; what comes with any other request is
+// closed unseen.
 #pragma once
 
 #include <cstddef>
@@ -12,28 +14,28 @@
 namespace sandbox::gofer {
 
 inline constexpr size_t kMaxMessage = 64 * 1024;
-inline constexpr size_t kMaxName = 255;      // NAME_MAX: bytes of one component
-inline constexpr size_t kMaxTarget = 4095;   // PATH_MAX without the NUL: a symbolic link's text
+inline constexpr size_t kMaxName = 255;     // NAME_MAX: bytes of one component
+inline constexpr size_t kMaxTarget = 4095;  // PATH_MAX without the NUL: a symbolic link's text
 inline constexpr size_t kMaxXattrName = 255;
 inline constexpr size_t kMaxXattrValue = 60 * 1024;  // of Linux's 64 KiB: must fit one message
-inline constexpr size_t kMaxWalk = 64;       // components of one walk, or names of one lookup batch
-inline constexpr size_t kMaxForget = 4096;   // handles of one forget
+inline constexpr size_t kMaxWalk = 64;      // components of one walk, or names of one lookup batch
+inline constexpr size_t kMaxForget = 4096;  // handles of one forget
 inline constexpr uint32_t kProtocolVersion = 1;
 
 // Names an object on the server. Zero is never one; a stale or forged value gets EBADF.
 using Handle = uint64_t;
 
 enum class Op : uint32_t {
-  kHello = 1,     // version -> trees
-  kNewChannel,    // -> one more socket of the same session
-  kForget,        // handles the client dropped; no reply
-  kWalk,          // names, one below the other -> an Entry for each that exists
-  kLookupMany,    // names in one directory -> an Entry or an error for each
+  kHello = 1,   // version -> trees
+  kNewChannel,  // -> one more socket of the same session
+  kForget,      // handles the client dropped; no reply
+  kWalk,        // names, one below the other -> an Entry for each that exists
+  kLookupMany,  // names in one directory -> an Entry or an error for each
   kGetAttr,
   kSetAttr,
-  kOpen,          // -> descriptor with exactly the access asked for
-  kCreate,        // any type; regular files come back opened
-  kTmpfile,       // O_TMPFILE
+  kOpen,     // -> descriptor with exactly the access asked for
+  kCreate,   // any type; regular files come back opened
+  kTmpfile,  // O_TMPFILE
   kLink,
   kUnlink,
   kRename,
@@ -45,20 +47,22 @@ enum class Op : uint32_t {
   kListXattr,
   kRemoveXattr,
   kSync,          // fsync of what has no donated descriptor (directories)
-  kMaxOp = kSync,
+  kReopenMemory,  // a memory file of the sentry, open for reading and writing -> the same, open for
+                  // reading only
+  kMaxOp = kReopenMemory,
 };
 
 struct RequestHeader {
   Op op;
-  uint32_t flags;   // per operation
-  Handle handle;    // the object (or directory) operated on
+  uint32_t flags;  // per operation
+  Handle handle;   // the object (or directory) operated on
 };
 
 struct ReplyHeader {
   Op op;
-  int32_t error;      // 0 or a Linux errno; on error nothing follows, except for kWalk and kLookupMany
+  int32_t error;  // 0 or a Linux errno; on error nothing follows, except for kWalk and kLookupMany
   uint32_t has_fd;
-  uint32_t count;     // records that follow, where the operation has records
+  uint32_t count;  // records that follow, where the operation has records
 };
 
 // Attributes of one object as statx(2) reports them.
@@ -85,8 +89,8 @@ struct TreeInfo {
   FileAttr attr;
 };
 
-// kWalk: `flags` of the header. With kWalkOpen a uint32 of open flags follows the names, and when the last component
-// is a regular file that can be opened so, the reply carries its descriptor.
+// kWalk: `flags` of the header. With kWalkOpen a uint32 of open flags follows the names, and when
+// the last component is a regular file that can be opened so, the reply carries its descriptor.
 inline constexpr uint32_t kWalkOpen = 1;
 
 struct SetAttrRequest {
@@ -97,19 +101,22 @@ struct SetAttrRequest {
   uint32_t valid, mode, uid, gid;
 };
 
-// Operations that change a directory answer its attributes after the change (both directories' for kRename), so that
-// the client's cached ones stay right without another round trip.
+// Operations that change a directory answer its attributes after the change (both directories' for
+// kRename), so that the client's cached ones stay right without another round trip.
 
-// kCreate: followed by the name and the target. kTmpfile: followed by nothing. Reply: Entry, "", directory's FileAttr.
+// kCreate: followed by the name and the target. kTmpfile: followed by nothing. Reply: Entry, "",
+// directory's FileAttr.
 struct CreateRequest {
   uint64_t rdev;
   uint32_t mode, uid, gid;
   uint32_t open_flags;  // access mode of the descriptor, for regular files
 };
 
-// kLink: request is the target's Handle and the name. Reply: FileAttr of the target, then of the directory.
+// kLink: request is the target's Handle and the name. Reply: FileAttr of the target, then of the
+// directory.
 
-// kUnlink: followed by the name. A victim that is still in use keeps its descriptor on the server (see node.h).
+// kUnlink: followed by the name. A victim that is still in use keeps its descriptor on the server
+// (see node.h).
 struct UnlinkRequest {
   Handle victim;  // 0 = nobody uses it
   uint32_t is_dir;
@@ -125,7 +132,8 @@ struct RenameRequest {
   uint32_t reserved;
 };
 
-// kReadDir: request is a uint64 position (0 = start). Reply: DirReply, then `count` of DirRecord + name.
+// kReadDir: request is a uint64 position (0 = start). Reply: DirReply, then `count` of DirRecord +
+// name.
 struct DirReply {
   uint64_t next;  // position to continue from
   uint32_t end;   // nothing after this batch
@@ -138,7 +146,8 @@ struct DirRecord {
 };
 
 struct StatFsReply {
-  uint64_t type, block_size, blocks, blocks_free, blocks_available, files, files_free, name_max, flags;
+  uint64_t type, block_size, blocks, blocks_free, blocks_available, files, files_free, name_max,
+      flags;
 };
 
 }  // namespace sandbox::gofer

@@ -1,19 +1,58 @@
 #include "gofer/server/session.h"
 
+#include <fcntl.h>
+#include <sys/stat.h>
+
 #include <system_error>
 
 #include "base/log.h"
+#include "gofer/server/host_fs.h"
 #include "gofer/server/ops.h"
 
 namespace sandbox::gofer {
 namespace {
 
 OpFunction* const kOps[] = {
-    nullptr,    OpHello,  nullptr /* kNewChannel */, OpForget,  OpWalk,     OpLookupMany, OpGetAttr,  OpSetAttr,
-    OpOpen,     OpCreate, OpTmpfile,                 OpLink,    OpUnlink,   OpRename,     OpReadLink, OpReadDir,
-    OpStatFs,   OpGetXattr, OpSetXattr,              OpListXattr, OpRemoveXattr, OpSync,
+    nullptr,
+    OpHello,
+    nullptr /* kNewChannel */,
+    OpForget,
+    OpWalk,
+    OpLookupMany,
+    OpGetAttr,
+    OpSetAttr,
+    OpOpen,
+    OpCreate,
+    OpTmpfile,
+    OpLink,
+    OpUnlink,
+    OpRename,
+    OpReadLink,
+    OpReadDir,
+    OpStatFs,
+    OpGetXattr,
+    OpSetXattr,
+    OpListXattr,
+    OpRemoveXattr,
+    OpSync,
+    nullptr /* kReopenMemory */,
 };
 static_assert(std::size(kOps) == static_cast<size_t>(Op::kMaxOp) + 1);
+
+// The sentry sees no /proc, so it cannot open a memory file again by itself. Only for a descriptor
+// that can do more than what it gets: a memory file (it has seals and no name), open for reading
+// and writing.
+Result<void> ReopenMemory(const UniqueFd& memory, Reply& reply) {
+  if (!memory.valid()) return Err(EPROTO);
+  struct stat st;
+  if (::fcntl(memory.get(), F_GET_SEALS) < 0 || ::fstat(memory.get(), &st) != 0 ||
+      !S_ISREG(st.st_mode) || st.st_nlink != 0 ||
+      (::fcntl(memory.get(), F_GETFL) & O_ACCMODE) != O_RDWR) {
+    return Err(EACCES);
+  }
+  reply.fd = TRY(Reopen(memory.borrow(), O_RDONLY));
+  return {};
+}
 
 }  // namespace
 
@@ -26,20 +65,23 @@ Result<void> Session::NewChannel(Reply& reply) {
   return {};
 }
 
-Result<void> Session::Dispatch(const RequestHeader& header, Reader& in, Reply& reply) {
+Result<void> Session::Dispatch(const RequestHeader& header, Reader& in, UniqueFd passed,
+                               Reply& reply) {
+  if (header.op == Op::kReopenMemory) return in.Done() ? ReopenMemory(passed, reply) : Err(EPROTO);
   if (header.op == Op::kNewChannel) return in.Done() ? NewChannel(reply) : Err(EPROTO);
   const auto index = static_cast<uint32_t>(header.op);
   if (index >= std::size(kOps) || kOps[index] == nullptr) return Err(EPROTO);
   return kOps[index](nodes_, header, in, reply);
 }
 
-Result<size_t> Session::Handle(std::span<const std::byte> request, std::span<std::byte> out, UniqueFd* fd) {
+Result<size_t> Session::Handle(std::span<const std::byte> request, std::span<std::byte> out,
+                               UniqueFd* fd) {
   Reader in(request);
   const auto header = in.Get<RequestHeader>();
   if (!in.ok()) return Err(EPROTO);
   Reply reply(out);
   reply.body.Put(ReplyHeader{});
-  const auto result = Dispatch(header, in, reply);
+  const auto result = Dispatch(header, in, std::move(*fd), reply);
   if (result.Is(EPROTO)) return Err(EPROTO);
   if (header.op == Op::kForget) return 0;
   ReplyHeader answer{header.op, 0, 0, reply.count};
@@ -53,7 +95,8 @@ Result<size_t> Session::Handle(std::span<const std::byte> request, std::span<std
     reply.fd.reset();
   }
   if (!reply.body.ok()) {
-    // Every operation bounds what it writes; a name or target that still does not fit is refused, not cut.
+    // Every operation bounds what it writes; a name or target that still does not fit is refused,
+    // not cut.
     reply.body.Rewind(sizeof(ReplyHeader));
     answer = {header.op, EMSGSIZE, 0, 0};
     reply.fd.reset();
@@ -70,9 +113,9 @@ void Session::Serve(UniqueFd socket) {
   auto in = std::make_unique_for_overwrite<std::array<std::byte, kMaxMessage>>();
   auto out = std::make_unique_for_overwrite<std::array<std::byte, kMaxMessage>>();
   for (;;) {
-    const auto size = channel.Receive(*in);
-    if (!size.ok()) return;
     UniqueFd fd;
+    const auto size = channel.Receive(*in, &fd);
+    if (!size.ok()) return;
     const auto reply = Handle(std::span(*in).first(*size), *out, &fd);
     if (!reply.ok()) {
       LOGF(kWarning, "gofer: malformed request of %zu bytes, closing the channel", *size);

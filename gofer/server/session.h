@@ -1,5 +1,6 @@
-// A session: one client (a sentry) with its trees, handles and channels. Each channel is served by a thread of its own,
-// so that a slow host call delays nobody else; what they share is the NodeTable.
+// A session: one client (a sentry) with its trees, handles and channels. Each channel is served by
+// a thread of its own, so that a slow host call delays nobody else; what they share is the
+// NodeTable.
 #pragma once
 
 #include <array>
@@ -43,12 +44,14 @@ class Session {
   // Waits until no channel is left.
   void Wait();
 
-  // Handles one request; the reply's header has been reserved at the start of `out`. Public for tests and the fuzzer.
-  // Returns the reply's size, 0 when there is none. EPROTO when the request is malformed: the channel is closed.
+  // Handles one request; the reply's header has been reserved at the start of `out`. Public for
+  // tests and the fuzzer. Returns the reply's size, 0 when there is none. EPROTO when the request
+  // is malformed: the channel is closed. `fd`: what came with the request, replaced by what goes
+  // with the reply.
   Result<size_t> Handle(std::span<const std::byte> request, std::span<std::byte> out, UniqueFd* fd);
 
  private:
-  Result<void> Dispatch(const RequestHeader& header, Reader& in, Reply& reply);
+  Result<void> Dispatch(const RequestHeader& header, Reader& in, UniqueFd passed, Reply& reply);
   Result<void> NewChannel(Reply& reply);
 
   NodeTable nodes_;

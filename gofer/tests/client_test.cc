@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 
 #include <thread>
 
@@ -158,14 +159,40 @@ TEST(GoferFs, TmpfileCanBeLinked) {
 TEST(GoferFs, ReadOnlyGuestGetsReadOnlyDescriptor) {
   GoferWorld world;
   Calls& calls = *world.calls;
-  const FileRef writer = *calls.Open("/f", O_RDWR | O_CREAT);  // a wider descriptor is in the cache now
+  const FileRef writer =
+      *calls.Open("/f", O_RDWR | O_CREAT);  // a wider descriptor is in the cache now
   const FileRef reader = *calls.Open("/f", O_RDONLY);
   const auto mappable = reader->GetMappable(calls.context());
   ASSERT_TRUE(mappable.ok());
-  const auto backing = (*mappable)->Back(calls.context(), 0, 4096, PROT_READ, true);
+  const auto backing = (*mappable)->Back(calls.context(), 0, 4096, {PROT_READ, PROT_READ, true});
   ASSERT_TRUE(backing.ok());
   EXPECT_EQ(::fcntl(backing->fd.get(), F_GETFL) & O_ACCMODE, O_RDONLY);
-  EXPECT_TRUE((*mappable)->Back(calls.context(), 0, 4096, PROT_READ | PROT_WRITE, true).Is(EACCES));
+  EXPECT_TRUE(
+      (*mappable)->Back(calls.context(), 0, 4096, {PROT_READ | PROT_WRITE, 7, true}).Is(EACCES));
+}
+
+TEST(GoferClient, ReopensMemoryFilesForReadingOnly) {
+  GoferWorld world;
+  const UniqueFd memory(::memfd_create("m", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  ASSERT_EQ(::ftruncate(memory.get(), 4096), 0);
+  const auto reader = world.client->ReopenMemory(memory.borrow());
+  ASSERT_TRUE(reader.ok());
+  EXPECT_EQ(::fcntl(reader->get(), F_GETFL) & O_ACCMODE, O_RDONLY);
+  EXPECT_EQ(::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, reader->get(), 0),
+            MAP_FAILED);
+  struct stat a, b;
+  ASSERT_EQ(::fstat(memory.get(), &a), 0);
+  ASSERT_EQ(::fstat(reader->get(), &b), 0);
+  EXPECT_EQ(a.st_ino, b.st_ino);
+  // Only what can do more than the answer, and is a memory file.
+  EXPECT_TRUE(world.client->ReopenMemory(reader->borrow()).Is(EACCES));
+  int pipe_fds[2];
+  ASSERT_EQ(::pipe(pipe_fds), 0);
+  const UniqueFd read_end(pipe_fds[0]), write_end(pipe_fds[1]);
+  EXPECT_TRUE(world.client->ReopenMemory(read_end.borrow()).Is(EACCES));
+  world.host.Write("f", "x");
+  const UniqueFd file(::open((world.host / "f").c_str(), O_RDWR | O_CLOEXEC));
+  EXPECT_TRUE(world.client->ReopenMemory(file.borrow()).Is(EACCES));
 }
 
 TEST(GoferFs, ReadOnlyTreeRefusesChanges) {

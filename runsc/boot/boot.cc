@@ -22,6 +22,7 @@
 #include "runsc/ns/empty_root.h"
 #include "runsc/ns/userns.h"
 #include "sentry/fs/gofer/client.h"
+#include "sentry/fs/tmpfs/data.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/loader/vdso.h"
 #include "sentry/socket/inet/host_socket.h"
@@ -129,6 +130,8 @@ absl::Status Start(const BootConfig& config, std::unique_ptr<Kernel>& kernel, In
   auto gofer = GoferClient::Connect(UniqueFd(kGoferFd));
   if (!gofer.ok())
     return absl::InternalError(absl::StrCat("gofer: ", std::strerror(gofer.error().value())));
+  HostMemory::SetReopener(
+      [client = *gofer](BorrowedFd memory) { return client->ReopenMemory(memory); });
   auto mounts = BuildMounts(config, *gofer, kernel->ipc());
   if (!mounts.ok()) return mounts.status();
 

@@ -11,14 +11,16 @@ namespace sandbox {
 
 class ShmTable;
 
-// One segment. What is mapped is the segment itself, so that mappings are counted wherever they come and go: attach,
-// fork, split, exit.
+// One segment. What is mapped is the segment itself, so that mappings are counted wherever they
+// come and go: attach, fork, split, exit.
 class ShmSegment final : public Mappable, public RefFromThis<ShmSegment> {
  public:
-  ShmSegment(WeakRef<ShmTable> table, RefPtr<Mappable> memory, uint64_t size, int32_t creator, int32_t key);
+  ShmSegment(WeakRef<ShmTable> table, RefPtr<Mappable> memory, uint64_t size, int32_t creator,
+             int32_t key);
 
-  Result<HostBacking> Back(Context& context, uint64_t offset, uint64_t length, int prot, bool shared) override {
-    return memory_->Back(context, offset, length, prot, shared);
+  Result<HostBacking> Back(Context& context, uint64_t offset, uint64_t length,
+                           const Use& use) override {
+    return memory_->Back(context, offset, length, use);
   }
   void CountMapping(int delta, bool writable_shared) override;
   Identity MappingIdentity() const override;

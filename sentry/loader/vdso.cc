@@ -14,11 +14,14 @@ alignas(kPageSize) constexpr uint8_t kImage[] = {
 };
 static_assert(sizeof(kImage) <= kPageSize);
 
-// A page that every guest maps privately from one memory file: what a guest does to it, it does to itself.
+// A page that every guest maps privately from one memory file: what a guest does to it, it does to
+// itself.
 class SharedPage final : public Mappable {
  public:
   explicit SharedPage(BorrowedFd fd) : fd_(fd) {}
-  Result<HostBacking> Back(Context&, uint64_t, uint64_t, int, bool) override { return HostBacking{.fd = fd_}; }
+  Result<HostBacking> Back(Context&, uint64_t, uint64_t, const Use&) override {
+    return HostBacking{.fd = fd_};
+  }
   Identity MappingIdentity() const override { return {}; }
 
  private:
@@ -39,8 +42,8 @@ BorrowedFd CodeFile() {
   return file.borrow();
 }
 
-Result<void> MapPage(Context& context, MemoryManager& mm, platform::Thread& thread, GuestAddr at, BorrowedFd fd,
-                     int prot, const char* label) {
+Result<void> MapPage(Context& context, MemoryManager& mm, platform::Thread& thread, GuestAddr at,
+                     BorrowedFd fd, int prot, const char* label) {
   MapRequest request{.hint = at, .length = kPageSize, .prot = prot};
   request.flags = MAP_PRIVATE | MAP_FIXED;
   request.mappable = MakeRef<SharedPage>(fd);

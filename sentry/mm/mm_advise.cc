@@ -29,9 +29,9 @@ namespace {
 using platform::MemoryOp;
 
 enum class AdviceKind {
-  kIgnore,   // a hint whose effect only the host could see
-  kList,     // changes flags of the mapping
-  kHost,     // changes contents or residency: executed by the host
+  kIgnore,  // a hint whose effect only the host could see
+  kList,    // changes flags of the mapping
+  kHost,    // changes contents or residency: executed by the host
   kUnknown,
 };
 
@@ -42,7 +42,8 @@ AdviceKind KindOf(int advice) {
     case MADV_SEQUENTIAL:
     case MADV_COLD:
     case MADV_PAGEOUT:
-    case MADV_MERGEABLE:    // same-page merging between guests is a side channel; Linux ignores it with KSM off
+    case MADV_MERGEABLE:  // same-page merging between guests is a side channel; Linux ignores it
+                          // with KSM off
     case MADV_UNMERGEABLE:
       return AdviceKind::kIgnore;
     case MADV_DONTFORK:
@@ -97,17 +98,31 @@ Result<void> CheckAdvice(const Vma& vma, int advice) {
 
 void ApplyToList(Vma& vma, int advice) {
   switch (advice) {
-    case MADV_DONTFORK: vma.dont_fork = true; break;
-    case MADV_DOFORK: vma.dont_fork = false; break;
-    case MADV_WIPEONFORK: vma.wipe_on_fork = true; break;
-    case MADV_KEEPONFORK: vma.wipe_on_fork = false; break;
-    case MADV_DONTDUMP: vma.dont_dump = true; break;
-    case MADV_DODUMP: vma.dont_dump = false; break;
-    default: break;
+    case MADV_DONTFORK:
+      vma.dont_fork = true;
+      break;
+    case MADV_DOFORK:
+      vma.dont_fork = false;
+      break;
+    case MADV_WIPEONFORK:
+      vma.wipe_on_fork = true;
+      break;
+    case MADV_KEEPONFORK:
+      vma.wipe_on_fork = false;
+      break;
+    case MADV_DONTDUMP:
+      vma.dont_dump = true;
+      break;
+    case MADV_DODUMP:
+      vma.dont_dump = false;
+      break;
+    default:
+      break;
   }
 }
 
-// Start and rounded length of a call whose length is in bytes; `wrap` is its errno for a range that wraps.
+// Start and rounded length of a call whose length is in bytes; `wrap` is its errno for a range that
+// wraps.
 Result<GuestRange> CallRange(GuestAddr addr, uint64_t length, int wrap) {
   const uint64_t rounded = (length + kPageMask) & ~kPageMask;
   if (length != 0 && rounded == 0) return Err(wrap);
@@ -118,7 +133,8 @@ Result<GuestRange> CallRange(GuestAddr addr, uint64_t length, int wrap) {
 
 }  // namespace
 
-Result<void> MemoryManager::Advise(Context&, platform::Thread& thread, GuestAddr addr, uint64_t length, int advice) {
+Result<void> MemoryManager::Advise(Context&, platform::Thread& thread, GuestAddr addr,
+                                   uint64_t length, int advice) {
   const AdviceKind kind = KindOf(advice);
   // Injecting memory errors takes a privilege no guest has.
   if (advice == MADV_HWPOISON || advice == MADV_SOFT_OFFLINE) return Err(EPERM);
@@ -139,10 +155,13 @@ Result<void> MemoryManager::Advise(Context&, platform::Thread& thread, GuestAddr
         result = allowed;
         return false;
       }
-      const GuestRange part{std::max(vma.range.start, range.start), std::min(vma.range.end, range.end)};
+      const GuestRange part{std::max(vma.range.start, range.start),
+                            std::min(vma.range.end, range.end)};
       reached = part.end;
-      if (!runs.empty() && runs.back().end == part.start) runs.back().end = part.end;
-      else runs.push_back(part);
+      if (!runs.empty() && runs.back().end == part.start)
+        runs.back().end = part.end;
+      else
+        runs.push_back(part);
       return true;
     });
     if (result.ok() && reached < range.end) result = Err(ENOMEM);
@@ -167,7 +186,8 @@ Result<void> MemoryManager::Lock(Context& context, GuestAddr addr, uint64_t leng
   MutexLock lock(mu_);
   uint64_t locked = 0;
   vmas_.ForEach(range, [&](const Vma& vma) {
-    if (vma.locked) locked += std::min(vma.range.end, range.end) - std::max(vma.range.start, range.start);
+    if (vma.locked)
+      locked += std::min(vma.range.end, range.end) - std::max(vma.range.start, range.start);
     return true;
   });
   TRY(CheckLock(context, range.length() - locked, ENOMEM));
@@ -189,7 +209,8 @@ Result<void> MemoryManager::Unlock(GuestAddr addr, uint64_t length) {
 }
 
 Result<void> MemoryManager::LockAll(Context& context, int flags) {
-  if (flags == 0 || (flags & ~(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT)) || flags == MCL_ONFAULT) return Err(EINVAL);
+  if (flags == 0 || (flags & ~(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT)) || flags == MCL_ONFAULT)
+    return Err(EINVAL);
   MutexLock lock(mu_);
   if (!context.creds().Has(CAP_IPC_LOCK)) {
     const uint64_t limit = context.rlimit(RLIMIT_MEMLOCK);
@@ -231,7 +252,8 @@ Result<void> MemoryManager::Sync(Context& context, GuestAddr addr, uint64_t leng
     if ((flags & MS_INVALIDATE) && vma.locked) return Err(EBUSY);
     if (!(flags & MS_SYNC) || !vma.writable_shared() || vma.mappable == nullptr) continue;
     // Stores are in the host's page cache already, so only durability is left to do.
-    auto backing = TRY(vma.mappable->Back(context, vma.offset, vma.range.length(), PROT_READ, true));
+    auto backing = TRY(
+        vma.mappable->Back(context, vma.offset, vma.range.length(), {PROT_READ, PROT_READ, true}));
     if (backing.fd.valid() && fdatasync(backing.fd.get()) != 0 && errno == EIO) return Err(EIO);
   }
   if (!covered) return Err(ENOMEM);
@@ -247,8 +269,10 @@ Result<void> MemoryManager::SetAnonName(GuestAddr addr, uint64_t length, const s
   bool all_anonymous = true;
   vmas_.Modify(range, [&](Vma& vma) {
     // The kernel's own labels ("[stack]") stay.
-    if (vma.mappable != nullptr) all_anonymous = false;
-    else if (vma.label.empty() || vma.label.starts_with("[anon:")) vma.label = name.empty() ? "" : "[anon:" + name + "]";
+    if (vma.mappable != nullptr)
+      all_anonymous = false;
+    else if (vma.label.empty() || vma.label.starts_with("[anon:"))
+      vma.label = name.empty() ? "" : "[anon:" + name + "]";
   });
   if (!all_anonymous) return Err(EBADF);
   if (!vmas_.Covers(range)) return Err(ENOMEM);

@@ -31,11 +31,11 @@ MemoryOp MapOp(const Vma& vma, int flags, const Mappable::HostBacking& backing) 
   return op;
 }
 
-// The part of a range that mprotect may change. Linux goes mapping by mapping and keeps what it did before the first
-// hole or refusal.
+// The part of a range that mprotect may change. Linux goes mapping by mapping and keeps what it did
+// before the first hole or refusal.
 struct Protectable {
-  GuestAddr end;          // of the part from the start on
-  Result<void> refusal;   // why it stops there
+  GuestAddr end;         // of the part from the start on
+  Result<void> refusal;  // why it stops there
   bool changes = false;
   uint64_t new_data = 0;  // bytes that begin to count as data
 };
@@ -43,11 +43,14 @@ struct Protectable {
 Protectable FindProtectable(const VmaSet& vmas, GuestRange range, int prot) {
   Protectable found{.end = range.start};
   vmas.ForEach(range, [&](const Vma& vma) {
-    if (vma.range.start > found.end) found.refusal = Err(ENOMEM);
-    else if (prot & ~vma.max_prot) found.refusal = Err(EACCES);
+    if (vma.range.start > found.end)
+      found.refusal = Err(ENOMEM);
+    else if (prot & ~vma.max_prot)
+      found.refusal = Err(EACCES);
     if (!found.refusal.ok()) return false;
     const GuestAddr end = std::min(vma.range.end, range.end);
-    if (!vma.writable() && !vma.shared && !vma.grows_down && (prot & PROT_WRITE)) found.new_data += end - found.end;
+    if (!vma.writable() && !vma.shared && !vma.grows_down && (prot & PROT_WRITE))
+      found.new_data += end - found.end;
     found.end = end;
     found.changes |= vma.prot != prot;
     return true;
@@ -58,7 +61,8 @@ Protectable FindProtectable(const VmaSet& vmas, GuestRange range, int prot) {
 
 }  // namespace
 
-Result<GuestAddr> MemoryManager::Map(Context& context, platform::Thread& thread, const MapRequest& request) {
+Result<GuestAddr> MemoryManager::Map(Context& context, platform::Thread& thread,
+                                     const MapRequest& request) {
   if (request.length == 0) return Err(EINVAL);
   const uint64_t length = TRY(PageRoundUp(request.length));
   uint64_t file_end;
@@ -70,7 +74,8 @@ Result<GuestAddr> MemoryManager::Map(Context& context, platform::Thread& thread,
   Mappable::HostBacking backing;
   if (request.mappable != nullptr) {
     const bool shared = (request.flags & MAP_TYPE) != MAP_PRIVATE;
-    backing = TRY(request.mappable->Back(context, request.offset, length, request.prot, shared));
+    backing = TRY(request.mappable->Back(context, request.offset, length,
+                                         {request.prot, request.max_prot, shared}));
   }
   Batch batch;
   const auto addr = [&]() -> Result<GuestAddr> {
@@ -83,13 +88,15 @@ Result<GuestAddr> MemoryManager::Map(Context& context, platform::Thread& thread,
   return addr;
 }
 
-Result<GuestAddr> MemoryManager::MapLocked(Context& context, platform::Thread& thread, const MapRequest& request,
-                                           uint64_t length, const Mappable::HostBacking& backing, Batch& batch) {
+Result<GuestAddr> MemoryManager::MapLocked(Context& context, platform::Thread& thread,
+                                           const MapRequest& request, uint64_t length,
+                                           const Mappable::HostBacking& backing, Batch& batch) {
   TRY(CheckMapCount(1));
   Vma vma;
   vma.prot = request.prot & (PROT_READ | PROT_WRITE | PROT_EXEC);
   vma.max_prot = request.max_prot;
   vma.shared = (request.flags & MAP_TYPE) != MAP_PRIVATE;
+  if (vma.shared && backing.read_only) vma.max_prot &= ~PROT_WRITE;
   vma.grows_down = request.flags & MAP_GROWSDOWN;
   vma.locked = lock_future_ || (request.flags & MAP_LOCKED);
   vma.no_reserve = request.flags & MAP_NORESERVE;
@@ -129,8 +136,10 @@ void MemoryManager::UnmapLocked(GuestRange range, Batch& batch, std::optional<Gu
   batch.ops.push_back({.kind = MemoryOp::Kind::kUnmap, .range = range});
 }
 
-Result<void> MemoryManager::Unmap(Context&, platform::Thread& thread, GuestAddr addr, uint64_t length) {
-  if (!addr.IsPageAligned() || addr.value() > kTaskSize || length > kTaskSize - addr.value()) return Err(EINVAL);
+Result<void> MemoryManager::Unmap(Context&, platform::Thread& thread, GuestAddr addr,
+                                  uint64_t length) {
+  if (!addr.IsPageAligned() || addr.value() > kTaskSize || length > kTaskSize - addr.value())
+    return Err(EINVAL);
   length = TRY(PageRoundUp(length));
   if (length == 0) return Err(EINVAL);
   const GuestRange range{addr, addr + length};
@@ -139,7 +148,8 @@ Result<void> MemoryManager::Unmap(Context&, platform::Thread& thread, GuestAddr 
     MutexLock lock(mu_);
     // Only a hole in the middle of one mapping adds to the count.
     const Vma* first = vmas_.Find(range.start);
-    if (first != nullptr && first->range.start < range.start && first->range.end > range.end) TRY(CheckMapCount(1));
+    if (first != nullptr && first->range.start < range.start && first->range.end > range.end)
+      TRY(CheckMapCount(1));
     UnmapLocked(range, batch);
     Remember(thread, batch);
   }
@@ -147,8 +157,8 @@ Result<void> MemoryManager::Unmap(Context&, platform::Thread& thread, GuestAddr 
   return {};
 }
 
-Result<void> MemoryManager::Protect(Context& context, platform::Thread& thread, GuestAddr addr, uint64_t length,
-                                    int prot) {
+Result<void> MemoryManager::Protect(Context& context, platform::Thread& thread, GuestAddr addr,
+                                    uint64_t length, int prot) {
   const int grows = prot & (PROT_GROWSDOWN | PROT_GROWSUP);
   prot &= ~(PROT_GROWSDOWN | PROT_GROWSUP);
   if (grows == (PROT_GROWSDOWN | PROT_GROWSUP) || !addr.IsPageAligned()) return Err(EINVAL);
@@ -178,7 +188,8 @@ Result<void> MemoryManager::Protect(Context& context, platform::Thread& thread, 
     result = allowed.refusal;
     range.end = allowed.end;
     if (range.empty() || !allowed.changes) return result;
-    if (allowed.new_data > 0 && vmas_.totals().data + allowed.new_data > context.rlimit(RLIMIT_DATA)) {
+    if (allowed.new_data > 0 &&
+        vmas_.totals().data + allowed.new_data > context.rlimit(RLIMIT_DATA)) {
       return Err(ENOMEM);
     }
     TRY(CheckMapCount(vmas_.SplitsNeeded(range)));
@@ -204,11 +215,15 @@ Result<GuestAddr> MemoryManager::Brk(Context& context, platform::Thread& thread,
     if (new_end < old_end) {
       UnmapLocked({new_end, old_end}, batch, old);
     } else if (new_end > old_end) {
-      Vma heap{.range = {old_end, new_end}, .prot = PROT_READ | PROT_WRITE, .max_prot = 7, .label = "[heap]"};
+      Vma heap{.range = {old_end, new_end},
+               .prot = PROT_READ | PROT_WRITE,
+               .max_prot = 7,
+               .label = "[heap]"};
       heap.locked = lock_future_;
       // One page stays free above the heap, and a stack's guard gap.
       const Vma* next = vmas_.FindFrom(old_end);
-      const uint64_t room = next != nullptr && next->grows_down ? VmaSet::kStackGuardGap : kPageSize;
+      const uint64_t room =
+          next != nullptr && next->grows_down ? VmaSet::kStackGuardGap : kPageSize;
       if (next != nullptr && next->range.start < new_end + room) return old;
       if (!range_.Contains(heap.range) || QuarantinedIn(thread, heap.range)) return old;
       if (!CheckExpand(context, heap, 0).ok() || !CheckMapCount(1).ok()) return old;
@@ -224,8 +239,8 @@ Result<GuestAddr> MemoryManager::Brk(Context& context, platform::Thread& thread,
   return result;
 }
 
-Result<GuestRange> MemoryManager::MapStack(Context& context, platform::Thread& thread, uint64_t stack_limit,
-                                           uint64_t needed, int prot) {
+Result<GuestRange> MemoryManager::MapStack(Context& context, platform::Thread& thread,
+                                           uint64_t stack_limit, uint64_t needed, int prot) {
   const uint64_t least = kInitialStack + TRY(PageRoundUp(needed));
   const uint64_t size = std::max(std::min(stack_limit & ~kPageMask, kMaxMainStack), least);
   const GuestRange range{stack_top_ - size, stack_top_};
@@ -249,7 +264,8 @@ bool MemoryManager::GrowStack(Context& context, platform::Thread& thread, GuestA
     const Vma* stack = vmas_.FindFrom(start);
     if (stack == nullptr || stack->range.start <= start || !stack->grows_down) return false;
     if (stack->range.end - start > context.rlimit(RLIMIT_STACK)) return false;
-    // The guard gap is kept to any accessible neighbour that is not a stack itself (Linux: expand_downwards).
+    // The guard gap is kept to any accessible neighbour that is not a stack itself (Linux:
+    // expand_downwards).
     const Vma* below = vmas_.FindBefore(start);
     if (below != nullptr && below->prot != PROT_NONE && !below->grows_down &&
         start - below->range.end < VmaSet::kStackGuardGap) {

@@ -1,5 +1,5 @@
-// The character devices of major 1: null, zero, full, random, urandom (null(4), full(4), random(4); Linux:
-// drivers/char/mem.c, random.c).
+// The character devices of major 1: null, zero, full, random, urandom (null(4), full(4), random(4);
+// Linux: drivers/char/mem.c, random.c).
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/random.h>
@@ -42,11 +42,12 @@ class NullDevice final : public MemoryDevice {
   Result<size_t> Read(Context&, IoSequence&, int64_t*, int) override { return size_t{0}; }
 };
 
-// A private mapping is anonymous memory, a shared one a memory file of its own (Linux: shmem_zero_setup).
+// A private mapping is anonymous memory, a shared one a memory file of its own (Linux:
+// shmem_zero_setup).
 class ZeroMapping final : public Mappable {
  public:
-  Result<HostBacking> Back(Context&, uint64_t offset, uint64_t length, int, bool shared) override {
-    if (!shared) return HostBacking{};
+  Result<HostBacking> Back(Context&, uint64_t offset, uint64_t length, const Use& use) override {
+    if (!use.shared) return HostBacking{};
     auto memory = MakeRef<UniqueFd>(::memfd_create("zero", MFD_CLOEXEC));
     if (!memory->valid()) return LastErrno();
     if (::ftruncate(memory->get(), static_cast<off_t>(length)) != 0) return LastErrno();
@@ -58,7 +59,9 @@ class ZeroMapping final : public Mappable {
 class ZeroDevice final : public MemoryDevice {
  public:
   ZeroDevice(Path path, int flags, bool full) : MemoryDevice(std::move(path), flags), full_(full) {}
-  Result<size_t> Read(Context&, IoSequence& to, int64_t*, int) override { return to.ZeroOut(to.remaining()); }
+  Result<size_t> Read(Context&, IoSequence& to, int64_t*, int) override {
+    return to.ZeroOut(to.remaining());
+  }
   Result<size_t> Write(Context& context, IoSequence& from, int64_t* offset, int rwf) override {
     if (full_) return Err(ENOSPC);
     return MemoryDevice::Write(context, from, offset, rwf);
@@ -74,7 +77,8 @@ class ZeroDevice final : public MemoryDevice {
 
 class RandomDevice final : public MemoryDevice {
  public:
-  RandomDevice(Path path, int flags, bool pollable) : MemoryDevice(std::move(path), flags), pollable_(pollable) {}
+  RandomDevice(Path path, int flags, bool pollable)
+      : MemoryDevice(std::move(path), flags), pollable_(pollable) {}
   bool pollable() override { return pollable_; }
 
   Result<size_t> Read(Context& context, IoSequence& to, int64_t*, int) override {
@@ -104,12 +108,18 @@ class RandomDevice final : public MemoryDevice {
 
 Result<FileRef> OpenMemoryDevice(Context&, const Path& path, uint64_t rdev, int flags) {
   switch (minor(rdev)) {
-    case kNull: return FileRef(MakeRef<NullDevice>(path, flags));
-    case kZero: return FileRef(MakeRef<ZeroDevice>(path, flags, false));
-    case kFull: return FileRef(MakeRef<ZeroDevice>(path, flags, true));
-    case kRandom: return FileRef(MakeRef<RandomDevice>(path, flags, true));
-    case kUrandom: return FileRef(MakeRef<RandomDevice>(path, flags, false));
-    default: return Err(ENXIO);
+    case kNull:
+      return FileRef(MakeRef<NullDevice>(path, flags));
+    case kZero:
+      return FileRef(MakeRef<ZeroDevice>(path, flags, false));
+    case kFull:
+      return FileRef(MakeRef<ZeroDevice>(path, flags, true));
+    case kRandom:
+      return FileRef(MakeRef<RandomDevice>(path, flags, true));
+    case kUrandom:
+      return FileRef(MakeRef<RandomDevice>(path, flags, false));
+    default:
+      return Err(ENXIO);
   }
 }
 

@@ -1,8 +1,9 @@
 // The sentry's end of a gofer connection: typed round trips over a pool of channels.
 //
-// A call takes a free channel for itself, so calls of different tasks run side by side; when tasks have to wait for
-// one, another channel is made (up to kMaxChannels). What the gofer sends is data, not truth about sizes: every count,
-// name and type is checked before use, and a malformed answer is EIO.
+// A call takes a free channel for itself, so calls of different tasks run side by side; when tasks
+// have to wait for one, another channel is made (up to kMaxChannels). What the gofer sends is data,
+// not truth about sizes: every count, name and type is checked before use, and a malformed answer
+// is EIO.
 #pragma once
 
 #include <array>
@@ -25,11 +26,12 @@ namespace sandbox {
 
 class GoferClient;
 
-// A handle that the server is told to forget when the last user drops it; with a null client, one that is kept for good
-// (the root of a tree, which may be mounted more than once).
+// A handle that the server is told to forget when the last user drops it; with a null client, one
+// that is kept for good (the root of a tree, which may be mounted more than once).
 class GoferHandle {
  public:
-  GoferHandle(RefPtr<GoferClient> client, gofer::Handle value) : client_(std::move(client)), value_(value) {}
+  GoferHandle(RefPtr<GoferClient> client, gofer::Handle value)
+      : client_(std::move(client)), value_(value) {}
   ~GoferHandle();
   GoferHandle(const GoferHandle&) = delete;
   gofer::Handle value() const { return value_; }
@@ -48,8 +50,8 @@ struct GoferEntry {
 
 struct GoferWalk {
   std::vector<GoferEntry> entries;  // as far as objects exist
-  int error = 0;                    // why the walk ended early; 0 also when a symbolic link ended it
-  UniqueFd fd;                      // of the last entry, when an open was asked for and possible
+  int error = 0;  // why the walk ended early; 0 also when a symbolic link ended it
+  UniqueFd fd;    // of the last entry, when an open was asked for and possible
 };
 
 struct GoferLookup {
@@ -91,35 +93,42 @@ class GoferClient : public RefFromThis<GoferClient> {
 
   const std::vector<Tree>& trees() const { return trees_; }
 
-  // `names` are components, at most kMaxWalk, one below the other. `open_flags`: open the last one so if it is a file.
-  Result<GoferWalk> Walk(gofer::Handle dir, std::span<const std::string_view> names, std::optional<uint32_t> open_flags);
+  // `names` are components, at most kMaxWalk, one below the other. `open_flags`: open the last one
+  // so if it is a file.
+  Result<GoferWalk> Walk(gofer::Handle dir, std::span<const std::string_view> names,
+                         std::optional<uint32_t> open_flags);
   // One answer a name, in order; possibly fewer than asked for.
-  Result<std::vector<GoferLookup>> LookupMany(gofer::Handle dir, std::span<const std::string_view> names);
+  Result<std::vector<GoferLookup>> LookupMany(gofer::Handle dir,
+                                              std::span<const std::string_view> names);
   Result<gofer::FileAttr> GetAttr(gofer::Handle file);
   Result<gofer::FileAttr> SetAttr(gofer::Handle file, const gofer::SetAttrRequest& change);
   Result<std::pair<UniqueFd, gofer::FileAttr>> Open(gofer::Handle file, uint32_t flags);
-  Result<GoferCreated> Create(gofer::Handle dir, std::string_view name, const gofer::CreateRequest& what,
-                              std::string_view target);
+  Result<GoferCreated> Create(gofer::Handle dir, std::string_view name,
+                              const gofer::CreateRequest& what, std::string_view target);
   Result<GoferCreated> Tmpfile(gofer::Handle dir, const gofer::CreateRequest& what);
   struct Linked {
     gofer::FileAttr file, dir;
   };
   Result<Linked> Link(gofer::Handle dir, std::string_view name, gofer::Handle target);
   // Returns the directory's attributes afterwards.
-  Result<gofer::FileAttr> Unlink(gofer::Handle dir, std::string_view name, const gofer::UnlinkRequest& what);
+  Result<gofer::FileAttr> Unlink(gofer::Handle dir, std::string_view name,
+                                 const gofer::UnlinkRequest& what);
   struct Renamed {
     gofer::FileAttr old_dir, new_dir;
   };
-  Result<Renamed> Rename(gofer::Handle old_dir, std::string_view old_name, std::string_view new_name,
-                         const gofer::RenameRequest& what);
+  Result<Renamed> Rename(gofer::Handle old_dir, std::string_view old_name,
+                         std::string_view new_name, const gofer::RenameRequest& what);
   Result<std::string> ReadLink(gofer::Handle link);
   Result<GoferDirBatch> ReadDir(gofer::Handle dir, uint64_t position);
   Result<gofer::StatFsReply> StatFs(gofer::Handle file);
   Result<std::string> GetXattr(gofer::Handle file, std::string_view name);
-  Result<void> SetXattr(gofer::Handle file, std::string_view name, std::string_view value, int flags);
+  Result<void> SetXattr(gofer::Handle file, std::string_view name, std::string_view value,
+                        int flags);
   Result<std::vector<std::string>> ListXattr(gofer::Handle file);
   Result<void> RemoveXattr(gofer::Handle file, std::string_view name);
   Result<void> Sync(gofer::Handle file);
+  // Opens a memory file of ours again, for reading only.
+  Result<UniqueFd> ReopenMemory(BorrowedFd memory);
 
   // Round trips made so far, for tests and benchmarks.
   uint64_t round_trips() const { return round_trips_.load(std::memory_order_relaxed); }
@@ -166,7 +175,10 @@ class GoferCall {
   GoferCall(const GoferCall&) = delete;
 
   gofer::Writer& request() { return request_; }
-  // Sends and waits. The error is the server's (walks report theirs through error() instead), EIO when it is gone.
+  // Goes with the request; stays open until Run returns.
+  void set_fd(BorrowedFd fd) { passed_ = fd; }
+  // Sends and waits. The error is the server's (walks report theirs through error() instead), EIO
+  // when it is gone.
   Result<void> Run();
   gofer::Reader& reply() { return reply_; }
   uint32_t count() const { return header_.count; }
@@ -180,6 +192,7 @@ class GoferCall {
   gofer::Writer request_;
   gofer::Reader reply_;
   gofer::ReplyHeader header_{};
+  BorrowedFd passed_;
   UniqueFd fd_;
 };
 

@@ -2,6 +2,8 @@
 
 #include <sys/stat.h>
 
+#include <fcntl.h>
+
 #include "sentry/fs/gofer/client.h"
 
 namespace sandbox {
@@ -20,7 +22,8 @@ void PutNames(gofer::Writer& out, std::span<const std::string_view> names) {
 Result<FileAttr> GetFileAttr(gofer::Reader& in) {
   const auto attr = in.Get<FileAttr>();
   if (!in.ok()) return Err(EIO);
-  // What a guest's stat could not represent, or arithmetic could not survive, did not come from statx.
+  // What a guest's stat could not represent, or arithmetic could not survive, did not come from
+  // statx.
   if (attr.size > INT64_MAX || attr.atime_ns > 999'999'999 || attr.mtime_ns > 999'999'999 ||
       attr.ctime_ns > 999'999'999 || attr.btime_ns > 999'999'999)
     return Err(EIO);
@@ -49,11 +52,13 @@ Result<GoferWalk> GoferClient::Walk(Handle dir, std::span<const std::string_view
   GoferWalk walk;
   walk.error = call.error();
   for (uint32_t i = 0; i < call.count(); ++i) walk.entries.push_back(TRY(GetEntry(call.reply())));
-  if (walk.entries.size() == names.size() && S_ISREG(walk.entries.back().attr.mode)) walk.fd = call.TakeFd();
+  if (walk.entries.size() == names.size() && S_ISREG(walk.entries.back().attr.mode))
+    walk.fd = call.TakeFd();
   return walk;
 }
 
-Result<std::vector<GoferLookup>> GoferClient::LookupMany(Handle dir, std::span<const std::string_view> names) {
+Result<std::vector<GoferLookup>> GoferClient::LookupMany(Handle dir,
+                                                         std::span<const std::string_view> names) {
   GoferCall call(*this, Op::kLookupMany, dir);
   PutNames(call.request(), names);
   TRY(call.Run());
@@ -105,7 +110,8 @@ Result<GoferCreated> GoferClient::FinishCreate(GoferCall& call) {
   return created;
 }
 
-Result<GoferCreated> GoferClient::Create(Handle dir, std::string_view name, const gofer::CreateRequest& what,
+Result<GoferCreated> GoferClient::Create(Handle dir, std::string_view name,
+                                         const gofer::CreateRequest& what,
                                          std::string_view target) {
   if (target.size() > gofer::kMaxTarget) return Err(ENAMETOOLONG);
   GoferCall call(*this, Op::kCreate, dir);
@@ -132,7 +138,8 @@ Result<GoferClient::Linked> GoferClient::Link(Handle dir, std::string_view name,
   return Linked{file, TRY(GetFileAttr(call.reply()))};
 }
 
-Result<FileAttr> GoferClient::Unlink(Handle dir, std::string_view name, const gofer::UnlinkRequest& what) {
+Result<FileAttr> GoferClient::Unlink(Handle dir, std::string_view name,
+                                     const gofer::UnlinkRequest& what) {
   GoferCall call(*this, Op::kUnlink, dir);
   call.request().Put(what);
   call.request().PutString(name);
@@ -140,7 +147,8 @@ Result<FileAttr> GoferClient::Unlink(Handle dir, std::string_view name, const go
   return GetFileAttr(call.reply());
 }
 
-Result<GoferClient::Renamed> GoferClient::Rename(Handle old_dir, std::string_view old_name, std::string_view new_name,
+Result<GoferClient::Renamed> GoferClient::Rename(Handle old_dir, std::string_view old_name,
+                                                 std::string_view new_name,
                                                  const gofer::RenameRequest& what) {
   GoferCall call(*this, Op::kRename, old_dir);
   call.request().Put(what);
@@ -169,7 +177,8 @@ Result<GoferDirBatch> GoferClient::ReadDir(Handle dir, uint64_t position) {
     const auto record = call.reply().Get<gofer::DirRecord>();
     const std::string_view name = call.reply().GetString(gofer::kMaxName);
     if (!call.reply().ok()) return Err(EIO);
-    if (gofer::ValidName(name)) batch.entries.push_back({std::string(name), record.ino, static_cast<uint8_t>(record.type)});
+    if (gofer::ValidName(name))
+      batch.entries.push_back({std::string(name), record.ino, static_cast<uint8_t>(record.type)});
   }
   if (!call.reply().ok()) return Err(EIO);
   // A batch that neither ends nor advances would be asked for for ever.
@@ -195,7 +204,8 @@ Result<std::string> GoferClient::GetXattr(Handle file, std::string_view name) {
   return value;
 }
 
-Result<void> GoferClient::SetXattr(Handle file, std::string_view name, std::string_view value, int flags) {
+Result<void> GoferClient::SetXattr(Handle file, std::string_view name, std::string_view value,
+                                   int flags) {
   if (name.size() > gofer::kMaxXattrName) return Err(ERANGE);
   if (value.size() > gofer::kMaxXattrValue) return Err(E2BIG);
   GoferCall call(*this, Op::kSetXattr, file, static_cast<uint32_t>(flags));
@@ -224,6 +234,16 @@ Result<void> GoferClient::RemoveXattr(Handle file, std::string_view name) {
   GoferCall call(*this, Op::kRemoveXattr, file);
   call.request().PutString(name);
   return call.Run();
+}
+
+Result<UniqueFd> GoferClient::ReopenMemory(BorrowedFd memory) {
+  GoferCall call(*this, Op::kReopenMemory, 0);
+  call.set_fd(memory);
+  TRY(call.Run());
+  UniqueFd opened = call.TakeFd();
+  // What a stub gets depends on it, so it is not taken on trust.
+  if (!opened.valid() || (::fcntl(opened.get(), F_GETFL) & O_ACCMODE) != O_RDONLY) return Err(EIO);
+  return opened;
 }
 
 Result<void> GoferClient::Sync(Handle file) {

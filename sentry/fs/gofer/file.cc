@@ -15,7 +15,8 @@
 namespace sandbox {
 namespace {
 
-// Large enough that its system calls do not show in a long transfer, small enough to stay in the second-level cache.
+// Large enough that its system calls do not show in a long transfer, small enough to stay in the
+// second-level cache.
 constexpr size_t kTransferSize = 128 * 1024;
 
 char* TransferBuffer() {
@@ -29,9 +30,9 @@ class GoferMappable final : public Mappable {
   GoferMappable(GoferInodeRef inode, HostFileRef file, Identity identity)
       : inode_(std::move(inode)), file_(std::move(file)), identity_(std::move(identity)) {}
 
-  Result<HostBacking> Back(Context&, uint64_t, uint64_t, int prot, bool shared) override {
+  Result<HostBacking> Back(Context&, uint64_t, uint64_t, const Use& use) override {
     if (file_->access == O_WRONLY) return Err(EACCES);
-    if (shared && (prot & PROT_WRITE) && file_->access != O_RDWR) return Err(EACCES);
+    if (use.writes() && file_->access != O_RDWR) return Err(EACCES);
     return HostBacking{file_->fd.borrow(), file_, 0};
   }
   void CountMapping(int delta, bool writable_shared) override {
@@ -77,7 +78,8 @@ Result<size_t> GoferFile::Read(Context&, IoSequence& to, int64_t* offset, int) {
     *offset += static_cast<int64_t>(*copied);
     if (*copied < static_cast<size_t>(got) || static_cast<size_t>(got) < want) break;
   }
-  if (!(flags() & O_NOATIME) && !read_noted_.exchange(true, std::memory_order_relaxed)) inode_->NoteRead();
+  if (!(flags() & O_NOATIME) && !read_noted_.exchange(true, std::memory_order_relaxed))
+    inode_->NoteRead();
   return total;
 }
 
@@ -89,7 +91,8 @@ Result<size_t> GoferFile::WriteChunk(const char* data, size_t size, int64_t* off
   const iovec iov{const_cast<char*>(data), size};
   ssize_t put;
   if (append) {
-    // RWF_APPEND makes the host choose the place; our lock keeps the position we report right among ourselves.
+    // RWF_APPEND makes the host choose the place; our lock keeps the position we report right among
+    // ourselves.
     MutexLock lock(inode_->append_mutex());
     do {
       put = ::pwritev2(file_->fd.get(), &iov, 1, 0, host_flags | RWF_APPEND);
@@ -159,7 +162,8 @@ Result<void> GoferFile::Allocate(Context&, int mode, int64_t offset, int64_t len
 }
 
 Result<void> GoferFile::Advise(Context&, int64_t offset, int64_t length, int advice) {
-  if (const int error = ::posix_fadvise(file_->fd.get(), offset, length, advice); error != 0) return Err(error);
+  if (const int error = ::posix_fadvise(file_->fd.get(), offset, length, advice); error != 0)
+    return Err(error);
   return {};
 }
 
@@ -169,7 +173,8 @@ Result<RefPtr<Mappable>> GoferFile::GetMappable(Context& context) {
   const int access = flags() & O_ACCMODE;
   if (exact->access != access) exact = TRY(inode_->HostFileExact(access));
   const Attr attr = TRY(inode_->GetAttr(context));
-  Mappable::Identity identity{inode_->device(), attr.ino, path().empty() ? "" : PathToString(path(), Path{})};
+  Mappable::Identity identity{inode_->device(), attr.ino,
+                              path().empty() ? "" : PathToString(path(), Path{})};
   return RefPtr<Mappable>(MakeRef<GoferMappable>(inode_, std::move(exact), std::move(identity)));
 }
 

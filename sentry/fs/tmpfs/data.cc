@@ -17,7 +17,9 @@ constexpr int kMaxHostMemories = 6000;     // of the process's 20000 descriptors
 
 TmpfsData::~TmpfsData() { usage_->ReleasePages(charged_pages_); }
 
-uint64_t TmpfsData::allocated_pages() const { return host_ != nullptr ? host_->AllocatedPages() : pages_.size(); }
+uint64_t TmpfsData::allocated_pages() const {
+  return host_ != nullptr ? host_->AllocatedPages() : pages_.size();
+}
 
 void TmpfsData::Recount() {
   const uint64_t now = allocated_pages();
@@ -59,7 +61,8 @@ Result<char*> TmpfsData::PageAt(uint64_t index, bool zeroed) {
   if (it != pages_.end() && it->first == index) return it->second.get();
   TRY(usage_->ChargePages(1));
   ++charged_pages_;
-  Page page = zeroed ? std::make_unique<char[]>(kPageSize) : std::make_unique_for_overwrite<char[]>(kPageSize);
+  Page page = zeroed ? std::make_unique<char[]>(kPageSize)
+                     : std::make_unique_for_overwrite<char[]>(kPageSize);
   it = pages_.emplace_hint(it, index, std::move(page));
   return it->second.get();
 }
@@ -91,7 +94,8 @@ Result<size_t> TmpfsData::Write(uint64_t offset, const char* from, size_t count)
     if (max != 0 && usage_->pages() + count / kPageSize + 2 > max) {
       // Near the limit every page is counted, and only existing ones may be written over.
       Recount();
-      if (usage_->pages() + (count + kPageMask) / kPageSize > max && offset + count > size_) return Err(ENOSPC);
+      if (usage_->pages() + (count + kPageMask) / kPageSize > max && offset + count > size_)
+        return Err(ENOSPC);
     }
     const ssize_t put = pwrite(host_->fd().get(), from, count, static_cast<off_t>(offset));
     if (put < 0) return LastErrno();
@@ -114,7 +118,8 @@ Result<void> TmpfsData::Resize(uint64_t size) {
     charged_pages_ -= gone;
     // What was cut off must read as zeros if the file grows again.
     auto last = pages_.find(size / kPageSize);
-    if (last != pages_.end()) std::memset(last->second.get() + (size & kPageMask), 0, kPageSize - (size & kPageMask));
+    if (last != pages_.end())
+      std::memset(last->second.get() + (size & kPageMask), 0, kPageSize - (size & kPageMask));
   }
   size_ = size;
   return {};
@@ -124,11 +129,14 @@ Result<void> TmpfsData::Allocate(uint64_t offset, uint64_t length, bool keep_siz
   const uint64_t end = offset + length;
   if (ShouldMove(end)) TRY(ToHostMemory());
   if (host_ != nullptr) {
-    // What the range holds already is unknown, so at most the file's own pages are taken as a part of it.
+    // What the range holds already is unknown, so at most the file's own pages are taken as a part
+    // of it.
     Recount();
     const uint64_t max = usage_->max_pages(), wanted = length / kPageSize + 1;
-    if (max != 0 && usage_->pages() + wanted - std::min(wanted, charged_pages_) > max) return Err(ENOSPC);
-    if (fallocate(host_->fd().get(), FALLOC_FL_KEEP_SIZE, static_cast<off_t>(offset), static_cast<off_t>(length)) != 0) {
+    if (max != 0 && usage_->pages() + wanted - std::min(wanted, charged_pages_) > max)
+      return Err(ENOSPC);
+    if (fallocate(host_->fd().get(), FALLOC_FL_KEEP_SIZE, static_cast<off_t>(offset),
+                  static_cast<off_t>(length)) != 0) {
       return LastErrno();
     }
     Recount();
@@ -154,12 +162,15 @@ Result<void> TmpfsData::Allocate(uint64_t offset, uint64_t length, bool keep_siz
 Result<void> TmpfsData::PunchHole(uint64_t offset, uint64_t length) {
   if (host_ != nullptr) {
     const int mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
-    if (fallocate(host_->fd().get(), mode, static_cast<off_t>(offset), static_cast<off_t>(length)) != 0) return LastErrno();
+    if (fallocate(host_->fd().get(), mode, static_cast<off_t>(offset),
+                  static_cast<off_t>(length)) != 0)
+      return LastErrno();
     Recount();
     return {};
   }
   const uint64_t end = offset + length;
-  for (auto it = pages_.lower_bound(offset / kPageSize); it != pages_.end() && it->first * kPageSize < end;) {
+  for (auto it = pages_.lower_bound(offset / kPageSize);
+       it != pages_.end() && it->first * kPageSize < end;) {
     const uint64_t start = it->first * kPageSize;
     const uint64_t from = std::max(offset, start), to = std::min(end, start + kPageSize);
     if (to - from < kPageSize) {
@@ -194,9 +205,15 @@ Result<int64_t> TmpfsData::SeekHole(uint64_t offset) const {
     return int64_t{at};
   }
   uint64_t index = offset / kPageSize;
-  for (auto page = pages_.find(index); page != pages_.end() && page->first == index; ++page) ++index;
+  for (auto page = pages_.find(index); page != pages_.end() && page->first == index; ++page)
+    ++index;
   if (index == offset / kPageSize) return static_cast<int64_t>(offset);
   return static_cast<int64_t>(std::min(index * kPageSize, size_));
+}
+
+Result<void> TmpfsData::SealWrites(uint32_t seals) {
+  if (host_ != nullptr && ::fcntl(host_->fd().get(), F_ADD_SEALS, seals) != 0) return LastErrno();
+  return {};
 }
 
 Result<RefPtr<HostMemory>> TmpfsData::ToHostMemory() {
@@ -207,7 +224,9 @@ Result<RefPtr<HostMemory>> TmpfsData::ToHostMemory() {
     const uint64_t start = index * kPageSize;
     if (start >= size_) continue;  // allocated past the end: only a promise
     const size_t count = std::min<uint64_t>(kPageSize, size_ - start);
-    if (pwrite(host->fd().get(), page.get(), count, static_cast<off_t>(start)) != static_cast<ssize_t>(count)) return Err(ENOMEM);
+    if (pwrite(host->fd().get(), page.get(), count, static_cast<off_t>(start)) !=
+        static_cast<ssize_t>(count))
+      return Err(ENOMEM);
   }
   pages_.clear();
   host_ = std::move(host);

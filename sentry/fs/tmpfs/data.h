@@ -1,15 +1,18 @@
-// The bytes of one tmpfs file. They live in sentry pages while the file is small and nobody maps it, and in a memory
-// file of its own (memfd) after that, which a stub can map. Descriptors of the sentry are scarce, so a file gets one
-// only when it must, and large files stay in pages once the budget is spent.
+// The bytes of one tmpfs file. They live in sentry pages while the file is small and nobody maps
+// it, and in a memory file of its own (memfd) after that, which a stub can map. Descriptors of the
+// sentry are scarce, so a file gets one only when it must, and large files stay in pages once the
+// budget is spent.
 //
 // Not thread-safe: the inode's lock guards it.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 
 #include "base/guest_addr.h"
+#include "base/mutex.h"
 #include "base/ref.h"
 #include "base/result.h"
 #include "base/unique_fd.h"
@@ -17,29 +20,30 @@
 
 namespace sandbox {
 
-// A memory file of the host: the writable descriptor, and one for those who may only read, made on demand.
+// A memory file of the host: the writable descriptor, and one for those who may only read, made on
+// demand.
 class HostMemory {
  public:
   static Result<RefPtr<HostMemory>> Create(const char* name);
   ~HostMemory();
   HostMemory(UniqueFd fd) : fd_(std::move(fd)) {}
   BorrowedFd fd() const { return fd_.borrow(); }
-  // Opened O_RDONLY, so that a hostile stub cannot turn a read-only mapping into a writable one. Without a reopener
-  // the writable descriptor: then a guest process can write to files that it may only read, as far as they are in a
-  // tmpfs and it attacks its stub.
+  // Opened O_RDONLY, so that a hostile stub cannot turn a read-only mapping into a writable one.
+  // The reopener's error; EACCES without one.
   Result<BorrowedFd> ReadOnly();
   uint64_t AllocatedPages() const;
 
   // How many exist: the descriptor budget.
   static int count();
-  // Opens a memory file again with O_RDONLY. Only a process that sees a /proc can, and a confined sentry does not, so
-  // boot hands in somebody who can.
-  using Reopener = Result<UniqueFd> (*)(BorrowedFd memory);
+  // Opens a memory file again with O_RDONLY. Only a process that sees a /proc can, and a confined
+  // sentry does not, so boot hands in somebody who can: the gofer.
+  using Reopener = std::function<Result<UniqueFd>(BorrowedFd memory)>;
   static void SetReopener(Reopener reopener);
 
  private:
   const UniqueFd fd_;
-  UniqueFd read_only_;
+  Mutex mu_{LockRank::kLeaf};
+  UniqueFd read_only_ GUARDED_BY(mu_);  // once set, for ever
 };
 
 class TmpfsData {
@@ -62,6 +66,10 @@ class TmpfsData {
   // SEEK_DATA and SEEK_HOLE: ENXIO past the end.
   Result<int64_t> SeekData(uint64_t offset) const;
   Result<int64_t> SeekHole(uint64_t offset) const;
+  // Forbids writes (F_SEAL_WRITE, F_SEAL_FUTURE_WRITE) on the memory file, if there is one. EBUSY
+  // while it is mapped writable.
+  Result<void> SealWrites(uint32_t seals);
+  bool in_host_memory() const { return host_ != nullptr; }
   // Moves the bytes to a memory file. ENOMEM or the host's error.
   Result<RefPtr<HostMemory>> ToHostMemory();
 

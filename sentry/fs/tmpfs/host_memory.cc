@@ -12,12 +12,19 @@ namespace {
 
 std::atomic<int> memory_count{0};
 
-std::atomic<HostMemory::Reopener> reopener{nullptr};
+struct Reopening {
+  Mutex mu{LockRank::kLeaf};
+  HostMemory::Reopener function GUARDED_BY(mu);
+};
+Reopening& TheReopening() {
+  static auto& reopening = *new Reopening;
+  return reopening;
+}
 
 }  // namespace
 
 Result<RefPtr<HostMemory>> HostMemory::Create(const char* name) {
-  UniqueFd fd(memfd_create(name, MFD_CLOEXEC));
+  UniqueFd fd(memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING));
   if (!fd.valid()) return LastErrno();
   memory_count.fetch_add(1, std::memory_order_relaxed);
   return MakeRef<HostMemory>(std::move(fd));
@@ -27,14 +34,27 @@ HostMemory::~HostMemory() { memory_count.fetch_sub(1, std::memory_order_relaxed)
 
 int HostMemory::count() { return memory_count.load(std::memory_order_relaxed); }
 
-void HostMemory::SetReopener(Reopener function) { reopener.store(function); }
+void HostMemory::SetReopener(Reopener function) {
+  Reopening& reopening = TheReopening();
+  MutexLock lock(reopening.mu);
+  reopening.function = std::move(function);
+}
 
 Result<BorrowedFd> HostMemory::ReadOnly() {
-  const Reopener reopen = reopener.load();
-  if (reopen == nullptr) return fd_.borrow();
-  static Mutex mu{LockRank::kLeaf};  // rare: the first read-only mapping of a file
-  MutexLock lock(mu);
-  if (!read_only_.valid()) read_only_ = TRY(reopen(fd_.borrow()));
+  {
+    MutexLock lock(mu_);
+    if (read_only_.valid()) return read_only_.borrow();
+  }
+  Reopener reopen;
+  {
+    Reopening& reopening = TheReopening();
+    MutexLock lock(reopening.mu);
+    reopen = reopening.function;
+  }
+  if (!reopen) return Err(EACCES);
+  UniqueFd opened = TRY(reopen(fd_.borrow()));  // a round trip: no lock is held
+  MutexLock lock(mu_);
+  if (!read_only_.valid()) read_only_ = std::move(opened);
   return read_only_.borrow();
 }
 

@@ -16,7 +16,10 @@
 namespace sandbox {
 namespace {
 
-constexpr uint32_t kAllSeals = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_FUTURE_WRITE | F_SEAL_EXEC;
+constexpr uint32_t kAllSeals =
+    F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_FUTURE_WRITE | F_SEAL_EXEC;
+
+constexpr uint32_t kWriteSeals = F_SEAL_WRITE | F_SEAL_FUTURE_WRITE;
 
 }  // namespace
 
@@ -42,10 +45,11 @@ Result<size_t> TmpfsRegular::ReadAt(uint64_t offset, char* to, size_t count) {
   return data_.Read(offset, to, count);
 }
 
-Result<size_t> TmpfsRegular::WriteAt(uint64_t* offset, bool append, const char* from, size_t count) {
+Result<size_t> TmpfsRegular::WriteAt(uint64_t* offset, bool append, const char* from,
+                                     size_t count) {
   MutexLock lock(mu_);
   if (append) *offset = data_.size();
-  if (seals_ & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)) return Err(EPERM);
+  if (seals_ & kWriteSeals) return Err(EPERM);
   if ((seals_ & F_SEAL_GROW) && *offset + count > data_.size()) {
     if (*offset >= data_.size()) return Err(EPERM);
     count = data_.size() - *offset;
@@ -60,7 +64,8 @@ Result<int64_t> TmpfsRegular::Seek(int64_t offset, int whence) {
   MutexLock lock(mu_);
   if (whence == SEEK_END) {
     int64_t target;
-    if (__builtin_add_overflow(static_cast<int64_t>(data_.size()), offset, &target)) return Err(EOVERFLOW);
+    if (__builtin_add_overflow(static_cast<int64_t>(data_.size()), offset, &target))
+      return Err(EOVERFLOW);
     return target;
   }
   if (offset < 0) return Err(ENXIO);
@@ -73,10 +78,11 @@ Result<void> TmpfsRegular::Allocate(Context& context, int mode, int64_t offset, 
   if (mode & ~(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE)) return Err(EOPNOTSUPP);
   const auto at = static_cast<uint64_t>(offset), count = static_cast<uint64_t>(length);
   const uint64_t end = at + count;
-  if (!(mode & (FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE)) && end > size()) TRY(CheckSizeLimit(context, end));
+  if (!(mode & (FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE)) && end > size())
+    TRY(CheckSizeLimit(context, end));
   MutexLock lock(mu_);
   if (mode & FALLOC_FL_PUNCH_HOLE) {
-    if (seals_ & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)) return Err(EPERM);
+    if (seals_ & kWriteSeals) return Err(EPERM);
     TRY(data_.PunchHole(at, count));
     TouchChange(true);
     return {};
@@ -97,11 +103,15 @@ Result<void> TmpfsRegular::AddSeals(uint32_t seals) {
   if (seals & ~kAllSeals) return Err(EINVAL);
   MutexLock lock(mu_);
   if (seals_ & F_SEAL_SEAL) return Err(EPERM);
-  if ((seals & F_SEAL_WRITE) && !(seals_ & F_SEAL_WRITE) && writable_mappings_.load() > 0) return Err(EBUSY);
+  if ((seals & F_SEAL_WRITE) && !(seals_ & F_SEAL_WRITE) && writable_mappings_.load() > 0)
+    return Err(EBUSY);
   // Linux: F_SEAL_EXEC implies the write seals on an executable file.
   if ((seals & F_SEAL_EXEC) && (attr_.mode & 0111)) {
     seals |= F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_FUTURE_WRITE;
   }
+  // The host enforces it too: a stub may still hold a descriptor of an earlier mapping that could
+  // write.
+  if (seals & kWriteSeals & ~seals_) TRY(data_.SealWrites(seals & kWriteSeals));
   seals_ |= seals;
   return {};
 }
@@ -118,13 +128,17 @@ void TmpfsRegular::set_initial_seals(uint32_t seals) {
 
 Result<RefPtr<HostMemory>> TmpfsRegular::ToHostMemory() {
   MutexLock lock(mu_);
-  return data_.ToHostMemory();
+  const bool moves = !data_.in_host_memory();
+  RefPtr<HostMemory> memory = TRY(data_.ToHostMemory());
+  if (moves && (seals_ & kWriteSeals)) TRY(data_.SealWrites(seals_ & kWriteSeals));
+  return memory;
 }
 
-Result<void> TmpfsRegular::StartMapping(bool writable_shared) {
+Result<bool> TmpfsRegular::StartMapping(bool writes) {
   MutexLock lock(mu_);
-  if (writable_shared && (seals_ & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE))) return Err(EPERM);
-  return {};
+  const bool sealed = seals_ & kWriteSeals;
+  if (sealed && writes) return Err(EPERM);
+  return sealed;
 }
 
 void TmpfsRegular::CountMapping(int delta, bool writable_shared) {

@@ -1,4 +1,5 @@
-// A regular tmpfs file, its open form and its mappings. Memory files (memfd_create) are the same without a name.
+// A regular tmpfs file, its open form and its mappings. Memory files (memfd_create) are the same
+// without a name.
 #pragma once
 
 #include <atomic>
@@ -17,8 +18,8 @@ class TmpfsRegular final : public TmpfsInode {
 
   Result<FileRef> Open(Context& context, const Path& path, int flags) override;
 
-  // Through a kernel buffer, so that no lock is held while guest memory is touched. `append` writes at the end and
-  // sets *offset. EPERM for what a seal forbids.
+  // Through a kernel buffer, so that no lock is held while guest memory is touched. `append` writes
+  // at the end and sets *offset. EPERM for what a seal forbids.
   Result<size_t> ReadAt(uint64_t offset, char* to, size_t count);
   Result<size_t> WriteAt(uint64_t* offset, bool append, const char* from, size_t count);
   uint64_t size() const;
@@ -26,15 +27,16 @@ class TmpfsRegular final : public TmpfsInode {
   Result<void> Allocate(Context& context, int mode, int64_t offset, int64_t length);
   void SetAccessTime(const FileTime& now);
 
-  // Seals of fcntl(2). EPERM when sealing is over (F_SEAL_SEAL, as on every ordinary file), EBUSY for F_SEAL_WRITE
-  // with writable shared mappings.
+  // Seals of fcntl(2). EPERM when sealing is over (F_SEAL_SEAL, as on every ordinary file), EBUSY
+  // for F_SEAL_WRITE with writable shared mappings.
   Result<void> AddSeals(uint32_t seals);
   uint32_t seals() const;
   void set_initial_seals(uint32_t seals);
 
   // For mappings.
   Result<RefPtr<HostMemory>> ToHostMemory();
-  Result<void> StartMapping(bool writable_shared);
+  // True when a seal forbids writable shared mappings; EPERM when `writes` asks for one.
+  Result<bool> StartMapping(bool writes);
   void CountMapping(int delta, bool writable_shared);
 
  protected:

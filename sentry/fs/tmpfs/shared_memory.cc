@@ -20,9 +20,9 @@ class SharedMemory final : public Mappable {
  public:
   SharedMemory(RefPtr<HostMemory> memory, uint64_t inode, std::string path)
       : memory_(std::move(memory)), inode_(inode), path_(std::move(path)) {}
-  Result<HostBacking> Back(Context&, uint64_t, uint64_t, int, bool) override {
+  Result<HostBacking> Back(Context&, uint64_t, uint64_t, const Use& use) override {
     HostBacking backing;
-    backing.fd = memory_->fd();
+    backing.fd = use.may_write() ? memory_->fd() : TRY(memory_->ReadOnly());
     backing.keep_alive = memory_;
     return backing;
   }
@@ -44,7 +44,8 @@ Result<RefPtr<Mappable>> MakeSharedMemory(uint64_t size, std::string shown_path)
   return RefPtr<Mappable>(MakeRef<SharedMemory>(std::move(memory), inode, std::move(shown_path)));
 }
 
-Result<FileRef> MakeMemoryFile(Context& context, std::string_view name, uint32_t seals, uint32_t mode) {
+Result<FileRef> MakeMemoryFile(Context& context, std::string_view name, uint32_t seals,
+                               uint32_t mode) {
   TmpfsFileSystem& fs = InternalTmpfs();
   CreateArgs args;
   args.mode = S_IFREG | mode;
@@ -54,7 +55,8 @@ Result<FileRef> MakeMemoryFile(Context& context, std::string_view name, uint32_t
   auto& regular = static_cast<TmpfsRegular&>(*inode);
   TRY(regular.ChangeLinks(-1));
   regular.set_initial_seals(seals);
-  FileRef file = TRY(inode->Open(context, AnonymousPath("memfd:" + std::string(name), inode), O_RDWR | O_LARGEFILE));
+  FileRef file = TRY(inode->Open(context, AnonymousPath("memfd:" + std::string(name), inode),
+                                 O_RDWR | O_LARGEFILE));
   TRY(file->HoldWriteAccess());
   return file;
 }

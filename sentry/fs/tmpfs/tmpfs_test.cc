@@ -81,7 +81,8 @@ TEST_F(TmpfsTest, ShrinkingAndGrowingLeavesZeros) {
 TEST_F(TmpfsTest, PunchedHolesAreZero) {
   auto file = *Open("/a", O_CREAT | O_RDWR);
   ASSERT_TRUE(Write(*file, std::string(3 * 4096, 'x')).ok());
-  ASSERT_TRUE(file->Allocate(context(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 100, 8100).ok());
+  ASSERT_TRUE(
+      file->Allocate(context(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 100, 8100).ok());
   const std::string text = ReadAll(*file);
   EXPECT_EQ(text.size(), 3u * 4096);
   EXPECT_EQ(std::count(text.begin(), text.end(), '\0'), 8100);
@@ -174,12 +175,12 @@ TEST_F(TmpfsTest, ReadDirContinuesAcrossChanges) {
   auto directory = *Open("/", O_RDONLY | O_DIRECTORY);
   Names first(4);
   ASSERT_TRUE(ReadDirectory(context(), *directory, first).ok());
-  EXPECT_EQ(first.names, (std::vector<std::string>{".", "..", "a", "b"}));
+  EXPECT_EQ(first.names, (std::vector<std::string>{".", "..", "d", "c"}));  // newest first
   ASSERT_TRUE(Unlink(context(), base, "/a").ok());
   ASSERT_TRUE(Unlink(context(), base, "/c").ok());
   Names rest;
   ASSERT_TRUE(ReadDirectory(context(), *directory, rest).ok());
-  EXPECT_EQ(rest.names, (std::vector<std::string>{"d"}));
+  EXPECT_EQ(rest.names, (std::vector<std::string>{"b"}));
 }
 
 TEST_F(TmpfsTest, SealsForbidWhatTheySay) {
@@ -192,12 +193,12 @@ TEST_F(TmpfsTest, SealsForbidWhatTheySay) {
   ASSERT_TRUE(regular->AddSeals(F_SEAL_GROW).ok());
   EXPECT_TRUE(Write(*file, "5").Is(EPERM));
   auto mappable = *file->GetMappable(context());
-  ASSERT_TRUE(mappable->Back(context(), 0, 4096, PROT_READ | PROT_WRITE, true).ok());
+  ASSERT_TRUE(mappable->Back(context(), 0, 4096, {PROT_READ | PROT_WRITE, 7, true}).ok());
   mappable->CountMapping(1, true);
   EXPECT_TRUE(regular->AddSeals(F_SEAL_WRITE).Is(EBUSY));
   mappable->CountMapping(-1, true);
   ASSERT_TRUE(regular->AddSeals(F_SEAL_WRITE | F_SEAL_SEAL).ok());
-  EXPECT_TRUE(mappable->Back(context(), 0, 4096, PROT_READ | PROT_WRITE, true).Is(EPERM));
+  EXPECT_TRUE(mappable->Back(context(), 0, 4096, {PROT_READ | PROT_WRITE, 7, true}).Is(EPERM));
   EXPECT_TRUE(regular->AddSeals(F_SEAL_GROW).Is(EPERM));
   EXPECT_EQ(PathToString(file->path(), ns->root()), "/memfd:m (deleted)");
 }
@@ -205,8 +206,10 @@ TEST_F(TmpfsTest, SealsForbidWhatTheySay) {
 TEST_F(TmpfsTest, MappingsSeeWritesAndTheOtherWayRound) {
   auto file = *Open("/a", O_CREAT | O_RDWR);
   ASSERT_TRUE(Write(*file, "hello").ok());
-  auto backing = *(*file->GetMappable(context()))->Back(context(), 0, 4096, PROT_READ | PROT_WRITE, true);
-  auto* mapped = static_cast<char*>(mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, backing.fd.get(), 0));
+  auto backing =
+      *(*file->GetMappable(context()))->Back(context(), 0, 4096, {PROT_READ | PROT_WRITE, 7, true});
+  auto* mapped = static_cast<char*>(
+      mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, backing.fd.get(), 0));
   ASSERT_NE(mapped, MAP_FAILED);
   EXPECT_EQ(std::string(mapped, 5), "hello");
   mapped[0] = 'J';
