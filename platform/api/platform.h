@@ -26,6 +26,7 @@
 #include "base/ref.h"
 #include "base/result.h"
 #include "base/unique_fd.h"
+#include "platform/api/text_rewriter.h"
 #include "platform/arch/registers.h"
 
 namespace sandbox::platform {
@@ -51,8 +52,8 @@ struct MemoryOp {
     kMapFile,       // `fd` at file offset `offset`, MAP_PRIVATE or MAP_SHARED, replacing what is there
     kUnmap,
     kProtect,
-    kMove,          // mremap(range -> target, new length target.length()), MREMAP_MAYMOVE|MREMAP_FIXED when it moves
-    kAdvise,        // madvise with `flags` as the advice
+    kMove,    // mremap(range -> target, new length target.length()), MREMAP_MAYMOVE|MREMAP_FIXED when it moves
+    kAdvise,  // madvise with `flags` as the advice
   };
   Kind kind;
   GuestRange range;
@@ -114,6 +115,16 @@ class AddressSpace {
     uint64_t resident = 0, minor_faults = 0, major_faults = 0;
   };
   virtual Usage GetUsage() = 0;
+
+  // Rewritten text is (about to be) mapped at `text`, its trampolines at `zone`. From now on a thread that is stopped
+  // inside the zone is shown at the address of the original, and one that arrives at a boundary inside a patched jump
+  // is continued in the zone. At any time, from any sentry thread; only called when Platform::text_rewriter() is not
+  // null.
+  virtual void AddTrampolines(GuestRange /*text*/, GuestRange /*zone*/, RefPtr<const TrampolineMap> /*map*/) {}
+  // The original text is (about to be) back at `text`; the zone stays mapped for threads that are inside.
+  virtual void RetireTrampolines(GuestRange /*zone*/) {}
+  // The zone is gone.
+  virtual void RemoveTrampolines(GuestRange /*zone*/) {}
 };
 
 // What a guest thread may be told without asking the sentry (Linux: what getpid(2) and its like return).
@@ -192,6 +203,8 @@ class Platform {
   virtual GuestRange guest_range() const = 0;
   // A fresh, empty address space with one stopped thread in it, for boot and every exec.
   virtual Result<std::unique_ptr<Thread>> NewProcess(TrapHandler& handler) = 0;
+  // Null when call sites are not to be rewritten.
+  virtual const TextRewriter* text_rewriter() const { return nullptr; }
 };
 
 // Creates a platform: "systrap" or "ptrace"; ENOENT for an unknown name. Must be called while the process is still
