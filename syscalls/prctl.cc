@@ -8,6 +8,7 @@
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/task.h"
 #include "syscalls/row.h"
+#include "syscalls/seccomp.h"
 
 namespace sandbox::syscalls {
 namespace {
@@ -105,9 +106,7 @@ Result<int64_t> SetKeepCaps(Task& task, uint64_t on) {
 
 Result<int64_t> SetNoNewPrivs(Task& task, const PrctlArgs& args) {
   if (args.a2 != 1 || !args.rest_is_zero()) return Err(EINVAL);
-  auto creds = std::make_shared<Credentials>(task.creds());
-  creds->no_new_privs = true;
-  task.SetCredentials(std::move(creds));
+  task.no_new_privs.store(true);
   return 0;
 }
 
@@ -147,7 +146,7 @@ std::optional<Result<int64_t>> Identity(Task& task, int option, const PrctlArgs&
       return SetNoNewPrivs(task, args);
     case PR_GET_NO_NEW_PRIVS:
       if (!args.all_zero()) return Err(EINVAL);
-      return task.creds().no_new_privs ? 1 : 0;
+      return task.no_new_privs.load() ? 1 : 0;
     default:
       return std::nullopt;
   }
@@ -213,7 +212,9 @@ Result<int64_t> SysPrctl(Task& task, int option, uint64_t a2, uint64_t a3, uint6
       if ((a3 | a4 | a5) != 0) return Err(EINVAL);
       return 0;  // advice
     case PR_GET_SECCOMP:
-      return 0;
+      return task.seccomp_mode();
+    case PR_SET_SECCOMP:
+      return SetSeccompMode(task, a2, GuestAddr(a3));
     case PR_GET_TSC:
       return WriteInt(task, a2, PR_TSC_ENABLE);
     case PR_SET_TSC:
@@ -229,7 +230,7 @@ Result<int64_t> SysPrctl(Task& task, int option, uint64_t a2, uint64_t a3, uint6
   }
 }
 SYSCALL_ROW(prctl, Lane::kShort, Support::kPartial, SysPrctl,
-            "no seccomp, PR_SET_MM, speculation control, syscall user dispatch, core scheduling");
+            "no PR_SET_MM, speculation control, syscall user dispatch, core scheduling");
 
 }  // namespace
 }  // namespace sandbox::syscalls

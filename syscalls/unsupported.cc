@@ -6,7 +6,6 @@ namespace {
 
 // Tracing other tasks is not built yet.
 SYSCALL_UNSUPPORTED(ptrace, ENOSYS, "not built");
-SYSCALL_UNSUPPORTED(seccomp, ENOSYS, "as CONFIG_SECCOMP=n");
 SYSCALL_UNSUPPORTED(bpf, ENOSYS, "as CONFIG_BPF_SYSCALL=n");
 SYSCALL_UNSUPPORTED(perf_event_open, ENOSYS, "as CONFIG_PERF_EVENTS=n");
 SYSCALL_UNSUPPORTED(userfaultfd, ENOSYS, "as CONFIG_USERFAULTFD=n");

@@ -27,7 +27,6 @@ absl::StatusOr<CredentialsRef> MakeCredentials(const spec::Process& process) {
   creds->uid = creds->euid = creds->suid = creds->fsuid = process.user.uid;
   creds->gid = creds->egid = creds->sgid = creds->fsgid = process.user.gid;
   creds->groups = process.user.additional_gids;
-  creds->no_new_privs = process.no_new_privileges;
   creds->bounding = kAllCapabilities;
   if (process.capabilities) {
     const std::pair<CapabilitySet*, const std::vector<std::string>*> sets[] = {
@@ -101,6 +100,7 @@ absl::StatusOr<InitProcess> StartInit(Kernel& kernel, const BootConfig& config, 
   auto creds = MakeCredentials(process);
   if (!creds.ok()) return creds.status();
   args.creds = *creds;
+  args.no_new_privs = process.no_new_privileges;
   auto limits = MakeLimits(process);
   if (!limits.ok()) return limits.status();
   args.limits = *limits;

@@ -17,7 +17,6 @@ struct Credentials {
   std::vector<uint32_t> groups;
   CapabilitySet permitted = 0, effective = 0, inheritable = 0, bounding = 0, ambient = 0;
   uint32_t securebits = 0;
-  bool no_new_privs = false;
 
   bool Has(int cap) const { return (effective >> cap) & 1; }
   bool InGroup(uint32_t id) const;  // fsgid or supplementary

@@ -50,7 +50,7 @@ Result<LoadArgs::Identity> CredentialsForExec(Task& task, const FileRef& executa
   const MountRef& mount = executable->path().mount;
   const RefPtr<Inode> inode = executable->path().inode();
   const bool trusted = mount == nullptr || !(mount->flags() & MS_NOSUID);
-  if (trusted && inode != nullptr && !old->no_new_privs) {
+  if (trusted && inode != nullptr && !task.no_new_privs.load()) {
     const Attr attr = TRY(executable->GetAttr(task));
     ApplySetId(*creds, attr);
     file = ReadFileCapabilities(task, *inode);

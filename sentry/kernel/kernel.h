@@ -51,6 +51,8 @@ struct CreateProcessArgs {
   std::string cwd = "/";         // guest path
   RefPtr<MountNamespace> mounts;
   CredentialsRef creds;          // null = root with all capabilities
+  bool no_new_privs = false;
+  RefPtr<const SeccompFilter> seccomp;  // what the process starts under (SeccompFilter::Make), or null
   RefPtr<FdTable> fds;           // null = empty
   LimitSet limits = DefaultLimits();
   uint32_t umask = 022;

@@ -64,6 +64,7 @@ Result<TaskRef> Kernel::CreateProcess(CreateProcessArgs args) {
   init.uts = args.uts != nullptr ? args.uts : uts_;
   init.ipc = args.ipc != nullptr ? args.ipc : ipc_;
   const TaskRef task = MakeRef<Task>(std::move(init));
+  task->no_new_privs.store(args.no_new_privs);
 
   if (!args.cwd.empty()) {
     const Path cwd = TRY(Walk(*task, task->WalkFromCwd(), args.cwd, {.require_dir = true}));
@@ -91,6 +92,7 @@ void Kernel::StartLoaded(const TaskRef& task, const CreateProcessArgs& args, con
   ThreadGroup& group = *task->group_;
   task->creds_ = image.creds;
   task->UpdateLocalIdentity();
+  if (args.seccomp != nullptr) task->SetSeccomp({SECCOMP_MODE_FILTER, args.seccomp});
   task->SetName(image.name);
   task->thread_->regs().set_ip(image.entry.value());
   task->thread_->regs().set_sp(image.stack.value());

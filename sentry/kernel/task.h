@@ -22,6 +22,7 @@
 #include "sentry/core/context.h"
 #include "sentry/kernel/clone_args.h"
 #include "sentry/kernel/namespaces.h"
+#include "sentry/kernel/seccomp.h"
 #include "sentry/kernel/signal.h"
 #include "sentry/kernel/thread_group.h"
 #include "sentry/mm/memory_manager.h"
@@ -132,6 +133,14 @@ class Task final : public Context, public platform::TrapHandler, public RefFromT
   void SetRestartBlock(RestartBlock block) { restart_block_ = std::move(block); }
   Result<int64_t> RunRestartBlock();
 
+  // --- Seccomp (seccomp.h). ---
+  int seccomp_mode() const { return seccomp_mode_.load(std::memory_order_relaxed); }  // (any) SECCOMP_MODE_*
+  SeccompState seccomp() const;            // (any)
+  // Puts a state whose filter continues the present one in place of it, with `all_threads` on every thread of the
+  // group. 0, or the tid of a thread whose own filters forbid that: then nothing has changed. EINVAL for a change of
+  // mode.
+  Result<int64_t> AttachSeccomp(SeccompState next, bool all_threads);
+
   // --- Life. ---
   // clone(2) and its kin: the child's tid as the caller sees it.
   Result<int32_t> Clone(const CloneArgs& args);
@@ -166,6 +175,7 @@ class Task final : public Context, public platform::TrapHandler, public RefFromT
   std::atomic<uint64_t> clear_child_tid{0};
   std::atomic<uint64_t> robust_list{0};
   std::atomic<bool> keep_caps{false};
+  std::atomic<bool> no_new_privs{false};   // never taken back
   std::vector<uint64_t> cpu_affinity;      // mu_; empty = all
   Mutex& attributes_mutex() const { return mu_; }
 
@@ -189,6 +199,12 @@ class Task final : public Context, public platform::TrapHandler, public RefFromT
   bool ServeJobControl();  // false when there was nothing to do
   bool HasWork() const;
   void FinishCall(Result<int64_t> result);
+
+  // --- task_seccomp.cc. ---
+  void SetSeccomp(SeccompState state);
+  // The result of a call that the filters do not let through.
+  std::optional<Result<int64_t>> CheckSeccomp(const platform::Trap& trap);
+  std::optional<Result<int64_t>> Obey(const SeccompFilter::Verdict& verdict, const SeccompData& data);
 
   // --- task_signal.cc. ---
   void DeliverSignals();
@@ -241,6 +257,8 @@ class Task final : public Context, public platform::TrapHandler, public RefFromT
   RefPtr<UtsNamespace> uts_;
   RefPtr<IpcNamespace> ipc_;
   CredentialsRef creds_;
+  SeccompState seccomp_ GUARDED_BY(mu_);
+  std::atomic<int> seccomp_mode_{SECCOMP_MODE_DISABLED};
   std::string name_ GUARDED_BY(mu_);
 
   // Group's sig_mu_ for writers.

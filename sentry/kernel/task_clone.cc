@@ -114,6 +114,9 @@ struct TaskCloner {
     if (Has(CLONE_THREAD) && (group.exiting_.load() || group.stop_requested_ || group.exec_task_ != nullptr)) {
       return Err(kErestartnointr);
     }
+    // With the lock of a group that a TSYNC holds: it reaches the parent before this, or the child as well.
+    child->no_new_privs.store(parent.no_new_privs.load());
+    child->SetSeccomp(parent.seccomp());
     group.tasks_.push_back(child.get());
     ++group.live_;
     kernel.tasks_[child->tid()] = child;

@@ -51,11 +51,13 @@ void Task::ReleaseResources() {
   RefPtr<FsContext> fs;
   RefPtr<MountNamespace> mounts;
   RefPtr<IpcNamespace> ipc;
+  SeccompState seccomp;
   MutexLock lock(mu_);
   mm.swap(mm_);
   fs.swap(fs_);
   mounts.swap(mounts_);
   ipc.swap(ipc_);
+  std::swap(seccomp, seccomp_);
 }
 
 // PR_SET_PDEATHSIG: about the thread that made the child, not its process.

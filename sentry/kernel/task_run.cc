@@ -71,7 +71,9 @@ void Task::ServeSyscall(const platform::Trap& trap) {
   restart_nr_ = trap.nr;
   restart_ip_ = trap.ip.value();
   current_syscall_.store(static_cast<int64_t>(trap.nr));
-  FinishCall(kernel_.options().dispatch(*this, trap.nr, trap.args));
+  std::optional<Result<int64_t>> refused;
+  if (seccomp_mode() != SECCOMP_MODE_DISABLED) refused = CheckSeccomp(trap);
+  FinishCall(refused ? *refused : kernel_.options().dispatch(*this, trap.nr, trap.args));
   current_syscall_.store(-1);
 }
 

@@ -208,9 +208,12 @@ Result<std::string> Status(Context&, Task& task) {
   if (const auto creds = task.creds_ref()) {
     text += StrPrintf("CapInh:\t%016lx\nCapPrm:\t%016lx\nCapEff:\t%016lx\nCapBnd:\t%016lx\nCapAmb:\t%016lx\n",
                       creds->inheritable, creds->permitted, creds->effective, creds->bounding, creds->ambient);
-    text += StrPrintf("NoNewPrivs:\t%d\n", creds->no_new_privs ? 1 : 0);
+    text += StrPrintf("NoNewPrivs:\t%d\n", task.no_new_privs.load() ? 1 : 0);
   }
-  text += "Seccomp:\t0\nSeccomp_filters:\t0\nSpeculation_Store_Bypass:\tthread vulnerable\n";
+  const SeccompState seccomp = task.seccomp();
+  text += StrPrintf("Seccomp:\t%d\nSeccomp_filters:\t%d\n", seccomp.mode,
+                    seccomp.filter != nullptr ? seccomp.filter->chain_length() : 0);
+  text += "Speculation_Store_Bypass:\tthread vulnerable\n";
   text += "SpeculationIndirectBranch:\tconditional enabled\n";
   AddProcessors(text, task);
   text += StrPrintf("voluntary_ctxt_switches:\t%lu\nnonvoluntary_ctxt_switches:\t0\n", task.usage().voluntary_switches);
