@@ -6,8 +6,10 @@
 
 #include <climits>
 
+#include "sentry/fs/proc/proc.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/pidfd.h"
+#include "sentry/kernel/ptrace_access.h"
 #include "sentry/kernel/task.h"
 #include "syscalls/row.h"
 
@@ -133,9 +135,19 @@ Result<Fd> SysPidfdOpen(Task& task, int32_t pid, uint32_t flags) {
 }
 SYSCALL_ROW(pidfd_open, Lane::kShort, Support::kPartial, SysPidfdOpen, "no PIDFD_THREAD");
 
+// A pidfd, or what stood for one before there were any: a directory of /proc.
+Result<ThreadGroupRef> SignalTarget(Task& task, Fd fd) {
+  const FileRef file = TRY(task.fds().Get(fd));
+  const InodeRef inode = file->path().inode();
+  if (inode == nullptr) return GroupOfPidFd(task, fd);
+  const TaskRef process = proc::TaskOfDirectory(*inode);
+  if (process == nullptr || process->tgid() != process->tid()) return Err(EBADF);
+  return process->group().shared_from_this();
+}
+
 Result<void> SysPidfdSendSignal(Task& task, Fd fd, int signo, InPtr<SignalInfo> ptr, uint32_t flags) {
   if (flags != 0) return Err(EINVAL);
-  const ThreadGroupRef group = TRY(GroupOfPidFd(task, fd));
+  const ThreadGroupRef group = TRY(SignalTarget(task, fd));
   SignalInfo info = OwnInfo(task, signo, SI_USER);
   if (!ptr.IsNull()) {
     info = TRY(ptr.Read(task.memory()));
@@ -146,24 +158,12 @@ Result<void> SysPidfdSendSignal(Task& task, Fd fd, int signo, InPtr<SignalInfo> 
 }
 SYSCALL_ROW(pidfd_send_signal, Lane::kShort, Support::kFull, SysPidfdSendSignal, "");
 
-// PTRACE_MODE_ATTACH_REALCREDS, as far as there is no ptrace: same ids and dumpable, or the capability.
-Result<void> MayInspect(Task& task, Task& target) {
-  if (&task.group() == &target.group() || task.creds().Has(CAP_SYS_PTRACE)) return {};
-  const Credentials& own = task.creds();
-  const CredentialsRef other = target.creds_ref();
-  const bool same = own.uid == other->uid && own.uid == other->euid && own.uid == other->suid &&
-                    own.gid == other->gid && own.gid == other->egid && own.gid == other->sgid;
-  const RefPtr<MemoryManager> mm = target.mm_ref();
-  if (!same || mm == nullptr || !mm->dumpable()) return Err(EPERM);
-  return {};
-}
-
 Result<Fd> SysPidfdGetfd(Task& task, Fd pidfd, Fd target_fd, uint32_t flags) {
   if (flags != 0) return Err(EINVAL);
   const ThreadGroupRef group = TRY(GroupOfPidFd(task, pidfd));
   const TaskRef target = group->leader();
   if (target == nullptr) return Err(ESRCH);
-  TRY(MayInspect(task, *target));
+  TRY(MayInspect(task, *target, true));
   const RefPtr<FdTable> table = target->fds_ref();
   if (table == nullptr) return Err(ESRCH);
   return task.fds().Install(task, TRY(table->GetAny(target_fd)), true);

@@ -3,6 +3,7 @@
 #include <sys/resource.h>
 
 #include "sentry/kernel/kernel.h"
+#include "sentry/kernel/process_timers.h"
 #include "sentry/kernel/task.h"
 #include "syscalls/row.h"
 
@@ -21,6 +22,7 @@ Result<void> Change(Task& task, ThreadGroup& group, int resource, const GuestLim
   if (resource == RLIMIT_NOFILE && limit.hard > kFileMax) return Err(EPERM);
   if (limit.hard > group.limits().Get(resource).hard && !task.creds().Has(CAP_SYS_RESOURCE)) return Err(EPERM);
   group.limits().Set(resource, Limit{limit.soft, limit.hard});
+  if (resource == RLIMIT_CPU) group.timers().FollowCpuLimit();
   return {};
 }
 
@@ -34,7 +36,8 @@ bool MayAccess(Task& task, Task& target) {
   return same || mine.Has(CAP_SYS_RESOURCE);
 }
 
-Result<void> SysPrlimit64(Task& task, int32_t pid, uint32_t resource, InPtr<GuestLimit> new_limit, OutPtr<GuestLimit> old_limit) {
+Result<void> SysPrlimit64(Task& task, int32_t pid, uint32_t resource, InPtr<GuestLimit> new_limit,
+                          OutPtr<GuestLimit> old_limit) {
   if (resource >= static_cast<uint32_t>(kLimitCount)) return Err(EINVAL);
   std::optional<GuestLimit> wanted;
   if (!new_limit.IsNull()) wanted = TRY(new_limit.Read(task.memory()));

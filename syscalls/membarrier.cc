@@ -1,34 +1,49 @@
 // membarrier(2), rseq(2), personality(2), sched_yield(2), kcmp(2).
-#include <linux/membarrier.h>
 #include <linux/kcmp.h>
+#include <linux/membarrier.h>
+#include <linux/rseq.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "sentry/kernel/kernel.h"
+#include "sentry/kernel/ptrace_access.h"
 #include "sentry/kernel/task.h"
 #include "syscalls/row.h"
 
 namespace sandbox::syscalls {
 namespace {
 
-// The global command waits until every CPU has passed a barrier. The host's own does that for all of its threads,
-// guests' included; the expedited ones would only reach ours.
-Result<int> SysMembarrier(Task&, int command, uint32_t flags, int) {
-  if (flags != 0) return Err(EINVAL);
-  switch (command) {
-    case MEMBARRIER_CMD_QUERY:
-      return MEMBARRIER_CMD_GLOBAL;
-    case MEMBARRIER_CMD_GLOBAL:
-      return HostResult(syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0));
-    default:
-      return Err(EINVAL);
-  }
-}
-SYSCALL_ROW(membarrier, Lane::kShort, Support::kPartial, SysMembarrier, "MEMBARRIER_CMD_GLOBAL only");
+// What the host offers, but for the global expedited commands: those reach every process that registered for them, and
+// which of the host's do is no business of a sandbox.
+constexpr int kCommands = MEMBARRIER_CMD_GLOBAL | MEMBARRIER_CMD_PRIVATE_EXPEDITED |
+                          MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED | MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE |
+                          MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE | MEMBARRIER_CMD_PRIVATE_EXPEDITED_RSEQ |
+                          MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_RSEQ;
 
-// The host switches CPUs under guest threads without telling us, so nobody could keep cpu_id right or abort a
-// critical section. The C library falls back to getcpu(2).
-SYSCALL_UNSUPPORTED(rseq, ENOSYS, "as CONFIG_RSEQ=n");
+// The private commands are about the caller's address space, so the host executes them there, and keeps the
+// registrations: it copies them at fork, and a new program starts without any, as it should.
+Result<int> SysMembarrier(Task& task, int command, uint32_t flags, int) {
+  static const long offered = std::max(syscall(SYS_membarrier, MEMBARRIER_CMD_QUERY, 0, 0), 0L) & kCommands;
+  if (flags != 0) return Err(EINVAL);
+  if (command == MEMBARRIER_CMD_QUERY) return static_cast<int>(offered);
+  if ((command & (command - 1)) != 0 || !(command & offered)) return Err(EINVAL);
+  if (command == MEMBARRIER_CMD_GLOBAL) return HostResult(syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0));
+  const GuestAddr nowhere = task.mm().range().start;
+  task.thread().QueueMemoryOp(
+      {.kind = platform::MemoryOp::Kind::kMembarrier, .range = {nowhere, nowhere}, .flags = command});
+  return 0;
+}
+SYSCALL_ROW(membarrier, Lane::kFull, Support::kPartial, SysMembarrier,
+            "no MEMBARRIER_CMD_GLOBAL_EXPEDITED, no CMD_FLAG_CPU");
+
+Result<void> SysRseq(Task& task, GuestAddr area, uint32_t length, int flags, uint32_t signature) {
+  if (flags == RSEQ_FLAG_UNREGISTER) return task.UnregisterRseq(area, length, signature);
+  if (flags != 0) return Err(EINVAL);
+  return task.RegisterRseq(area, length, signature);
+}
+SYSCALL_ROW(rseq, Lane::kFull, Support::kFull, SysRseq, "");
 
 Result<int64_t> SysPersonality(Task& task, uint32_t persona) {
   constexpr uint32_t kQuery = 0xffffffff;
@@ -47,6 +62,8 @@ int64_t Order(const void* a, const void* b) { return a == b ? 0 : a < b ? 1 : 2;
 Result<int64_t> SysKcmp(Task& task, int32_t pid1, int32_t pid2, int type, uint64_t index1, uint64_t index2) {
   const TaskRef a = task.kernel().FindTask(pid1), b = task.kernel().FindTask(pid2);
   if (a == nullptr || b == nullptr) return Err(ESRCH);
+  TRY(MayInspect(task, *a, true));
+  TRY(MayInspect(task, *b, true));
   switch (type) {
     case KCMP_FILE: {
       const RefPtr<FdTable> fds1 = a->fds_ref(), fds2 = b->fds_ref();
@@ -61,13 +78,17 @@ Result<int64_t> SysKcmp(Task& task, int32_t pid1, int32_t pid2, int type, uint64
       return Order(a->fds_ref().get(), b->fds_ref().get());
     case KCMP_FS:
       return Order(a->fs_ref().get(), b->fs_ref().get());
+    case KCMP_IO:
+    case KCMP_SYSVSEM:
+      // No task has an I/O context, and undo lists belong to processes.
+      return type == KCMP_IO ? 0 : Order(&a->group(), &b->group());
     case KCMP_SIGHAND:
       return Order(a->group().handlers().get(), b->group().handlers().get());
     default:
       return Err(EINVAL);
   }
 }
-SYSCALL_ROW(kcmp, Lane::kShort, Support::kPartial, SysKcmp, "no KCMP_IO, KCMP_SYSVSEM, KCMP_EPOLL_TFD");
+SYSCALL_ROW(kcmp, Lane::kShort, Support::kPartial, SysKcmp, "no KCMP_EPOLL_TFD; semaphore undo lists are a process's");
 
 }  // namespace
 }  // namespace sandbox::syscalls

@@ -7,6 +7,7 @@
 
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/task.h"
+#include "syscalls/prctl_mm.h"
 #include "syscalls/row.h"
 #include "syscalls/seccomp.h"
 
@@ -124,6 +125,41 @@ Result<int64_t> SetVma(Task& task, const PrctlArgs& args) {
   return 0;
 }
 
+// PR_GET_AUXV, newer than the headers.
+constexpr int kGetAuxv = 0x41555856;
+
+// What would happen to a process whose memory turns out bad; stored.
+Result<int64_t> SetMceKill(Task& task, const PrctlArgs& args) {
+  if ((args.a4 | args.a5) != 0) return Err(EINVAL);
+  if (args.a2 == PR_MCE_KILL_CLEAR) {
+    if (args.a3 != 0) return Err(EINVAL);
+    task.mce_kill_policy.store(PR_MCE_KILL_DEFAULT);
+    return 0;
+  }
+  if (args.a2 != PR_MCE_KILL_SET || args.a3 > PR_MCE_KILL_DEFAULT) return Err(EINVAL);
+  task.mce_kill_policy.store(static_cast<int>(args.a3));
+  return 0;
+}
+
+// The caller serves writes of memory itself, and must not wait for them; stored.
+Result<int64_t> IoFlusher(Task& task, int option, const PrctlArgs& args) {
+  if (!task.creds().Has(CAP_SYS_RESOURCE)) return Err(EPERM);
+  if (!args.rest_is_zero()) return Err(EINVAL);
+  if (option == PR_GET_IO_FLUSHER) return args.a2 != 0 ? Result<int64_t>(Err(EINVAL)) : task.io_flusher.load() ? 1 : 0;
+  if (args.a2 > 1) return Err(EINVAL);
+  task.io_flusher.store(args.a2 == 1);
+  return 0;
+}
+
+// What the host's kernel decided for all of its tasks applies; a sandbox cannot change it (/proc/*/status says the
+// same).
+Result<int64_t> Speculation(int option, const PrctlArgs& args) {
+  if ((option == PR_GET_SPECULATION_CTRL ? args.a3 : 0) != 0 || (args.a4 | args.a5) != 0) return Err(EINVAL);
+  if (args.a2 != PR_SPEC_STORE_BYPASS && args.a2 != PR_SPEC_INDIRECT_BRANCH) return Err(ENODEV);
+  if (option == PR_GET_SPECULATION_CTRL) return PR_SPEC_ENABLE;
+  return Err(ENXIO);
+}
+
 // Options about who a task is; nullopt for others.
 std::optional<Result<int64_t>> Identity(Task& task, int option, const PrctlArgs& args) {
   switch (option) {
@@ -182,7 +218,7 @@ Result<int64_t> Attribute(Task& task, int option, const PrctlArgs& args) {
     case PR_GET_CHILD_SUBREAPER:
       return WriteInt(task, args.a2, task.group().child_subreaper.load() ? 1 : 0);
     case PR_SET_TIMERSLACK:
-      task.timer_slack_ns.store(static_cast<int64_t>(args.a2) <= 0 ? 50'000 : args.a2);
+      task.timer_slack_ns.store(static_cast<int64_t>(args.a2) <= 0 ? task.default_timer_slack_ns.load() : args.a2);
       return 0;
     case PR_GET_TIMERSLACK:
       return static_cast<int64_t>(task.timer_slack_ns.load());
@@ -207,10 +243,11 @@ Result<int64_t> SysPrctl(Task& task, int option, uint64_t a2, uint64_t a3, uint6
       return SetVma(task, args);
     case PR_GET_THP_DISABLE:
       if (!args.all_zero()) return Err(EINVAL);
-      return 0;
+      return task.group().thp_disabled.load() ? 1 : 0;
     case PR_SET_THP_DISABLE:
       if ((a3 | a4 | a5) != 0) return Err(EINVAL);
-      return 0;  // advice
+      task.group().thp_disabled.store(a2 != 0);  // advice, stored
+      return 0;
     case PR_GET_SECCOMP:
       return task.seccomp_mode();
     case PR_SET_SECCOMP:
@@ -222,7 +259,20 @@ Result<int64_t> SysPrctl(Task& task, int option, uint64_t a2, uint64_t a3, uint6
       return 0;
     case PR_MCE_KILL_GET:
       if (!args.all_zero()) return Err(EINVAL);
-      return PR_MCE_KILL_DEFAULT;
+      return task.mce_kill_policy.load();
+    case PR_MCE_KILL:
+      return SetMceKill(task, args);
+    case PR_SET_IO_FLUSHER:
+    case PR_GET_IO_FLUSHER:
+      return IoFlusher(task, option, args);
+    case PR_SET_MM:
+      return SetMemoryMap(task, a2, a3, a4, a5);
+    case kGetAuxv:
+      if ((a4 | a5) != 0) return Err(EINVAL);
+      return GetAuxiliaryVector(task, GuestAddr(a2), a3);
+    case PR_GET_SPECULATION_CTRL:
+    case PR_SET_SPECULATION_CTRL:
+      return Speculation(option, args);
     case PR_SET_PTRACER:
       return Err(EINVAL);  // as without Yama
     default:
@@ -230,7 +280,7 @@ Result<int64_t> SysPrctl(Task& task, int option, uint64_t a2, uint64_t a3, uint6
   }
 }
 SYSCALL_ROW(prctl, Lane::kShort, Support::kPartial, SysPrctl,
-            "no PR_SET_MM, speculation control, syscall user dispatch, core scheduling");
+            "PR_SET_MM without MAP, EXE_FILE and BRK; no PR_TSC_SIGSEGV, syscall user dispatch, core scheduling");
 
 }  // namespace
 }  // namespace sandbox::syscalls

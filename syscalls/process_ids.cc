@@ -1,4 +1,6 @@
 // getpid(2), gettid(2), getppid(2), process groups and sessions.
+#include <linux/capability.h>
+
 #include "sentry/kernel/child_wait.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/task.h"
@@ -37,6 +39,16 @@ SYSCALL_ROW(setpgid, Lane::kShort, Support::kFull, SysSetpgid, "");
 
 Result<int32_t> SysSetsid(Task& task) { return ProcessTree::NewSession(task); }
 SYSCALL_ROW(setsid, Lane::kShort, Support::kFull, SysSetsid, "");
+
+Result<void> SysVhangup(Task& task) {
+  if (!task.creds().Has(CAP_SYS_TTY_CONFIG)) return Err(EPERM);
+  if (const RefPtr<ControllingTerminal> terminal = JobControl::Of(task)) {
+    JobControl::HangupSession(task.kernel(), *terminal);
+    terminal->Hangup();
+  }
+  return {};
+}
+SYSCALL_ROW(vhangup, Lane::kShort, Support::kFull, SysVhangup, "");
 
 }  // namespace
 }  // namespace sandbox::syscalls

@@ -41,7 +41,9 @@ Result<void> SetScheduler(Task& task, Task& target, int policy, int priority, bo
   if (!task.creds().Has(CAP_SYS_NICE)) {
     const auto limit = static_cast<int64_t>(target.rlimit(RLIMIT_RTPRIO));
     if (IsRealtime(policy) && limit == 0 && policy != target.sched_policy.load()) return Err(EPERM);
-    if (IsRealtime(policy) && priority > target.sched_priority.load() && static_cast<uint64_t>(priority) > static_cast<uint64_t>(limit)) return Err(EPERM);
+    if (IsRealtime(policy) && priority > target.sched_priority.load() &&
+        static_cast<uint64_t>(priority) > static_cast<uint64_t>(limit))
+      return Err(EPERM);
     if (target.sched_reset_on_fork.load() && !reset_on_fork) return Err(EPERM);
   }
   target.sched_policy = policy;
@@ -95,11 +97,29 @@ SYSCALL_ROW(sched_get_priority_min, Lane::kShort, Support::kFull, SysSchedGetPri
 
 Result<void> SysSchedRrGetInterval(Task& task, int32_t pid, OutPtr<timespec> out) {
   const TaskRef target = TRY(Target(task, pid));
-  // Linux's default slice; ordinary tasks have no round-robin interval of their own.
-  const timespec slice = {0, target->sched_policy.load() == SCHED_RR ? 100'000'000 : 4'000'000};
-  return out.Write(task.memory(), slice);
+  // Linux's default slices; a first-in-first-out task has none.
+  const int policy = target->sched_policy.load();
+  const long slice_ns = policy == SCHED_RR ? 100'000'000 : IsNormal(policy) ? 4'000'000 : 0;
+  return out.Write(task.memory(), {0, slice_ns});
 }
 SYSCALL_ROW(sched_rr_get_interval, Lane::kShort, Support::kFull, SysSchedRrGetInterval, "");
+
+// sched_setattr(2): runtime <= deadline <= period, none absurd.
+Result<void> SetDeadline(Task& task, Task& target, const abi::SchedAttr& attr) {
+  constexpr uint64_t kLeastRuntimeNs = 1024, kTopBit = uint64_t{1} << 63;
+  if (attr.priority != 0 || attr.runtime < kLeastRuntimeNs || attr.deadline == 0) return Err(EINVAL);
+  if ((attr.deadline | attr.period) & kTopBit) return Err(EINVAL);
+  const uint64_t period = attr.period != 0 ? attr.period : attr.deadline;
+  if (attr.runtime > attr.deadline || attr.deadline > period) return Err(EINVAL);
+  if (!task.creds().Has(CAP_SYS_NICE)) return Err(EPERM);
+  target.sched_policy = SCHED_DEADLINE;
+  target.sched_priority = 0;
+  target.sched_reset_on_fork = attr.flags & abi::kSchedFlagResetOnFork;
+  target.deadline_runtime_ns = attr.runtime;
+  target.deadline_ns = attr.deadline;
+  target.deadline_period_ns = period;
+  return {};
+}
 
 Result<void> SysSchedSetattr(Task& task, int32_t pid, GuestAddr attr_addr, uint32_t flags) {
   if (attr_addr.IsNull() || pid < 0 || flags != 0) return Err(EINVAL);
@@ -115,14 +135,14 @@ Result<void> SysSchedSetattr(Task& task, int32_t pid, GuestAddr attr_addr, uint3
   }
   std::memcpy(&attr, bytes.data(), std::min(sizeof(attr), bytes.size()));
   const TaskRef target = TRY(Target(task, pid));
-  if (attr.policy == SCHED_DEADLINE) return Err(task.creds().Has(CAP_SYS_NICE) ? EINVAL : EPERM);
   if (attr.flags & ~abi::kSchedFlagAll) return Err(EINVAL);
+  if (attr.policy == SCHED_DEADLINE) return SetDeadline(task, *target, attr);
   TRY(SetScheduler(task, *target, static_cast<int>(attr.policy), static_cast<int>(attr.priority),
                    attr.flags & abi::kSchedFlagResetOnFork));
   if (IsNormal(static_cast<int>(attr.policy))) target->nice = std::clamp(attr.nice, -20, 19);
   return {};
 }
-SYSCALL_ROW(sched_setattr, Lane::kShort, Support::kPartial, SysSchedSetattr, "no SCHED_DEADLINE; stored and reported");
+SYSCALL_ROW(sched_setattr, Lane::kShort, Support::kPartial, SysSchedSetattr, kStored);
 
 Result<void> SysSchedGetattr(Task& task, int32_t pid, GuestAddr out, uint32_t size, uint32_t flags) {
   if (out.IsNull() || pid < 0 || size > kPageSize || size < abi::kSchedAttrSizeVer0 || flags != 0) return Err(EINVAL);
@@ -132,6 +152,11 @@ Result<void> SysSchedGetattr(Task& task, int32_t pid, GuestAddr out, uint32_t si
   attr.policy = target->sched_policy.load();
   attr.priority = target->sched_priority.load();
   attr.nice = IsNormal(target->sched_policy.load()) ? target->nice.load() : 0;
+  if (target->sched_policy.load() == SCHED_DEADLINE) {
+    attr.runtime = target->deadline_runtime_ns.load();
+    attr.deadline = target->deadline_ns.load();
+    attr.period = target->deadline_period_ns.load();
+  }
   if (target->sched_reset_on_fork.load()) attr.flags |= abi::kSchedFlagResetOnFork;
   return task.memory().Write(out, &attr, attr.size);
 }
@@ -152,11 +177,7 @@ Result<int32_t> SysSchedGetaffinity(Task& task, int32_t pid, uint32_t size, Gues
   const std::vector<uint64_t> host = HostCpus();
   if (size % sizeof(uint64_t) != 0 || size < host.size() * sizeof(uint64_t)) return Err(EINVAL);
   const TaskRef target = TRY(Target(task, pid));
-  std::vector<uint64_t> mask;
-  {
-    MutexLock lock(target->attributes_mutex());
-    mask = target->cpu_affinity;
-  }
+  std::vector<uint64_t> mask = target->cpu_affinity();
   if (mask.empty()) mask = host;
   TRY(task.memory().Write(out, mask.data(), mask.size() * sizeof(uint64_t)));
   return static_cast<int32_t>(mask.size() * sizeof(uint64_t));
@@ -172,11 +193,10 @@ Result<void> SysSchedSetaffinity(Task& task, int32_t pid, uint32_t size, GuestAd
   bool any = false;
   for (size_t i = 0; i < mask.size(); ++i) any |= (mask[i] &= wanted[i]) != 0;
   if (!any) return Err(EINVAL);
-  MutexLock lock(target->attributes_mutex());
-  target->cpu_affinity = std::move(mask);
+  target->SetCpuAffinity(std::move(mask));
   return {};
 }
-SYSCALL_ROW(sched_setaffinity, Lane::kShort, Support::kPartial, SysSchedSetaffinity, kStored);
+SYSCALL_ROW(sched_setaffinity, Lane::kShort, Support::kFull, SysSchedSetaffinity, "");
 
 }  // namespace
 }  // namespace sandbox::syscalls

@@ -91,10 +91,15 @@ Result<int> SysRtSigtimedwait(Task& task, InPtr<SignalSet> set, OutPtr<SignalInf
     if (!ValidTimespec(ts)) return Err(EINVAL);
     deadline = DeadlineAfter(ToNs(ts));
   }
-  auto taken = BlockUntil(task, task.signal_events(), kReadable, deadline, [&]() -> Result<SignalInfo> {
+  const auto take = [&]() -> Result<SignalInfo> {
     if (const auto signal = task.TakeSignal(which)) return *signal;
     return Err(EAGAIN);
-  });
+  };
+  auto taken = BlockUntil(task, task.signal_events(), kReadable, deadline, take);
+  if (taken.Is(kErestartsys)) {
+    // What ended the wait may be what was waited for, not blocked: it is taken here and not delivered.
+    if (auto now = take(); now.ok()) taken = std::move(now);
+  }
   if (taken.Is(ETIMEDOUT)) return Err(EAGAIN);
   if (taken.Is(kErestartsys)) return Err(EINTR);  // never restarted (signal(7))
   if (!taken.ok()) return taken.error();

@@ -9,7 +9,8 @@
 namespace sandbox::syscalls {
 namespace {
 
-// Sleeps until the deadline. An interrupted relative sleep writes what is left and can be resumed by restart_syscall(2).
+// Sleeps until the deadline. An interrupted relative sleep writes what is left and can be resumed by
+// restart_syscall(2).
 Result<int64_t> SleepUntil(Task& task, MonotonicTime deadline, OutPtr<timespec> remaining) {
   for (;;) {
     const auto slept = task.Block(deadline);
@@ -44,7 +45,7 @@ Result<int64_t> SleepOnCpuClock(Task& task, clockid_t clock, uint64_t until_ns) 
 
 Result<int64_t> SysClockNanosleep(Task& task, int32_t clock, int flags, InPtr<timespec> request,
                                   OutPtr<timespec> remaining) {
-  if (clock == CLOCK_THREAD_CPUTIME_ID) return Err(EINVAL);
+  if (clock == CLOCK_THREAD_CPUTIME_ID) return Err(EOPNOTSUPP);
   const bool cpu = IsCpuClock(clock);
   if (!cpu) {
     if (!ReadClockNs(clock).ok()) return Err(EINVAL);

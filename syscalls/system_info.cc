@@ -83,6 +83,13 @@ SYSCALL_ROW(getrandom, Lane::kShort, Support::kFull, SysGetrandom, "");
 Result<void> SysGetcpu(Task& task, OutPtr<uint32_t> cpu, OutPtr<uint32_t> node) {
   unsigned host_cpu = 0, host_node = 0;
   if (::getcpu(&host_cpu, &host_node) != 0) return LastErrno();
+  // It may be on another one; but never where the guest is not allowed to be.
+  const std::vector<uint64_t> mask = task.cpu_affinity();
+  const auto allowed = [&](unsigned at) { return at / 64 < mask.size() && (mask[at / 64] >> (at % 64) & 1); };
+  if (!mask.empty() && !allowed(host_cpu)) {
+    host_cpu = 0;
+    while (host_cpu < mask.size() * 64 && !allowed(host_cpu)) ++host_cpu;
+  }
   if (!cpu.IsNull()) TRY(cpu.Write(task.memory(), host_cpu));
   if (!node.IsNull()) TRY(node.Write(task.memory(), host_node));
   return {};

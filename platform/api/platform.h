@@ -54,6 +54,8 @@ struct MemoryOp {
     kProtect,
     kMove,    // mremap(range -> target, new length target.length()), MREMAP_MAYMOVE|MREMAP_FIXED when it moves
     kAdvise,  // madvise with `flags` as the advice
+    kMembarrier,  // membarrier(`flags`) for this address space; the range is empty
+    kRseq,        // rseq(range, `flags`, signature `offset`) for this thread; the range need not be aligned
   };
   Kind kind;
   GuestRange range;

@@ -37,6 +37,8 @@ InjectedCall Translate(const MemoryOp& op, int fd) {
     case Kind::kUnmap: return Call(SYS_munmap, {start, length});
     case Kind::kProtect: return Call(SYS_mprotect, {start, length, prot});
     case Kind::kAdvise: return Call(SYS_madvise, {start, length, flags});
+    case Kind::kMembarrier: return Call(SYS_membarrier, {flags, 0});
+    case Kind::kRseq: return Call(SYS_rseq, {start, length, flags, op.offset});
     case Kind::kMove: {
       const bool moves = op.target.start != op.range.start;
       const uint64_t how = moves ? MREMAP_MAYMOVE | MREMAP_FIXED : 0;

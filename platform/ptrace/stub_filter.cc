@@ -31,6 +31,8 @@ constexpr sock_filter kFilter[] = {
     ALLOW_NR(__NR_mprotect),
     ALLOW_NR(__NR_mremap),
     ALLOW_NR(__NR_madvise),
+    ALLOW_NR(__NR_membarrier),
+    ALLOW_NR(__NR_rseq),
     ALLOW_NR(__NR_exit),
     ALLOW_NR(__NR_pause),
     ALLOW_NR(__NR_getrusage),

@@ -233,6 +233,10 @@ bool RunOps(ThreadPage* page) {
       r = Call3(kSysMprotect, op->addr, op->length, op->prot);
     } else if (op->kind == Op::Kind::kMove) {
       r = Call6(kSysMremap, op->addr, op->length, op->target_length, op->flags, op->target, 0);
+    } else if (op->kind == Op::Kind::kMembarrier) {
+      r = Call3(kSysMembarrier, op->flags, 0);
+    } else if (op->kind == Op::Kind::kRseq) {
+      r = Call6(kSysRseq, op->addr, op->length, op->flags, op->offset, 0, 0);
     } else {
       r = Call3(kSysMadvise, op->addr, op->length, op->flags);
     }

@@ -56,7 +56,7 @@ enum class Door : uint32_t {
 };
 
 struct Op {
-  enum class Kind : uint32_t { kMap, kUnmap, kProtect, kMove, kAdvise };
+  enum class Kind : uint32_t { kMap, kUnmap, kProtect, kMove, kAdvise, kMembarrier, kRseq };
   Kind kind;
   int32_t fd;         // kMap; -1 for anonymous
   uint32_t close_fd;  // last use of fd

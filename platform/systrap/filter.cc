@@ -99,6 +99,13 @@ void EmitDirectCalls(Builder& b) {
     b.RequireOneOf(2, {0, 1, 2, 3, 4, 8, 9, 10, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23});
     allow();
   });
+  // Of this process; the global ones would disturb others.
+  b.OnCall(SYS_membarrier, [&] {
+    b.RequireOneOf(0, {8, 16, 32, 64, 128, 256});
+    b.RequireOneOf(1, {0});
+    allow();
+  });
+  b.OnCall(SYS_rseq, allow);
   b.OnCall(SYS_arch_prctl, [&] {
     b.RequireOneOf(0, {0x1001, 0x1002, 0x1003, 0x1004});
     allow();

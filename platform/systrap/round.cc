@@ -23,7 +23,7 @@ constexpr int kMapFlags = MAP_SHARED | MAP_PRIVATE | MAP_NORESERVE | MAP_GROWSDO
 
 stub::Op Translate(const MemoryOp& op) {
   const GuestRange all{GuestAddr(stub::kGuestStart), GuestAddr(stub::kRegionStart)};
-  CHECK(all.Contains(op.range) && op.range.start.IsPageAligned());
+  CHECK(all.Contains(op.range) && (op.range.start.IsPageAligned() || op.kind == MemoryOp::Kind::kRseq));
   stub::Op out = {};
   out.fd = -1;
   out.addr = op.range.start.value();
@@ -58,6 +58,15 @@ stub::Op Translate(const MemoryOp& op) {
     case MemoryOp::Kind::kAdvise:
       out.kind = stub::Op::Kind::kAdvise;
       out.flags = op.flags;
+      break;
+    case MemoryOp::Kind::kMembarrier:
+      out.kind = stub::Op::Kind::kMembarrier;
+      out.flags = op.flags;
+      break;
+    case MemoryOp::Kind::kRseq:
+      out.kind = stub::Op::Kind::kRseq;
+      out.flags = op.flags;
+      out.offset = op.offset;
       break;
   }
   return out;

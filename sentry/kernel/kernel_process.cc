@@ -4,11 +4,12 @@
 
 #include "base/cleanup.h"
 #include "sentry/kernel/child_wait.h"
+#include "sentry/kernel/exec_credentials.h"
 #include "sentry/kernel/kernel.h"
+#include "sentry/kernel/process_timers.h"
 #include "sentry/kernel/task_init.h"
 #include "sentry/loader/loader.h"
 #include "sentry/vfs/operations.h"
-#include "sentry/kernel/exec_credentials.h"
 
 namespace sandbox {
 namespace {
@@ -116,6 +117,7 @@ void Kernel::StartLoaded(const TaskRef& task, const CreateProcessArgs& args, con
     group.unkillable_ = args.init && args.shield_init;
   }
   if (args.terminal != nullptr) (void)JobControl::Acquire(*task, args.terminal, true);
+  if (args.limits[RLIMIT_CPU].soft != RLIM_INFINITY) group.timers().FollowCpuLimit();
   task->thread_->Start();
 }
 

@@ -1,6 +1,8 @@
 #include "sentry/kernel/task.h"
 
 #include <fcntl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/task_init.h"
@@ -87,7 +89,11 @@ void Task::SetCredentials(CredentialsRef creds) {
 }
 
 void Task::UpdateLocalIdentity() {
-  if (kernel_.options().strace) return thread_->SetLocalIdentity(std::nullopt);
+  MutexLock lock(mu_);
+  // A watched task's calls must all be seen.
+  if (kernel_.options().strace || seccomp_mode() != SECCOMP_MODE_DISABLED) {
+    return thread_->SetLocalIdentity(std::nullopt);
+  }
   thread_->SetLocalIdentity(platform::LocalIdentity{.pid = tgid(),
                                                     .tid = tid(),
                                                     .uid = creds_->uid,
@@ -124,6 +130,24 @@ void Task::SetUts(RefPtr<UtsNamespace> uts) {
 void Task::SetIpc(RefPtr<IpcNamespace> ipc) {
   MutexLock lock(mu_);
   ipc_.swap(ipc);
+}
+
+std::vector<uint64_t> Task::cpu_affinity() const {
+  MutexLock lock(mu_);
+  return cpu_affinity_;
+}
+
+void Task::SetCpuAffinity(std::vector<uint64_t> mask) {
+  MutexLock lock(mu_);
+  cpu_affinity_ = std::move(mask);
+  ApplyCpuAffinityLocked();
+}
+
+void Task::ApplyCpuAffinityLocked() {
+  if (cpu_affinity_.empty() || thread_ == nullptr) return;
+  // May fail where a host profile forbids it: then the mask is a wish.
+  (void)::syscall(SYS_sched_setaffinity, thread_->host_tid(), cpu_affinity_.size() * sizeof(uint64_t),
+                  cpu_affinity_.data());
 }
 
 Usage Task::usage() const {

@@ -48,8 +48,8 @@ struct FdTableUsers {
 };
 
 struct ExecArgs {
-  FileRef file;                   // from OpenForExec
-  std::string filename;           // as given; AT_EXECFN and a script's argument
+  FileRef file;          // from OpenForExec
+  std::string filename;  // as given; AT_EXECFN and a script's argument
   std::vector<std::string> argv, envv;
 };
 
@@ -72,17 +72,17 @@ class Task final : public Context, public platform::TrapHandler, public RefFromT
   // --- What system call handlers use. Valid on the task's own trap; other tasks' state goes through the getters
   // marked (any). ---
   Kernel& kernel() const { return kernel_; }
-  ThreadGroup& group() const { return *group_; }               // (any)
+  ThreadGroup& group() const { return *group_; }  // (any)
   platform::Thread& thread() { return *thread_; }
   MemoryManager& mm() { return *mm_; }
-  RefPtr<MemoryManager> mm_ref() const;                        // (any) null after exit
+  RefPtr<MemoryManager> mm_ref() const;  // (any) null after exit
   FdTable& fds() { return *fds_->table; }
-  RefPtr<FdTable> fds_ref() const;                             // (any) null after exit
+  RefPtr<FdTable> fds_ref() const;  // (any) null after exit
   FsContext& fs() { return *fs_; }
-  RefPtr<FsContext> fs_ref() const;                            // (any) null after exit
-  RefPtr<MountNamespace> mounts() const;                       // (any)
-  RefPtr<UtsNamespace> uts() const;                            // (any)
-  RefPtr<IpcNamespace> ipc() const;                            // (any)
+  RefPtr<FsContext> fs_ref() const;       // (any) null after exit
+  RefPtr<MountNamespace> mounts() const;  // (any)
+  RefPtr<UtsNamespace> uts() const;       // (any)
+  RefPtr<IpcNamespace> ipc() const;       // (any)
 
   // Where a *at call starts: AT_FDCWD, or a directory descriptor (EBADF; ENOTDIR is the walk's).
   Result<WalkBase> WalkFrom(Fd dirfd);
@@ -106,24 +106,24 @@ class Task final : public Context, public platform::TrapHandler, public RefFromT
   // Tells the platform what it may answer in this task's place; after any change of who the task is or of whether its
   // calls are watched. Own trap, or before the task runs.
   void UpdateLocalIdentity();
-  std::string name() const;                // comm, at most 15 bytes (any)
+  std::string name() const;  // comm, at most 15 bytes (any)
   void SetName(std::string name);
 
   // --- Signals. ---
-  SignalSet signal_mask() const { return mask_.load(); }           // (any)
-  void SetSignalMask(SignalSet mask);                              // own trap; SIGKILL and SIGSTOP are dropped
+  SignalSet signal_mask() const { return mask_.load(); }  // (any)
+  void SetSignalMask(SignalSet mask);                     // own trap; SIGKILL and SIGSTOP are dropped
   // For ppoll, pselect, epoll_pwait, sigsuspend: `mask` applies during the call; the old one is back when it returns,
   // or after the handler that interrupted it.
   void SetTemporaryMask(SignalSet mask);
   // Takes one pending signal of `which`, blocked or not (sigtimedwait, signalfd read). Own trap or a reader's.
   std::optional<SignalInfo> TakeSignal(SignalSet which);
-  SignalSet pending_signals() const;       // own and the group's (any)
-  SignalSet own_pending_signals() const;   // (any)
+  SignalSet pending_signals() const;      // own and the group's (any)
+  SignalSet own_pending_signals() const;  // (any)
   // Notified with kReadable when a signal was queued to this task or its group (signalfd, sigtimedwait).
   WaitQueue& signal_events() { return group_->signal_events(); }
   // A fault: delivered now even if blocked or ignored (then the default action). Own trap.
   void ForceSignal(const SignalInfo& info, uint64_t trapno = 0, uint64_t error = 0);
-  bool killed() const { return killed_.load(); }                   // (any) a fatal signal or exit_group is under way
+  bool killed() const { return killed_.load(); }  // (any) a fatal signal or exit_group is under way
   // sigaltstack(2), own trap: EINVAL, ENOMEM, EPERM while the thread runs on it.
   arch::SignalStack signal_stack() const;
   Result<void> ChangeSignalStack(const arch::SignalStack& stack);
@@ -135,11 +135,16 @@ class Task final : public Context, public platform::TrapHandler, public RefFromT
 
   // --- Seccomp (seccomp.h). ---
   int seccomp_mode() const { return seccomp_mode_.load(std::memory_order_relaxed); }  // (any) SECCOMP_MODE_*
-  SeccompState seccomp() const;            // (any)
+  SeccompState seccomp() const;                                                       // (any)
   // Puts a state whose filter continues the present one in place of it, with `all_threads` on every thread of the
   // group. 0, or the tid of a thread whose own filters forbid that: then nothing has changed. EINVAL for a change of
   // mode.
   Result<int64_t> AttachSeccomp(SeccompState next, bool all_threads);
+
+  // --- rseq(2) (task_rseq.cc), own trap. The host keeps the area up to date and aborts critical sections; here is what
+  // the guest registered. EINVAL, EPERM, EBUSY, EFAULT as on Linux. ---
+  Result<void> RegisterRseq(GuestAddr addr, uint32_t length, uint32_t signature);
+  Result<void> UnregisterRseq(GuestAddr addr, uint32_t length, uint32_t signature);
 
   // --- Life. ---
   // clone(2) and its kin: the child's tid as the caller sees it.
@@ -171,13 +176,16 @@ class Task final : public Context, public platform::TrapHandler, public RefFromT
   std::atomic<int> ioprio{0};
   std::atomic<int> parent_death_signal{0};
   std::atomic<uint64_t> personality{0};
-  std::atomic<uint64_t> timer_slack_ns{50'000};
+  std::atomic<uint64_t> timer_slack_ns{50'000}, default_timer_slack_ns{50'000};
   std::atomic<uint64_t> clear_child_tid{0};
   std::atomic<uint64_t> robust_list{0};
-  std::atomic<bool> keep_caps{false};
-  std::atomic<bool> no_new_privs{false};   // never taken back
-  std::vector<uint64_t> cpu_affinity;      // mu_; empty = all
-  Mutex& attributes_mutex() const { return mu_; }
+  std::atomic<bool> keep_caps{false}, io_flusher{false};
+  std::atomic<int> mce_kill_policy{2};                                                  // PR_MCE_KILL_DEFAULT
+  std::atomic<bool> no_new_privs{false};                                                // never taken back
+  std::atomic<uint64_t> deadline_runtime_ns{0}, deadline_ns{0}, deadline_period_ns{0};  // SCHED_DEADLINE
+  // sched_setaffinity(2): words of a cpu_set_t; empty = all. The host thread follows as far as the host lets it.
+  std::vector<uint64_t> cpu_affinity() const;       // (any)
+  void SetCpuAffinity(std::vector<uint64_t> mask);  // (any)
 
   // --- platform::TrapHandler. ---
   void HandleTrap(platform::Thread& thread, const platform::Trap& trap) override;
@@ -220,6 +228,10 @@ class Task final : public Context, public platform::TrapHandler, public RefFromT
   void KickLocked();
   void StopHere();
 
+  // --- task_rseq.cc. ---
+  void AbortRseq();  // before a handler runs: a critical section it interrupts starts over
+  void LeaveRseq();  // the thread ends and its memory lives on
+
   // --- task_block.cc. ---
   enum class Sleep { kInterruptible, kKillable };
   Result<void> BlockAs(Sleep how, const Deadline& deadline);
@@ -233,6 +245,7 @@ class Task final : public Context, public platform::TrapHandler, public RefFromT
   void CompleteVfork();
   void ReleaseFiles();
   void UnshareFiles();
+  void ApplyCpuAffinityLocked() REQUIRES(mu_);
   void ReplaceImage(std::unique_ptr<platform::Thread> thread, RefPtr<MemoryManager> mm);
   void ResetForExec(const LoadedImage& image);
   void ReleaseMemory();
@@ -260,28 +273,34 @@ class Task final : public Context, public platform::TrapHandler, public RefFromT
   SeccompState seccomp_ GUARDED_BY(mu_);
   std::atomic<int> seccomp_mode_{SECCOMP_MODE_DISABLED};
   std::string name_ GUARDED_BY(mu_);
+  std::vector<uint64_t> cpu_affinity_ GUARDED_BY(mu_);
 
   // Group's sig_mu_ for writers.
   PendingSignals pending_;
   std::atomic<SignalSet> mask_{0};
-  std::atomic<bool> signal_work_{false};   // a deliverable signal, a stop or an exit is pending
+  std::atomic<bool> signal_work_{false};  // a deliverable signal, a stop or an exit is pending
   std::atomic<bool> killed_{false};
-  bool stop_joined_ = false;               // counted as stopped
+  bool stop_joined_ = false;  // counted as stopped
   bool exited_ = false;
   std::atomic<SignalSet> raised_{0};
 
   // Own trap.
-  std::optional<SignalSet> saved_mask_;    // to restore after a temporary mask
+  std::optional<SignalSet> saved_mask_;  // to restore after a temporary mask
   arch::SignalStack signal_stack_;
   RestartBlock restart_block_;
+  struct Rseq {
+    GuestAddr addr;  // null = none
+    uint32_t length = 0, signature = 0;
+  } rseq_;
+  bool host_thread_dead_ = false;
   uint64_t fault_trapno_ = 0, fault_error_ = 0, fault_address_ = 0;  // for the next frame's sigcontext
-  int restart_code_ = 0;                   // kErestart* of the call that just ended, 0 = none
+  int restart_code_ = 0;                                             // kErestart* of the call that just ended, 0 = none
   uint64_t restart_nr_ = 0, restart_ip_ = 0;
   bool exit_requested_ = false;
   int exit_status_ = 0;
-  bool serving_trap_ = false;              // inside HandleTrap
-  bool start_on_return_ = false;           // exec made a new thread_, which runs when the trap ends
-  std::shared_ptr<VforkWait> vfork_;       // the parent that waits for this task's exec or exit
+  bool serving_trap_ = false;         // inside HandleTrap
+  bool start_on_return_ = false;      // exec made a new thread_, which runs when the trap ends
+  std::shared_ptr<VforkWait> vfork_;  // the parent that waits for this task's exec or exit
 
   // The sleep word of task_block.cc.
   std::atomic<uint32_t> wake_word_{0};
@@ -289,7 +308,7 @@ class Task final : public Context, public platform::TrapHandler, public RefFromT
   std::atomic<char> sleep_state_{'R'};
   std::atomic<int64_t> current_syscall_{-1};
   std::atomic<uint64_t> system_ns_{0}, switches_{0}, old_threads_cpu_ns_{0};
-  int64_t slept_ns_ = 0;                   // during this trap
+  int64_t slept_ns_ = 0;  // during this trap
 };
 
 }  // namespace sandbox

@@ -65,6 +65,7 @@ struct TaskCloner {
     if (Has(kCloneClearSighand)) handlers->ResetCaught();
     auto group = MakeRef<ThreadGroup>(kernel, tid, std::move(handlers), parent.group_->limits_.All());
     group->oom_score_adj.store(parent.group_->oom_score_adj.load());
+    group->thp_disabled.store(parent.group_->thp_disabled.load());
     return group;
   }
 
@@ -75,10 +76,14 @@ struct TaskCloner {
     child->ioprio.store(parent.ioprio.load());
     child->personality.store(parent.personality.load());
     child->timer_slack_ns.store(parent.timer_slack_ns.load());
+    child->default_timer_slack_ns.store(parent.timer_slack_ns.load());
     child->keep_caps.store(parent.keep_caps.load());
-    child->cpu_affinity = parent.cpu_affinity;
+    child->io_flusher.store(parent.io_flusher.load());
+    child->mce_kill_policy.store(parent.mce_kill_policy.load());
+    child->SetCpuAffinity(parent.cpu_affinity());  // the host thread inherits it by itself
     // A thread that shares memory but is no vfork needs a signal stack of its own.
     if (!Has(CLONE_VM) || Has(CLONE_VFORK)) child->signal_stack_ = parent.signal_stack_;
+    if (!Has(CLONE_VM)) child->rseq_ = parent.rseq_;  // as the host has it
   }
 
   Result<void> MakeThread() const {
@@ -146,7 +151,11 @@ Result<int32_t> TaskCloner::Run() {
   const bool privileged = creds->Has(CAP_SYS_RESOURCE) || creds->Has(CAP_SYS_ADMIN) || creds->uid == 0;
   const int32_t tid = TRY(kernel.ReservePid(*creds, parent.rlimit(RLIMIT_NPROC), privileged));
   Cleanup release([&] { kernel.ReleasePid(tid, creds->uid); });
-  Task::Init init{.kernel = kernel, .group = Group(tid), .tid = tid, .creds = creds, .name = parent.name(),
+  Task::Init init{.kernel = kernel,
+                  .group = Group(tid),
+                  .tid = tid,
+                  .creds = creds,
+                  .name = parent.name(),
                   .mask = parent.mask_.load()};
   Namespaces(init);
   init.fds = Files();
@@ -158,7 +167,9 @@ Result<int32_t> TaskCloner::Run() {
   Cleanup drop_thread([&] { child->thread_->Exit(); });
   std::optional<Fd> pidfd;
   if (Has(CLONE_PIDFD)) pidfd = TRY(InstallPidFd(parent, child->group_, args.pidfd));
-  Cleanup drop_pidfd([&] { if (pidfd) (void)parent.fds().Close(parent, *pidfd); });
+  Cleanup drop_pidfd([&] {
+    if (pidfd) (void)parent.fds().Close(parent, *pidfd);
+  });
   WriteTids();
   std::shared_ptr<VforkWait> vfork;
   if (Has(CLONE_VFORK)) {
@@ -172,6 +183,8 @@ Result<int32_t> TaskCloner::Run() {
   drop_files.Release();
   release.Release();
   const TaskRef running = std::move(child);
+  // CPU time starts at zero again, the limit stays.
+  if (!Has(CLONE_THREAD) && parent.rlimit(RLIMIT_CPU) != RLIM_INFINITY) running->group_->timers().FollowCpuLimit();
   running->thread_->Start();
   while (vfork != nullptr && !vfork->done.load()) {
     if (!parent.BlockKillable(std::nullopt).ok()) break;

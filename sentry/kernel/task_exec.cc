@@ -84,6 +84,7 @@ void Task::ReplaceImage(std::unique_ptr<platform::Thread> thread, RefPtr<MemoryM
     MutexLock own(mu_);
     thread_.swap(thread);
     mm_.swap(mm);
+    ApplyCpuAffinityLocked();
   }
   start_on_return_ = true;
   thread->Exit();
@@ -102,6 +103,7 @@ void Task::ResetForExec(const LoadedImage& image) {
   }
   signal_stack_ = {.flags = SS_DISABLE};
   restart_block_ = nullptr;
+  rseq_ = {};
   robust_list.store(0);
   clear_child_tid.store(0);
   keep_caps.store(false);

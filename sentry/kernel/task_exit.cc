@@ -113,6 +113,7 @@ void Task::RunExit() {
     SemTable::ProcessEnded(*ipc(), tgid());
     EndOfInit();
   }
+  LeaveRseq();
   ReleaseMemory();
   SignalOrphans();
   const Usage last_usage = usage();

@@ -60,6 +60,7 @@ void Task::ServeTrap(const platform::Trap& trap) {
       return;
     case Kind::kDead:
       // The OOM killer or a crash of the stub took the process (ARCHITECTURE §1).
+      host_thread_dead_ = true;
       return ExitGroup(ValidSignal(trap.death_signal) ? trap.death_signal : SIGKILL);
   }
   LOGF(kWarning, "task %d: unknown trap, killed", tid());
@@ -107,6 +108,7 @@ void Task::ServeFault(const platform::Fault& fault) {
 
 void Task::ServeFailedOp(const platform::Trap& trap) {
   // The call that queued the op has been answered with success; it is answered again.
+  if (trap.failed_op.kind == platform::MemoryOp::Kind::kRseq) rseq_ = {};
   const int64_t answer = mm_->OpFailed(*thread_, trap.failed_op, trap.failed_errno);
   if (trap.failed_errno != 0) thread_->SetReturn(answer);
 }

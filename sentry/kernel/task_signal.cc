@@ -166,6 +166,7 @@ Result<int64_t> Task::RunRestartBlock() {
 
 Result<void> Task::PushFrame(const SignalInfo& info, const SignalAction& action) {
   if (!(action.flags & kSaRestorer)) return Err(EFAULT);
+  AbortRseq();
   arch::Registers& regs = thread_->regs();
   arch::FrameInput input;
   input.handler = action.handler;
@@ -208,8 +209,10 @@ bool Task::OnSignalStack(uint64_t sp) const {
 
 arch::SignalStack Task::signal_stack() const {
   arch::SignalStack stack = signal_stack_;
-  if (stack.size == 0) stack.flags = SS_DISABLE;
-  else if (OnSignalStack(thread_->regs().sp())) stack.flags |= SS_ONSTACK;
+  if (stack.size == 0)
+    stack.flags = SS_DISABLE;
+  else if (OnSignalStack(thread_->regs().sp()))
+    stack.flags |= SS_ONSTACK;
   return stack;
 }
 

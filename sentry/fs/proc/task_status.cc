@@ -152,11 +152,7 @@ void AddMemory(std::string& text, Task& task) {
 }
 
 void AddProcessors(std::string& text, Task& task) {
-  std::vector<uint64_t> mask;
-  {
-    MutexLock lock(task.attributes_mutex());
-    mask = task.cpu_affinity;
-  }
+  std::vector<uint64_t> mask = task.cpu_affinity();
   const int cpus = CpuCount();
   if (mask.empty()) {
     mask.assign((static_cast<size_t>(cpus) + 63) / 64, ~uint64_t{0});
