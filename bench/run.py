@@ -40,7 +40,7 @@ def arguments():
     parser.add_argument("--filter", action="append", metavar="PATTERN", help="benchmarks to run, such as 'files/*'; repeatable")
     parser.add_argument("--runtimes", metavar="A,B", help="of native,runc,crun,gvisor,runsc-systrap,runsc-ptrace (default: all here)")
     parser.add_argument("--repetitions", type=int, help="rounds (default 5; quick 2; smoke 1)")
-    parser.add_argument("--quick", action="store_true", help="shorter samples, fewer rounds, no ptrace unless asked for")
+    parser.add_argument("--quick", action="store_true", help="shorter samples, two rounds (one of real programs), no ptrace unless asked for")
     parser.add_argument("--smoke", action="store_true", help="everything once and scaled down: does it run? No figures")
     parser.add_argument("--out", default=os.path.join(HERE, "report"), help="folder for the report")
     parser.add_argument("--list", action="store_true", help="list benchmarks and end")
@@ -153,7 +153,8 @@ class Bench:
         for family, names in families.items():
             for runtime in order:
                 self.step(number, runtime.name, family, lambda: self.run_micro(runtime, family, names))
-        for case in cases.CASES:
+        # The long ones once only, when it has to be quick.
+        for case in cases.CASES if number == 0 or not self.options.quick else []:
             if not any(self.wanted(n) for n in case.names()):
                 continue
             if why := self.usable(case):

@@ -1,6 +1,9 @@
 // execve(2), execveat(2).
 #include <fcntl.h>
 
+#include <array>
+#include <cstring>
+
 #include "sentry/kernel/task.h"
 #include "sentry/vfs/operations.h"
 #include "syscalls/row.h"
@@ -18,15 +21,60 @@ uint64_t ArgumentLimit(Task& task) {
   return std::max(limit, kMinArgPages * kPageSize);
 }
 
+// Reads ahead to the end of the page: pointers stand in a row, and so do the strings of most programs.
+class Reader {
+ public:
+  explicit Reader(GuestMemory& memory) : memory_(memory) {}
+
+  Result<std::string> String(GuestAddr from) {
+    std::string out;
+    while (out.size() < kMaxArgStrlen) {
+      const std::string_view bytes = TRY(Bytes(TRY(from.Add(out.size()))));
+      const std::string_view part = bytes.substr(0, std::min(bytes.find('\0'), kMaxArgStrlen - out.size()));
+      out += part;
+      if (part.size() < bytes.size() && bytes[part.size()] == '\0') {
+        return out.size() < kMaxArgStrlen ? Result<std::string>(std::move(out)) : Err(E2BIG);
+      }
+    }
+    return Err(E2BIG);
+  }
+
+  Result<GuestAddr> Pointer(GuestAddr from) {
+    uint64_t value;
+    const std::string_view bytes = TRY(Bytes(from));
+    if (bytes.size() < sizeof(value)) return GuestAddr(TRY(InPtr<uint64_t>(from).Read(memory_)));
+    std::memcpy(&value, bytes.data(), sizeof(value));
+    return GuestAddr(value);
+  }
+
+ private:
+  // What is known from `at` on, at least a byte.
+  Result<std::string_view> Bytes(GuestAddr at) {
+    if (at.value() - start_ >= size_) {
+      start_ = at.value();
+      size_ = 0;
+      size_ = TRY(memory_.ReadSome(at, buffer_.data(), kPageSize - (start_ & kPageMask)));
+      if (size_ == 0) return Err(EFAULT);
+    }
+    const size_t offset = at.value() - start_;
+    return std::string_view(buffer_.data() + offset, size_ - offset);
+  }
+
+  GuestMemory& memory_;
+  uint64_t start_ = 0;
+  size_t size_ = 0;
+  std::array<char, kPageSize> buffer_;
+};
+
 // Reads a null-terminated array of strings; `budget` shrinks by what each costs.
 Result<std::vector<std::string>> ReadStrings(Task& task, GuestAddr array, uint64_t* budget) {
   std::vector<std::string> out;
   if (array.IsNull()) return out;  // Linux takes null for an empty list
+  Reader pointers(task.memory()), strings(task.memory());
   for (size_t i = 0; i < kMaxStrings; ++i) {
-    const GuestAddr slot = TRY(array.Add(i * sizeof(uint64_t)));
-    const GuestAddr text(TRY(InPtr<uint64_t>(slot).Read(task.memory())));
+    const GuestAddr text = TRY(pointers.Pointer(TRY(array.Add(i * sizeof(uint64_t)))));
     if (text.IsNull()) return out;
-    out.push_back(TRY(task.memory().ReadString(text, kMaxArgStrlen, E2BIG)));
+    out.push_back(TRY(strings.String(text)));
     const uint64_t cost = out.back().size() + 1 + sizeof(uint64_t);
     if (cost > *budget) return Err(E2BIG);
     *budget -= cost;

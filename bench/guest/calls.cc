@@ -26,8 +26,7 @@ GUEST_BENCHMARK("calls", "getuid") {
 
 GUEST_BENCHMARK("calls", "clock_gettime_raw") {
   timespec now;
-  run.Loop(
-      [&] { Must(::syscall(SYS_clock_gettime, CLOCK_MONOTONIC, &now) == 0, "clock_gettime"); });
+  run.Loop([&] { Must(::syscall(SYS_clock_gettime, CLOCK_MONOTONIC, &now) == 0, "clock_gettime"); });
 }
 
 GUEST_BENCHMARK("calls", "clock_gettime_vdso") {

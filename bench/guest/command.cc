@@ -65,9 +65,8 @@ int TimeCommand(int argc, char** argv) {
     std::snprintf(text, sizeof text, "%s%.3f", i == 0 ? "" : ",", static_cast<double>(took) / 1e6);
     samples += text;
   }
-  std::printf(
-      "{\"name\":\"%s\",\"unit\":\"ms\",\"better\":\"less\",\"iterations\":1,\"samples\":[%s]}\n",
-      argv[0], samples.c_str());
+  std::printf("{\"name\":\"%s\",\"unit\":\"ms\",\"better\":\"less\",\"iterations\":1,\"samples\":[%s]}\n", argv[0],
+              samples.c_str());
   return 0;
 }
 

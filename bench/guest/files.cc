@@ -17,8 +17,7 @@ void Read(Run& run, size_t size) {
   const int fd = ::open(run.data("file").c_str(), O_RDONLY);
   Must(fd >= 0, "open");
   std::vector<char> buffer(size);
-  run.Loop(
-      [&] { Must(::pread(fd, buffer.data(), size, 0) == static_cast<ssize_t>(size), "pread"); });
+  run.Loop([&] { Must(::pread(fd, buffer.data(), size, 0) == static_cast<ssize_t>(size), "pread"); });
 }
 
 int Create(const std::string& path) {
@@ -85,8 +84,7 @@ GUEST_BENCHMARK("files", "getdents_1000") {
     Must(::lseek(fd, 0, SEEK_SET) == 0, "lseek");
     long got;
     size_t all = 0;
-    while ((got = ::syscall(SYS_getdents64, fd, buffer.data(), buffer.size())) > 0)
-      all += static_cast<size_t>(got);
+    while ((got = ::syscall(SYS_getdents64, fd, buffer.data(), buffer.size())) > 0) all += static_cast<size_t>(got);
     Must(got == 0 && all > 30'000, "getdents64");
   });
 }

@@ -43,16 +43,10 @@ uint64_t Calibrate(const std::function<void(uint64_t)>& batch, uint64_t wanted) 
 std::string Percentiles(std::vector<uint64_t>& single) {
   std::sort(single.begin(), single.end());
   std::string text;
-  for (const auto& [label, part] : {std::pair{"1", 0.01},
-                                    {"10", 0.1},
-                                    {"50", 0.5},
-                                    {"90", 0.9},
-                                    {"99", 0.99},
-                                    {"99.9", 0.999}}) {
-    const auto index =
-        std::min(single.size() - 1, static_cast<size_t>(part * static_cast<double>(single.size())));
-    text +=
-        (text.empty() ? "\"" : ",\"") + std::string(label) + "\":" + std::to_string(single[index]);
+  for (const auto& [label, part] :
+       {std::pair{"1", 0.01}, {"10", 0.1}, {"50", 0.5}, {"90", 0.9}, {"99", 0.99}, {"99.9", 0.999}}) {
+    const auto index = std::min(single.size() - 1, static_cast<size_t>(part * static_cast<double>(single.size())));
+    text += (text.empty() ? "\"" : ",\"") + std::string(label) + "\":" + std::to_string(single[index]);
   }
   return text;
 }
@@ -67,8 +61,7 @@ uint64_t Now() {
 
 void Fail(const char* what) {
   const int error = errno;
-  std::printf("{\"name\":\"%s\",\"error\":\"%s: %s\"}\n", current.c_str(), what,
-              std::strerror(error));
+  std::printf("{\"name\":\"%s\",\"error\":\"%s: %s\"}\n", current.c_str(), what, std::strerror(error));
   std::fflush(stdout);
   ::_exit(1);
 }
@@ -106,14 +99,12 @@ void Run::Measure(const std::function<void(uint64_t)>& batch, uint64_t bytes) {
   }
   std::vector<uint64_t> single;
   const uint64_t until = Now() + options_.latency_ns;
-  while (bytes == 0 && options_.latency_ns != 0 && single.size() < kMostLatencies &&
-         Now() < until) {
+  while (bytes == 0 && options_.latency_ns != 0 && single.size() < kMostLatencies && Now() < until) {
     single.push_back(Timed(batch, 1));
   }
-  std::printf(
-      "{\"name\":\"%s\",\"unit\":\"%s\",\"better\":\"%s\",\"iterations\":%llu,\"samples\":[%s]",
-      name_.c_str(), bytes == 0 ? "ns" : "MB/s", bytes == 0 ? "less" : "more",
-      static_cast<unsigned long long>(count), samples.c_str());
+  std::printf("{\"name\":\"%s\",\"unit\":\"%s\",\"better\":\"%s\",\"iterations\":%llu,\"samples\":[%s]", name_.c_str(),
+              bytes == 0 ? "ns" : "MB/s", bytes == 0 ? "less" : "more", static_cast<unsigned long long>(count),
+              samples.c_str());
   if (!single.empty()) std::printf(",\"percentiles\":{%s}", Percentiles(single).c_str());
   std::printf("}\n");
   std::fflush(stdout);

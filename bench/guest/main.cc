@@ -39,8 +39,7 @@ void WriteFile(const std::string& path, size_t size) {
 }
 
 int Prepare(const std::string& folder) {
-  for (const char* name : {"", "/many", "/a", "/a/b", "/a/b/c"})
-    ::mkdir((folder + name).c_str(), 0755);
+  for (const char* name : {"", "/many", "/a", "/a/b", "/a/b/c"}) ::mkdir((folder + name).c_str(), 0755);
   WriteFile(folder + "/file", 4 << 20);
   WriteFile(folder + "/a/b/c/small", 4096);
   if (::symlink("a/b/c/small", (folder + "/link").c_str()) != 0) Must(errno == EEXIST, "symlink");
@@ -65,9 +64,7 @@ bool Take(const char* argument, const char* name, std::string& value) {
 bool Parse(int argc, char** argv, Arguments& out) {
   for (int i = 2; i < argc; ++i) {
     std::string value;
-    if (Take(argv[i], "--data", out.options.data) ||
-        Take(argv[i], "--scratch", out.options.scratch))
-      continue;
+    if (Take(argv[i], "--data", out.options.data) || Take(argv[i], "--scratch", out.options.scratch)) continue;
     if (Take(argv[i], "--filter", value)) {
       out.filters.push_back(value);
     } else if (Take(argv[i], "--repetitions", value)) {

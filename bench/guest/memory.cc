@@ -17,9 +17,7 @@ char* Map(size_t size, int protection, int flags, int fd) {
   return static_cast<char*>(memory);
 }
 
-char* Anonymous(size_t size) {
-  return Map(size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
-}
+char* Anonymous(size_t size) { return Map(size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1); }
 
 void Touch(char* memory, size_t size) {
   for (size_t i = 0; i < size; i += kPage) static_cast<volatile char*>(memory)[i] = 1;

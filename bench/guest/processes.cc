@@ -62,8 +62,7 @@ GUEST_BENCHMARK("process", "fork_wait") {
 
 GUEST_BENCHMARK("process", "fork_wait_64m_dirty") {
   const size_t size = run.options().once ? 1 << 20 : 64 << 20;
-  void* memory = ::mmap(nullptr, size, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+  void* memory = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
   Must(memory != MAP_FAILED, "mmap");
   run.Loop([] {
     const pid_t pid = ::fork();

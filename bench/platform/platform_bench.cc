@@ -30,12 +30,13 @@ class Guest final : public TrapHandler {
   std::unique_ptr<Thread> thread;
   std::function<void(Thread&)> serve;
 
-  void HandleTrap(Thread& self, const Trap&) override {
+  Served HandleTrap(Thread& self, const Trap&) override {
     if (serve) {
       serve(self);
     } else {
       self.Exit();
     }
+    return Served::kDone;
   }
   // Gives the calling thread of the benchmark and the worker their turns.
   void Done() {

@@ -3,7 +3,9 @@
 // A platform::Thread is one guest thread. When the guest needs the kernel, the platform calls
 // TrapHandler::HandleTrap on one of its own sentry threads (any of them: nothing may depend on which). While
 // HandleTrap runs the guest thread is stopped; when it returns the thread resumes, unless Exit was called. HandleTrap
-// may block, provided that it brackets the wait with BeginBlock/EndBlock (Context::Block does).
+// may block, provided that it brackets the wait with BeginBlock/EndBlock (Context::Block does). Where the platform can
+// (Thread::CanDefer) it need not keep a sentry thread while it waits: it returns kDeferred, and whoever ends the wait has
+// the platform call HandleDeferred (Thread::Proceed), on the spot or on a thread of the platform.
 //
 // Guest memory is host-managed: faults, copy-on-write and fork never reach the sentry. The sentry decides the layout
 // and queues MemoryOps, which the stopped thread executes inside its own address space before it resumes.
@@ -37,7 +39,7 @@ class Thread;
 // to arrive with Thread::has_registers().
 enum class Lane : uint8_t {
   kShort,     // expected not to block; a notification that carries number and arguments only
-  kMayBlock,  // expected to block often: arrives parked, so that waiting costs the host nothing
+  kMayBlock,  // expected to block often
   kFull,      // needs the register file, changes memory mappings, or ends the thread
 };
 
@@ -98,7 +100,13 @@ struct Trap {
 class TrapHandler {
  public:
   virtual ~TrapHandler() = default;
-  virtual void HandleTrap(Thread& thread, const Trap& trap) = 0;
+  enum class Served {
+    kDone,      // the guest may run, unless Exit was called
+    kDeferred,  // not done: Proceed was or will be called, perhaps before this returns; `thread` may be gone already
+  };
+  virtual Served HandleTrap(Thread& thread, const Trap& trap) = 0;
+  // The rest of what HandleTrap deferred.
+  virtual Served HandleDeferred(Thread&) { return Served::kDone; }
 };
 
 // Memory of one guest process (Linux: struct mm as far as its contents go). Shared by the threads and vfork children
@@ -178,8 +186,17 @@ class Thread {
   // Around a wait inside HandleTrap: lets another sentry thread serve this process meanwhile.
   virtual void BeginBlock() = 0;
   virtual void EndBlock() = 0;
+  // Whether traps of this thread may be deferred. BeginDefer stands for BeginBlock before HandleTrap returns kDeferred;
+  // EndBlock ends both.
+  virtual bool CanDefer() const { return false; }
+  virtual void BeginDefer() {}
 
   // --- At any time, from any sentry thread. ---------------------------------------------------------------------
+
+  // Goes on with a deferred trap: HandleDeferred is called by the calling thread, which must hold no lock, or by one of
+  // the platform's own. Once for each deferral.
+  enum class Where { kHere, kElsewhere };
+  virtual void Proceed(Where) {}
 
   // Makes the thread trap with kInterrupt as soon as it runs guest code. Idempotent until that trap is served.
   virtual void Interrupt() = 0;
@@ -195,6 +212,9 @@ class Thread {
 struct PlatformOptions {
   LaneTable lanes = {};
   int pool_size = 2;  // prepared stubs kept for exec
+  // Called by a sentry thread after each trap it served, when the guest runs again, with no lock held: the place to
+  // proceed with what that trap woke. Only by platforms that defer.
+  std::function<void()> after_trap;
 };
 
 class Platform {

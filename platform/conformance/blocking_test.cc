@@ -169,6 +169,34 @@ TEST_P(Blocking, TwoProcessesRunInParallel) {
 
 }  // namespace
 
+GUEST_CODE(block_and_report, R"(
+  mov $404, %eax
+  syscall
+  mov %rax, %rdi
+)" CALL_REPORT CALL_EXIT);
+
+// The call is answered by a thread that is not the platform's, or handed to one that is, before or after the handler
+// has returned.
+TEST_P(Blocking, DeferredCallGoesOn) {
+  for (const auto where : {Thread::Where::kHere, Thread::Where::kElsewhere}) {
+    for (const bool at_once : {false, true}) {
+      Task task;
+      auto thread = NewProcess(task, block_and_report);
+      ASSERT_NE(thread, nullptr);
+      if (!thread->CanDefer()) return;
+      std::thread other;
+      task.deferred = [&](Thread& deferred) {
+        other = std::thread([&deferred, where] { deferred.Proceed(where); });
+        if (at_once) other.join();
+      };
+      task.Run(std::move(thread));
+      ASSERT_TRUE(task.WaitExit());
+      if (other.joinable()) other.join();
+      EXPECT_EQ(task.reports(), std::vector<uint64_t>{Task::kDeferredResult});
+    }
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(All, Blocking, testing::ValuesIn(RegisteredPlatforms()));
 
 }  // namespace sandbox::platform

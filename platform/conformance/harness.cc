@@ -75,10 +75,21 @@ void Task::Report(uint64_t value) {
   changed_.notify_all();
 }
 
-void Task::HandleTrap(Thread& thread, const Trap& trap) {
+TrapHandler::Served Task::HandleDeferred(Thread& thread) {
+  thread.EndBlock();
+  thread.SetReturn(kDeferredResult);
+  return Served::kDone;
+}
+
+TrapHandler::Served Task::HandleTrap(Thread& thread, const Trap& trap) {
+  if (deferred && trap.kind == Trap::Kind::kSyscall && trap.nr == kCallBlock && thread.CanDefer()) {
+    thread.BeginDefer();
+    deferred(thread);
+    return Served::kDeferred;
+  }
   if (on_any) {
     on_any(*this, thread, trap);
-    return;
+    return Served::kDone;
   }
   if (trap.kind == Trap::Kind::kSyscall) {
     if (trap.nr == kCallExit) {
@@ -91,7 +102,7 @@ void Task::HandleTrap(Thread& thread, const Trap& trap) {
     } else {
       thread.SetReturn(-ENOSYS);
     }
-    return;
+    return Served::kDone;
   }
   {
     std::lock_guard<std::mutex> lock(mu_);
@@ -102,6 +113,7 @@ void Task::HandleTrap(Thread& thread, const Trap& trap) {
   } else {
     Exit();
   }
+  return Served::kDone;
 }
 
 void CreateAllPlatforms() {

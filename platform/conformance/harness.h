@@ -18,12 +18,12 @@
 namespace sandbox::platform {
 
 // Memory map of every test process.
-inline constexpr uint64_t kCodeAddr = 0x400000;   // one snippet a page
-inline constexpr uint64_t kDataAddr = 0x600000;   // 16 pages, read-write
+inline constexpr uint64_t kCodeAddr = 0x400000;  // one snippet a page
+inline constexpr uint64_t kDataAddr = 0x600000;  // 16 pages, read-write
 inline constexpr uint64_t kDataSize = 16 * kPageSize;
 inline constexpr uint64_t kFastEntryWord = kDataAddr + kDataSize - 8;  // the systrap stub's fast entry, for CALL
-inline constexpr uint64_t kStackTop = 0x800000;   // 4 pages below
-inline constexpr uint64_t kFreeAddr = 0x10000000; // nothing here
+inline constexpr uint64_t kStackTop = 0x800000;                        // 4 pages below
+inline constexpr uint64_t kFreeAddr = 0x10000000;                      // nothing here
 
 // Call numbers of the test kernel. Above Linux's, so that no platform's stub answers them by itself.
 inline constexpr uint64_t kCallExit = 400;    // ends the thread
@@ -41,10 +41,16 @@ class Task final : public TrapHandler {
   Task() = default;
   ~Task() override;
 
-  void HandleTrap(Thread& thread, const Trap& trap) override;
+  Served HandleTrap(Thread& thread, const Trap& trap) override;
+  Served HandleDeferred(Thread& thread) override;
 
-  // Called for kCallHook, kCallShort, kCallBlock and for every trap that is no call; the default records and exits for the latter.
+  // Called for kCallHook, kCallShort, kCallBlock and for every trap that is no call; the default records and exits for
+  // the latter.
   Hook hook;
+  // When set, kCallBlock is deferred where the platform can; called then, and has somebody call Proceed. The call
+  // returns kDeferredResult.
+  std::function<void(Thread&)> deferred;
+  static constexpr int64_t kDeferredResult = 77;
   // When set, called for every trap instead of anything else.
   Hook on_any;
 
@@ -99,10 +105,10 @@ void AwaitHostState(int32_t host_tid, std::string_view states);
 UniqueFd MakeFile(int pages, uint8_t fill);
 
 // Defines `const std::string_view name` holding the assembled text, which must be position independent.
-#define GUEST_CODE(name, text)                                                                       \
+#define GUEST_CODE(name, text)                                                                                 \
   asm(".pushsection .rodata\n.globl guest_" #name "_begin, guest_" #name "_end\nguest_" #name "_begin:\n" text \
-      "\nguest_" #name "_end:\n.popsection\n");                                                      \
-  extern "C" const char guest_##name##_begin[], guest_##name##_end[];                               \
+      "\nguest_" #name "_end:\n.popsection\n");                                                                \
+  extern "C" const char guest_##name##_begin[], guest_##name##_end[];                                          \
   const std::string_view name(guest_##name##_begin, guest_##name##_end - guest_##name##_begin)
 
 // For use inside GUEST_CODE. With FAST_CALLS the same tests go through the fast lane: a call is what a trampoline does.

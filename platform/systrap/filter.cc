@@ -147,8 +147,9 @@ std::vector<sock_filter> Tree(const std::vector<Run>& runs, size_t from, size_t 
 std::vector<Run> RunsOf(const LaneTable& lanes) {
   std::vector<Run> runs;
   for (uint32_t nr = 0; nr < lanes.size(); ++nr) {
+    // Calls that may block are notified too: a few may wait there, and those beyond are parked (GuestThread::BeginDefer).
     // A notified clone is always the stub's own; a guest's must trap, whatever the table says.
-    const bool trap = lanes[nr] != Lane::kShort || nr == SYS_clone;
+    const bool trap = lanes[nr] == Lane::kFull || nr == SYS_clone;
     if (runs.empty() || runs.back().trap != trap) runs.push_back({nr, trap});
   }
   if (runs.back().trap) runs.push_back({static_cast<uint32_t>(lanes.size()), false});

@@ -42,7 +42,12 @@ class GuestThread : public RefFromThis<GuestThread> {
   void Start();
   void Exit() EXCLUDES(mu_);
   void BeginBlock();
+  void BeginDefer();
   void EndBlock();
+
+  // Goes on with a deferred trap, on the calling thread or on a worker.
+  void Proceed(Thread::Where where);
+  void ServeDeferred();
 
   // --- any time ------------------------------------------------------------------------------------------------
   void Interrupt() EXCLUDES(mu_);
@@ -108,7 +113,8 @@ class GuestThread : public RefFromThis<GuestThread> {
   void Serve(const std::optional<Trap>& trap);
   bool FinishTrap(Trap* next) EXCLUDES(mu_);
   void Resume();
-  void Handle(const Trap& trap);
+  TrapHandler::Served Handle(const Trap& trap);
+  void Finish();
   void ReleaseHost();
   void SendControlSignal();
   // fast.cc
@@ -147,6 +153,7 @@ class GuestThread : public RefFromThis<GuestThread> {
   std::vector<MemoryOp> ops_;
   std::vector<MemoryOp> posted_ops_;  // handed to the stub with the last answer
   bool blocked_ = false;
+  bool waits_in_notification_ = false;  // blocked, and not parked
   bool started_ = false;
   // Fast lane: rung calls shortly after each other; fruitless watches; calls caught by the present
   // watch.

@@ -158,6 +158,18 @@ bool Listener::NeedsWorker() {
   return NeedsWorkerLocked();
 }
 
+bool Listener::HoldNotification() {
+  MutexLock lock(mu_);
+  if (held_ == kMostHeld) return false;
+  ++held_;
+  return true;
+}
+
+void Listener::ReleaseNotification() {
+  MutexLock lock(mu_);
+  --held_;
+}
+
 bool Listener::ThreadRuns() {
   spin_.ThreadRuns();
   MutexLock lock(mu_);

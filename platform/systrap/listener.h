@@ -75,6 +75,10 @@ class Listener : public RefFromThis<Listener> {
   void AddPending(uint64_t token, RefPtr<GuestThread> child) EXCLUDES(mu_);
   RefPtr<GuestThread> TakePending(uint64_t token) EXCLUDES(mu_);
 
+  // --- notifications that stay unanswered while their call waits. Every receive walks over them, so there may be few.
+  bool HoldNotification() EXCLUDES(mu_);
+  void ReleaseNotification() EXCLUDES(mu_);
+
   // --- duty: workers that are receiving here or will come back to it
   // Each returns true when the caller must now get a worker on duty here (the duty was already counted for it).
   bool ThreadRuns() EXCLUDES(mu_);       // one more guest thread may trap
@@ -111,6 +115,8 @@ class Listener : public RefFromThis<Listener> {
   uint64_t received_ GUARDED_BY(mu_) = 0;
   uint64_t received_before_tick_ GUARDED_BY(mu_) = 0;
   bool watched_ GUARDED_BY(mu_) = false;
+  static constexpr int kMostHeld = 32;
+  int held_ GUARDED_BY(mu_) = 0;
   int duty_ GUARDED_BY(mu_) = 0;
   int running_ GUARDED_BY(mu_) = 0;  // guest threads that were started and are not blocked
   std::unordered_map<int, RefPtr<GuestThread>> threads_ GUARDED_BY(mu_);

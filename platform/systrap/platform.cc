@@ -23,12 +23,12 @@ PlatformRegistration registration("systrap", &StubPlatform::Create);
 
 Result<std::unique_ptr<Platform>> StubPlatform::Create(const PlatformOptions& options) {
   auto zygote = TRY(Zygote::Create(BuildStubFilter(options.lanes)));
-  std::unique_ptr<StubPlatform> platform(new StubPlatform(std::move(zygote), options.pool_size));
+  std::unique_ptr<StubPlatform> platform(new StubPlatform(std::move(zygote), options));
   return std::unique_ptr<Platform>(std::move(platform));
 }
 
-StubPlatform::StubPlatform(std::unique_ptr<Zygote> zygote, int pool_size)
-    : zygote_(std::move(zygote)), pool_(*zygote_, pool_size) {
+StubPlatform::StubPlatform(std::unique_ptr<Zygote> zygote, const PlatformOptions& options)
+    : zygote_(std::move(zygote)), workers_(options.after_trap), pool_(*zygote_, options.pool_size) {
   const auto reap = [](void* self) -> void* {
     static_cast<StubPlatform*>(self)->Reap();
     return nullptr;

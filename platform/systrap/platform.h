@@ -34,7 +34,7 @@ class StubPlatform final : public Platform {
   void WatchInterrupt() EXCLUDES(mu_);
 
  private:
-  explicit StubPlatform(std::unique_ptr<Zygote> zygote, int pool_size);
+  StubPlatform(std::unique_ptr<Zygote> zygote, const PlatformOptions& options);
   void Reap();
   void Collect(pid_t pid, int status_code, int status);
   void Watch();
@@ -77,6 +77,9 @@ class StubThread final : public Thread {
   void Exit() override { thread_->Exit(); }
   void BeginBlock() override { thread_->BeginBlock(); }
   void EndBlock() override { thread_->EndBlock(); }
+  bool CanDefer() const override { return true; }
+  void BeginDefer() override { thread_->BeginDefer(); }
+  void Proceed(Where where) override { thread_->Proceed(where); }
   void Interrupt() override { thread_->Interrupt(); }
   uint64_t CpuTimeNs() override { return thread_->CpuTimeNs(); }
   void SetLocalIdentity(const std::optional<LocalIdentity>& identity) override {

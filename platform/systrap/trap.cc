@@ -146,12 +146,34 @@ void GuestThread::ServeTrap(const Notification& notification) {
 }
 
 void GuestThread::Serve(const std::optional<Trap>& trap) {
-  Trap next;
-  if (trap) Handle(*trap);
-  while (FinishTrap(&next)) Handle(next);
+  if (!trap || Handle(*trap) == TrapHandler::Served::kDone) Finish();
 }
 
-void GuestThread::Handle(const Trap& trap) { handler_.HandleTrap(*facade_, trap); }
+void GuestThread::Finish() {
+  Trap next;
+  while (FinishTrap(&next)) {
+    if (Handle(next) == TrapHandler::Served::kDeferred) return;
+  }
+}
+
+TrapHandler::Served GuestThread::Handle(const Trap& trap) { return handler_.HandleTrap(*facade_, trap); }
+
+void GuestThread::Proceed(Thread::Where where) {
+  if (where == Thread::Where::kHere) {
+    const RefPtr<GuestThread> self = shared_from_this();
+    ServeDeferred();
+  } else {
+    platform_.workers().ServeDeferred(shared_from_this());
+  }
+}
+
+void GuestThread::ServeDeferred() {
+  (void)handover_.load(std::memory_order_acquire);
+  ServingScope scope(this);
+  if (handler_.HandleDeferred(*facade_) == TrapHandler::Served::kDone) Finish();
+  // The calling worker need not be on duty at this listener.
+  if (listener_->NeedsWorker()) platform_.workers().DispatchAfterTrap(listener_);
+}
 
 // After a handler returned: resumes the guest, unless there is something else to tell first (`next`).
 bool GuestThread::FinishTrap(Trap* next) {
@@ -318,8 +340,20 @@ void GuestThread::BeginBlock() {
   GiveUpDuty();
 }
 
+// A few may wait in their notification: the answer wakes them on the sentry's own processor, and parking them first
+// would cost two more context switches.
+void GuestThread::BeginDefer() {
+  const bool notified = hold_ == Hold::kNotified || hold_ == Hold::kRung;
+  waits_in_notification_ = notified && listener_->HoldNotification();
+  if (!waits_in_notification_) Park();
+  blocked_ = true;
+  listener_->ThreadStops();
+  handover_.store(0, std::memory_order_release);
+}
+
 void GuestThread::EndBlock() {
   blocked_ = false;
+  if (std::exchange(waits_in_notification_, false)) listener_->ReleaseNotification();
   listener_->ThreadUnblocks();
 }
 

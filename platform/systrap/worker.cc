@@ -31,7 +31,7 @@ class Worker {
     LeaveDuty();
   }
 
-  bool OnDutyAt(const Listener* listener) const { return duty_.get() == listener && !next_; }
+  bool OnDutyAt(const Listener* listener) const { return duty_.get() == listener && !next_ && !watched_; }
   void WatchAfterTrap(RefPtr<GuestThread> thread) { watched_ = std::move(thread); }
 
   bool TakeNext(const RefPtr<Listener>& listener) {
@@ -48,9 +48,12 @@ class Worker {
       WorkerPool::Job job = std::move(job_);
       if (job.thread && job.notification) {
         job.thread->ServeTrap(*job.notification);
+      } else if (job.thread && job.deferred) {
+        job.thread->ServeDeferred();
       } else if (job.thread) {
         job.thread->ServeDeath();
       }
+      if (job.thread) AfterTrap();
       job.thread = nullptr;
       if (job.on_duty) duty_ = job.listener;
       if (job.listener || next_) Receive(std::move(job.listener));
@@ -78,6 +81,7 @@ class Worker {
       switch (listener->Receive(&notification)) {
         case Listener::Received::kNotification:
           Route(pool_, listener, notification, RouteMode::kServe);
+          AfterTrap();
           Watch();
           break;
         case Listener::Received::kBusy:
@@ -101,8 +105,14 @@ class Worker {
   // Serves the calls of the thread whose door was left open, until it stops calling.
   void Watch() {
     while (const RefPtr<GuestThread> thread = std::move(watched_)) {
-      if (thread->AwaitPosted()) thread->ServePosted();
+      if (!thread->AwaitPosted()) continue;
+      thread->ServePosted();
+      AfterTrap();
     }
+  }
+
+  void AfterTrap() {
+    if (pool_.after_trap_) pool_.after_trap_();
   }
 
   WorkerPool& pool_;
@@ -132,6 +142,13 @@ void WorkerPool::Serve(RefPtr<GuestThread> thread, RefPtr<Listener> listener, co
   job.thread = std::move(thread);
   job.listener = std::move(listener);
   job.notification = notification;
+  Give(std::move(job));
+}
+
+void WorkerPool::ServeDeferred(RefPtr<GuestThread> thread) {
+  Job job;
+  job.thread = std::move(thread);
+  job.deferred = true;
   Give(std::move(job));
 }
 

@@ -5,6 +5,7 @@
 #include <pthread.h>
 
 #include <condition_variable>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -20,7 +21,8 @@ class Worker;
 
 class WorkerPool {
  public:
-  WorkerPool() = default;
+  // `after_trap`: PlatformOptions::after_trap, or empty.
+  explicit WorkerPool(std::function<void()> after_trap) : after_trap_(std::move(after_trap)) {}
   ~WorkerPool();
 
   // Puts a worker on duty at `listener`; the duty was counted already.
@@ -30,6 +32,8 @@ class WorkerPool {
   void DispatchAfterTrap(RefPtr<Listener> listener);
   // Has a worker serve a trap that somebody else received and `thread` accepted (GuestThread::Deliver).
   void Serve(RefPtr<GuestThread> thread, RefPtr<Listener> listener, const Notification& notification);
+  // Has a worker go on with the deferred trap of `thread`.
+  void ServeDeferred(RefPtr<GuestThread> thread);
   // Has a worker deliver Trap::kDead.
   void DeliverDeath(RefPtr<GuestThread> thread);
 
@@ -42,13 +46,15 @@ class WorkerPool {
     RefPtr<Listener> listener;
     bool on_duty = false;
     RefPtr<GuestThread> thread;                // whose trap or death is to be served
-    std::optional<Notification> notification;  // its trap; none: its death
+    std::optional<Notification> notification;  // its trap; none: its death, or
+    bool deferred = false;                     // the rest of its trap
   };
   void Give(Job job) EXCLUDES(mu_);
   // Parks the calling worker; false when it should end.
   bool Park(Worker* worker) EXCLUDES(mu_);
 
   static constexpr size_t kMaxParked = 64;
+  const std::function<void()> after_trap_;
   Mutex mu_{LockRank::kLeaf};
   std::vector<Worker*> parked_ GUARDED_BY(mu_);
   int alive_ GUARDED_BY(mu_) = 0;

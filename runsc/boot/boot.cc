@@ -1,6 +1,7 @@
 #include "runsc/boot/boot.h"
 
 #include <malloc.h>
+#include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -24,8 +25,10 @@
 #include "sentry/fs/gofer/client.h"
 #include "sentry/fs/tmpfs/data.h"
 #include "sentry/kernel/kernel.h"
+#include "sentry/kernel/task.h"
 #include "sentry/loader/vdso.h"
 #include "sentry/socket/inet/host_socket.h"
+#include "syscalls/profile_text.h"
 #include "syscalls/table.h"
 
 namespace sandbox::boot {
@@ -84,6 +87,7 @@ void ServeControl(Kernel& kernel, const RefPtr<ControllingTerminal>& terminal) {
 absl::StatusOr<std::unique_ptr<Kernel>> MakeKernel(const BootConfig& config) {
   platform::PlatformOptions platform_options;
   platform_options.lanes = syscalls::Lanes();
+  platform_options.after_trap = &Task::ProceedWithWoken;
   auto platform = platform::CreatePlatform(config.platform, platform_options);
   if (!platform.ok()) {
     return absl::InternalError(
@@ -105,6 +109,14 @@ absl::StatusOr<std::unique_ptr<Kernel>> MakeKernel(const BootConfig& config) {
 // is out of reach.
 void BoundAllocator() { (void)::mallopt(M_ARENA_MAX, 4); }
 
+// Stubs are waited for by a thread of the platform; the signal would only wake another for nothing.
+void BlockChildSignal() {
+  sigset_t child;
+  ::sigemptyset(&child);
+  ::sigaddset(&child, SIGCHLD);
+  (void)::pthread_sigmask(SIG_BLOCK, &child, nullptr);
+}
+
 // The descriptor comes from runsc; the settings with the configuration.
 void OpenLog(const BootConfig& config) {
   LogOptions log;
@@ -118,6 +130,7 @@ void OpenLog(const BootConfig& config) {
 absl::Status Start(const BootConfig& config, std::unique_ptr<Kernel>& kernel, InitProcess& init) {
   OpenLog(config);
   BoundAllocator();
+  BlockChildSignal();
   RaiseFdLimit();
   // Everything below, the platform's zygote included, inherits the empty root and the missing
   // privileges.
@@ -150,6 +163,16 @@ absl::Status Start(const BootConfig& config, std::unique_ptr<Kernel>& kernel, In
   return absl::OkStatus();
 }
 
+// Not a message of the log, and so not subject to its level.
+void WriteProfile() {
+  const std::string text = syscalls::ProfileText();
+  for (size_t done = 0; done < text.size();) {
+    const ssize_t wrote = ::write(LogFd(), text.data() + done, text.size() - done);
+    if (wrote <= 0) return;
+    done += static_cast<size_t>(wrote);
+  }
+}
+
 }  // namespace
 
 int BootMain() {
@@ -166,6 +189,7 @@ int BootMain() {
   if (!control::Send(kControl, {control::Message::Kind::kStarted, 0, ""}).ok()) return 1;
   std::thread([&] { ServeControl(*kernel, init.terminal); }).detach();
   const int wait_status = kernel->WaitForExit(init.task->group());
+  if (config->profile) WriteProfile();
   (void)control::Send(kControl, {control::Message::Kind::kExited, wait_status, ""});
   // The container is over when its init is: nothing is torn down that the host takes down by
   // itself.

@@ -16,6 +16,7 @@ struct BootConfig {
   std::string network = "none";   // "none" | "host"
   std::string overlay = "memory"; // "none" | "memory"
   bool strace = false;
+  bool profile = false;           // log where the time went when the container ends
   bool debug = false;             // debug messages to kLogFd; strace implies it
   bool json_log = false;
   bool rootless = false;          // the host side runs as an ordinary user

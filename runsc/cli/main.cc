@@ -34,6 +34,8 @@ void DeclareGlobals(CLI::App& app, GlobalOptions& options) {
       ->capture_default_str();
   app.add_flag("--debug", options.debug, "Log what the runtime does");
   app.add_option("--debug-log", options.debug_log, "File for the debug log (default: standard error)");
+  app.add_flag("--profile-syscalls", options.profile,
+               "Log at the end where the sentry's time went, by system call (to --debug-log or standard error)");
   app.add_flag("--strace", options.strace, "Log every guest system call with its arguments and result");
   app.add_flag("--rootless", options.rootless, "Run as an ordinary user even when started as root");
   app.add_flag("--systemd-cgroup", options.systemd_cgroup, "Accepted for engines; cgroups are managed directly");

@@ -14,6 +14,7 @@ struct GlobalOptions {
   std::string debug_log;        // --debug-log: file, or "-" for standard error
   bool debug = false;
   bool strace = false;
+  bool profile = false;
   bool rootless = false;
   bool systemd_cgroup = false;
 };

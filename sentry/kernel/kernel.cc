@@ -3,6 +3,7 @@
 #include <linux/capability.h>
 
 #include <cmath>
+#include <future>
 
 #include "base/host_futex.h"
 #include "sentry/kernel/child_wait.h"
@@ -25,9 +26,10 @@ Kernel::Kernel(KernelOptions options)
 Kernel::~Kernel() = default;
 
 int Kernel::WaitForExit(ThreadGroup& group) {
-  MutexLock tree(tree_mu_);
-  while (!group.zombie()) exit_changed_.Wait(tree_mu_);
-  return group.exit_status();
+  // Shared, since the setter may still touch it when the value is here.
+  const auto status = std::make_shared<std::promise<int>>();
+  OnExit(group, [status](int value) { status->set_value(value); });
+  return status->get_future().get();
 }
 
 void Kernel::OnExit(ThreadGroup& group, std::function<void(int)> done) {
@@ -163,7 +165,8 @@ Result<int32_t> Kernel::NextPidLocked() {
     if (++last_pid_ >= options_.pid_max) last_pid_ = kFirstRecycled;
     const auto group = process_groups_.find(last_pid_);
     const bool names_group = group != process_groups_.end() && !group->second.expired();
-    if (!tasks_.contains(last_pid_) && !reserved_.contains(last_pid_) && !names_group && !NamesSessionLocked(last_pid_)) {
+    if (!tasks_.contains(last_pid_) && !reserved_.contains(last_pid_) && !names_group &&
+        !NamesSessionLocked(last_pid_)) {
       return last_pid_;
     }
   }

@@ -151,7 +151,6 @@ class Kernel {
   bool dying_ GUARDED_BY(tree_mu_) = false;          // pid 1 has ended: nothing may start
   std::map<uint32_t, int> tasks_of_user_ GUARDED_BY(tree_mu_);  // RLIMIT_NPROC, by real uid
   ThreadGroup* init_group_ GUARDED_BY(tree_mu_) = nullptr;
-  CondVar exit_changed_;  // with tree_mu_
   std::map<ThreadGroup*, std::vector<std::function<void(int)>>> exit_callbacks_ GUARDED_BY(tree_mu_);
   int task_count_ GUARDED_BY(tree_mu_) = 0;      // reserved pids included
   Mutex load_mu_{LockRank::kLeaf};

@@ -149,7 +149,6 @@ void ProcessTree::GroupExited(ThreadGroup& group) {
     if (reap) ReapLocked(group);
     if (parent != nullptr) parent->child_events_.Notify(kReadable);
     if (auto found = kernel.exit_callbacks_.extract(&group)) callbacks = std::move(found.mapped());
-    kernel.exit_changed_.NotifyAll();
   }
   group.exit_events_.Notify(kReadable);
   for (const auto& done : callbacks) done(group.exit_status());

@@ -6,6 +6,7 @@
 
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/task_init.h"
+#include "sentry/time/timer.h"
 #include "sentry/time/clock.h"
 #include "sentry/vfs/file.h"
 

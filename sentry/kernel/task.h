@@ -18,6 +18,7 @@
 #include "base/ref.h"
 #include "base/result.h"
 #include "platform/api/platform.h"
+#include "platform/arch/coroutine.h"
 #include "platform/arch/sigframe.h"
 #include "sentry/core/context.h"
 #include "sentry/kernel/clone_args.h"
@@ -35,6 +36,7 @@ namespace sandbox {
 
 class Kernel;
 class Task;
+class Timer;
 struct FutexWaiter;
 struct LoadedImage;
 struct VforkWait;
@@ -188,7 +190,10 @@ class Task final : public Context, public platform::TrapHandler, public RefFromT
   void SetCpuAffinity(std::vector<uint64_t> mask);  // (any)
 
   // --- platform::TrapHandler. ---
-  void HandleTrap(platform::Thread& thread, const platform::Trap& trap) override;
+  Served HandleTrap(platform::Thread& thread, const platform::Trap& trap) override;
+  Served HandleDeferred(platform::Thread& thread) override;
+  // PlatformOptions::after_trap: goes on with the tasks that the calling thread's trap woke.
+  static void ProceedWithWoken();
 
  private:
   friend class Kernel;
@@ -197,7 +202,19 @@ class Task final : public Context, public platform::TrapHandler, public RefFromT
   friend class FutexTable;
   friend struct ChildWaiter;
 
+  // --- task_defer.cc. ---
+  // Runs the trap's coroutine until it ends or sleeps.
+  Served RunCoroutine();
+  static void CoroutineMain(void* task);
+  void StartNewImage();
+  // Before a wait: prepares to leave the sentry thread; false when the trap cannot, and has to sleep on it.
+  bool BeginDeferred(const Deadline& deadline);
+  void ProceedLater();
+  // Before the calling sentry thread sleeps inside a trap: others go on with what it woke.
+  static void HandOnWoken();
+
   // --- task_run.cc. ---
+  void RunTrap(const platform::Trap& trap);
   void ServeTrap(const platform::Trap& trap);
   void ServeSyscall(const platform::Trap& trap);
   void ServeFault(const platform::Fault& fault);
@@ -236,6 +253,8 @@ class Task final : public Context, public platform::TrapHandler, public RefFromT
   enum class Sleep { kInterruptible, kKillable };
   Result<void> BlockAs(Sleep how, const Deadline& deadline);
   void Kick();
+  void WakeFor(uint32_t reason);
+  void SleepOnThread(uint32_t expected, const Deadline& deadline);
 
   // --- task_clone.cc, task_exec.cc, task_exit.cc. ---
   void RunExit();
@@ -301,6 +320,11 @@ class Task final : public Context, public platform::TrapHandler, public RefFromT
   bool serving_trap_ = false;         // inside HandleTrap
   bool start_on_return_ = false;      // exec made a new thread_, which runs when the trap ends
   std::shared_ptr<VforkWait> vfork_;  // the parent that waits for this task's exec or exit
+
+  // task_defer.cc. The coroutine of the trap under way, if it has one; what it serves; the end of a wait with a deadline.
+  std::unique_ptr<arch::Coroutine> coroutine_;
+  const platform::Trap* trap_ = nullptr;
+  std::unique_ptr<Timer> wait_timer_;
 
   // The sleep word of task_block.cc.
   std::atomic<uint32_t> wake_word_{0};

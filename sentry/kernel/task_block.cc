@@ -1,24 +1,33 @@
-// How a task sleeps and is woken: one host futex word per task. Wakers set bits and wake the word;
-// the sleeper takes all bits at once and looks at the reasons itself, so wake-ups are never lost
-// and spurious ones are harmless.
+// How a task sleeps and is woken: one word per task. Wakers set bits; the sleeper takes all bits at once and looks at
+// the reasons itself, so wake-ups are never lost and spurious ones are harmless. A sleeper has either left its sentry
+// thread (task_defer.cc) or sleeps on it, in the host's futex.
 #include "base/host_futex.h"
 #include "sentry/core/deferred.h"
 #include "sentry/kernel/task.h"
+#include "sentry/kernel/wake_word.h"
+#include "sentry/time/timer.h"
 
 namespace sandbox {
-namespace {
 
-constexpr uint32_t kWoken = 1;   // Context::Wake
-constexpr uint32_t kKicked = 2;  // look at signals, stops and exits again
-
-}  // namespace
-
-void Task::Wake() {
-  if (wake_word_.fetch_or(kWoken) == 0) HostFutexWake(wake_word_, 1);
+void Task::WakeFor(uint32_t reason) {
+  const uint32_t before = wake_word_.fetch_or(reason);
+  if (before == kDeferred) {
+    ProceedLater();
+  } else if ((before & kOnThread) && !(before & reason)) {
+    HostFutexWake(wake_word_, 1);
+  }
 }
 
-void Task::Kick() {
-  if (wake_word_.fetch_or(kKicked) == 0) HostFutexWake(wake_word_, 1);
+void Task::Wake() { WakeFor(kWoken); }
+
+void Task::Kick() { WakeFor(kKicked); }
+
+// Returns at once when the word no longer holds `expected`.
+void Task::SleepOnThread(uint32_t expected, const Deadline& deadline) {
+  uint32_t word = expected;
+  if (!wake_word_.compare_exchange_strong(word, expected | kOnThread)) return;
+  HostFutexWait(wake_word_, expected | kOnThread, deadline ? std::optional(deadline->ns) : std::nullopt);
+  wake_word_.fetch_and(~kOnThread);
 }
 
 void Task::KickLocked() {
@@ -44,6 +53,7 @@ Result<void> Task::BlockKillable(const Deadline& deadline) {
 Result<void> Task::BlockAs(Sleep how, const Deadline& deadline) {
   RunDeferred();
   int64_t asleep_since = 0;
+  bool deferred = false;
   Result<void> result;
   for (;;) {
     const uint32_t bits = wake_word_.exchange(0);
@@ -60,11 +70,20 @@ Result<void> Task::BlockAs(Sleep how, const Deadline& deadline) {
       asleep_since = MonotonicNow().ns;
       sleep_state_.store('S');
       switches_.fetch_add(1);
-      if (serving_trap_) thread_->BeginBlock();
+      deferred = BeginDeferred(deadline);
+      if (!deferred && serving_trap_) {
+        thread_->BeginBlock();
+        HandOnWoken();
+      }
     }
-    HostFutexWait(wake_word_, 0, deadline ? std::optional(deadline->ns) : std::nullopt);
+    if (deferred) {
+      coroutine_->Suspend();
+    } else {
+      SleepOnThread(0, deadline);
+    }
   }
   if (asleep_since != 0) {
+    if (deferred && deadline) wait_timer_->Cancel();
     if (serving_trap_) thread_->EndBlock();
     sleep_state_.store('R');
     slept_ns_ += MonotonicNow().ns - asleep_since;
@@ -87,6 +106,7 @@ void Task::StopHere() {
   const int64_t since = MonotonicNow().ns;
   sleep_state_.store('T');
   thread_->BeginBlock();
+  HandOnWoken();
   for (;;) {
     // Wakes meant for a later Block must survive, so only the kick is taken.
     const uint32_t bits = wake_word_.fetch_and(~kKicked) & ~kKicked;
@@ -94,7 +114,7 @@ void Task::StopHere() {
       MutexLock lock(group_->sig_mu_);
       if (!stop_joined_ || killed_.load()) break;
     }
-    HostFutexWait(wake_word_, bits, std::nullopt);
+    SleepOnThread(bits, std::nullopt);
   }
   thread_->EndBlock();
   sleep_state_.store('R');

@@ -92,6 +92,7 @@ void Task::EndOfInit() {
   // A task that cannot die (a hung host call) must not keep the sandbox for ever.
   const int64_t deadline = MonotonicNow().ns + 10'000'000'000;
   thread_->BeginBlock();
+  HandOnWoken();
   for (;;) {
     const uint32_t seen = kernel_.departures_.load();
     if (kernel_.OnlyGroupLeft(*group_) || MonotonicNow().ns >= deadline) break;

@@ -4,21 +4,26 @@
 #include "base/log.h"
 #include "sentry/core/deferred.h"
 #include "sentry/kernel/kernel.h"
+#include "sentry/kernel/syscall_profile.h"
 #include "sentry/kernel/task.h"
 
 namespace sandbox {
 
-void Task::HandleTrap(platform::Thread&, const platform::Trap& trap) {
-  const TaskRef self = shared_from_this();  // exit may drop the pid table's reference
-  const DeferredScope deferred;
+void Task::RunTrap(const platform::Trap& trap) {
   in_guest_.store(false);
   serving_trap_ = true;
   const int64_t start = MonotonicNow().ns;
   slept_ns_ = 0;
+  const auto lane = trap.fast                  ? SyscallProfile::Lane::kFast
+                    : thread_->has_registers() ? SyscallProfile::Lane::kTrapped
+                                               : SyscallProfile::Lane::kNotified;
+  bool recorded = trap.kind != platform::Trap::Kind::kSyscall;
   ServeTrap(trap);
   for (;;) {
     if (!PrepareToResume()) return;
-    system_ns_.fetch_add(std::max<int64_t>(MonotonicNow().ns - start - slept_ns_, 0));
+    const int64_t busy_ns = MonotonicNow().ns - start - slept_ns_;
+    system_ns_.fetch_add(std::max<int64_t>(busy_ns, 0));
+    if (!std::exchange(recorded, true)) SyscallProfile::Record(trap.nr, lane, busy_ns, slept_ns_);
     slept_ns_ = 0;
     serving_trap_ = false;
     in_guest_.store(true);
@@ -31,11 +36,6 @@ void Task::HandleTrap(platform::Thread&, const platform::Trap& trap) {
     }
     in_guest_.store(false);
     serving_trap_ = true;
-  }
-  if (start_on_return_) {
-    // The thread may trap before Start returns: nothing of this task is touched after it.
-    start_on_return_ = false;
-    thread_->Start();
   }
 }
 

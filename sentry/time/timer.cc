@@ -34,7 +34,8 @@ class TimerService {
     RemoveLocked(*state);
     state->position = queue_.emplace(when, state);
     state->armed = true;
-    if (state->position == queue_.begin()) changed_.notify_one();
+    // Deadlines that are armed and cancelled all the time (epoll_wait) cost no wake-up each.
+    if (when < asleep_until_) changed_.notify_one();
   }
 
   void Cancel(Timer::State& state) {
@@ -62,11 +63,13 @@ class TimerService {
     thread_ = std::this_thread::get_id();
     for (;;) {
       if (queue_.empty()) {
+        asleep_until_ = INT64_MAX;
         changed_.wait(lock);
         continue;
       }
       const int64_t when = queue_.begin()->first;
       if (when > MonotonicNow().ns) {
+        asleep_until_ = when;
         changed_.wait_until(lock, std::chrono::steady_clock::time_point(std::chrono::nanoseconds(when)));
         continue;
       }
@@ -85,6 +88,7 @@ class TimerService {
   std::condition_variable changed_, done_;
   std::multimap<int64_t, std::shared_ptr<Timer::State>> queue_;
   std::thread::id thread_;
+  int64_t asleep_until_ = INT64_MAX;  // what the thread last went to sleep for
   bool started_ = false;
 };
 

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <memory>
 #include <numeric>
 #include <string>
 #include <thread>
@@ -217,7 +218,8 @@ TEST(PipeTest, BlockedWriterContinuesUntilAllIsTaken) {
   Pipe p;
   std::vector<char> data(1 << 20);
   for (size_t i = 0; i < data.size(); ++i) data[i] = static_cast<char>(i * 31);
-  std::thread writer([&] { EXPECT_EQ(write(p.writer(), data.data(), data.size()), static_cast<ssize_t>(data.size())); });
+  std::thread writer(
+      [&] { EXPECT_EQ(write(p.writer(), data.data(), data.size()), static_cast<ssize_t>(data.size())); });
   std::vector<char> got;
   char buffer[7001];
   while (got.size() < data.size()) {
@@ -290,6 +292,58 @@ TEST(PipeTest, StatSaysFifo) {
   const std::string proc = "/proc/self/fd/" + std::to_string(p.reader());
   ASSERT_GT(readlink(proc.c_str(), link, sizeof(link) - 1), 0);
   EXPECT_EQ(std::string(link), "pipe:[" + std::to_string(st.st_ino) + "]");
+}
+
+// More threads wait at once than any implementation has cheap places for, and each is woken by its own writer.
+TEST(PipeTest, ManyWaitersAreAllWoken) {
+  constexpr int kWaiters = 60;
+  std::vector<std::unique_ptr<Pipe>> pipes;
+  for (int i = 0; i < kWaiters; ++i) pipes.push_back(std::make_unique<Pipe>());
+  std::vector<int> got(kWaiters, -1);
+  std::vector<std::thread> threads;
+  for (int i = 0; i < kWaiters; ++i) {
+    threads.emplace_back([&, i] {
+      char byte = 0;
+      if (read(pipes[i]->reader(), &byte, 1) == 1) got[i] = byte;
+    });
+  }
+  for (int i = kWaiters - 1; i >= 0; --i) {
+    const char byte = static_cast<char>(i);
+    ASSERT_EQ(write(pipes[i]->writer(), &byte, 1), 1);
+  }
+  for (std::thread& thread : threads) thread.join();
+  for (int i = 0; i < kWaiters; ++i) EXPECT_EQ(got[i], i);
+}
+
+// A token goes round a ring of processes: each is woken by its neighbour and wakes the next.
+TEST(PipeTest, RingOfProcesses) {
+  constexpr int kMembers = 24, kRounds = 50;
+  std::vector<std::unique_ptr<Pipe>> pipes;
+  for (int i = 0; i <= kMembers; ++i) pipes.push_back(std::make_unique<Pipe>());
+  std::vector<pid_t> children;
+  for (int i = 0; i < kMembers; ++i) {
+    children.push_back(fork());
+    ASSERT_GE(children.back(), 0);
+    if (children.back() != 0) continue;
+    for (int round = 0; round < kRounds; ++round) {
+      int token = 0;
+      if (read(pipes[i]->reader(), &token, sizeof(token)) != sizeof(token)) _exit(1);
+      ++token;
+      if (write(pipes[i + 1]->writer(), &token, sizeof(token)) != sizeof(token)) _exit(2);
+    }
+    _exit(0);
+  }
+  int token = 0;
+  for (int round = 0; round < kRounds; ++round) {
+    ASSERT_EQ(write(pipes[0]->writer(), &token, sizeof(token)), static_cast<ssize_t>(sizeof(token)));
+    ASSERT_EQ(read(pipes[kMembers]->reader(), &token, sizeof(token)), static_cast<ssize_t>(sizeof(token)));
+  }
+  EXPECT_EQ(token, kMembers * kRounds);
+  for (const pid_t child : children) {
+    int status = -1;
+    EXPECT_EQ(waitpid(child, &status, 0), child);
+    EXPECT_EQ(status, 0);
+  }
 }
 
 class FifoTest : public ::testing::Test {

@@ -57,7 +57,12 @@ class Task : public TrapHandler {
   Platform* platform = nullptr;
   std::function<void(Thread&)> load;  // fills a fresh process
 
-  void HandleTrap(Thread& t, const Trap& trap) override {
+  Served HandleTrap(Thread& t, const Trap& trap) override {
+    Serve(t, trap);
+    return Served::kDone;
+  }
+
+  void Serve(Thread& t, const Trap& trap) {
     if (trap.kind != Trap::Kind::kSyscall) {
       std::printf("unexpected trap %d signo %d addr %lx ip %lx\n", (int)trap.kind, trap.fault.signo,
                   trap.fault.address.value(), trap.ip.value());

@@ -1,6 +1,7 @@
 #include "sentry/fs/gofer/inode.h"
 
 #include <fcntl.h>
+#include <linux/xattr.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -134,7 +135,8 @@ Result<void> GoferInode::Refresh() {
     auto attr = tree_->client().GetAttr(handle()->value());
     if (attr.ok()) StoreAttr(*attr, fetch);
     // An object whose last name we removed may be out of the gofer's reach; what we know is as good as it gets.
-    else if (!removed_.load()) return attr.error();
+    else if (!removed_.load())
+      return attr.error();
     return {};
   }
   const struct stat st = TRY(HostStat(file->fd.borrow()));
@@ -227,7 +229,10 @@ Result<void> GoferInode::SetAttr(Context&, const AttrChange& change) {
     // the owner, the host keeps its own.
     request.valid &= ~kOwner;
     if (request.valid != 0) TRY(SetAttrRemote(request));
-    const Attr now = [&] { MutexLock lock(mu_); return ToAttr(); }();
+    const Attr now = [&] {
+      MutexLock lock(mu_);
+      return ToAttr();
+    }();
     KeepOwner(change.uid.value_or(now.uid), change.gid.value_or(now.gid));
     return {};
   }
@@ -283,18 +288,27 @@ void GoferInode::OpenCount(int delta) {
 }
 
 Result<FileRef> GoferInode::Open(Context& context, const Path& path, int flags) {
-  if (type_ == S_IFDIR) return FileRef(MakeRef<GoferDirFile>(path, flags, std::static_pointer_cast<GoferInode>(shared_from_this())));
+  if (type_ == S_IFDIR)
+    return FileRef(MakeRef<GoferDirFile>(path, flags, std::static_pointer_cast<GoferInode>(shared_from_this())));
   if (type_ != S_IFREG) return Inode::Open(context, path, flags);  // a device node names the sentry's own device
   HostFileRef file = TRY(HostFileFor(flags & O_ACCMODE));
-  return FileRef(MakeRef<GoferFile>(path, flags, std::static_pointer_cast<GoferInode>(shared_from_this()), std::move(file)));
+  return FileRef(
+      MakeRef<GoferFile>(path, flags, std::static_pointer_cast<GoferInode>(shared_from_this()), std::move(file)));
 }
 
+// Every exec asks for file capabilities, and hardly any file has them.
 Result<std::string> GoferInode::GetXattr(Context&, std::string_view name) {
-  return tree_->client().GetXattr(handle()->value(), name);
+  const bool remember = tree_->exclusive() && name == XATTR_NAME_CAPS;
+  if (const int known = remember ? no_capabilities_.load() : 0; known != 0) return Err(known);
+  auto value = tree_->client().GetXattr(handle()->value(), name);
+  if (remember && (value.Is(ENODATA) || value.Is(EOPNOTSUPP))) no_capabilities_.store(value.error().value());
+  return value;
 }
 Result<void> GoferInode::SetXattr(Context&, std::string_view name, std::string_view value, int flags) {
   MarkStale();  // ctime; ACLs change the mode
-  return tree_->client().SetXattr(handle()->value(), name, value, flags);
+  auto result = tree_->client().SetXattr(handle()->value(), name, value, flags);
+  no_capabilities_.store(0);
+  return result;
 }
 Result<std::vector<std::string>> GoferInode::ListXattr(Context&) {
   return tree_->client().ListXattr(handle()->value());

@@ -131,6 +131,7 @@ class GoferInode final : public Inode {
   std::atomic<int> writable_mappings_{0};
   std::atomic<bool> has_host_files_{false};
   std::atomic<bool> removed_{false};  // no name left
+  std::atomic<int> no_capabilities_{0};  // errno of the last look for file capabilities; 0: to be asked for
   Mutex append_mu_{LockRank::kInode};
 
   // Directories only.
