@@ -97,6 +97,9 @@ class FakeThread final : public platform::Thread {
         break;
       case Kind::kAdvise:
         return HostResult(::madvise(at, op.range.length(), op.flags)).ok() ? Result<void>() : LastErrno();
+      case Kind::kMembarrier:
+      case Kind::kRseq:
+        return Err(ENOSYS);  // of threads, not of memory: no test of this folder queues them
     }
     if (result == MAP_FAILED) return LastErrno();
     return {};
