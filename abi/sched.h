@@ -14,7 +14,6 @@ struct SchedAttr {  // struct sched_attr
   uint64_t runtime, deadline, period;  // SCHED_DEADLINE
   uint32_t util_min, util_max;
 };
-static_assert(sizeof(SchedAttr) == 56);
 
 inline constexpr uint32_t kSchedAttrSizeVer0 = 48;
 inline constexpr uint64_t kSchedFlagResetOnFork = 0x01;

@@ -1,3 +1,4 @@
+#include "abi/fcntl.h"
 #include "syscalls/file_async.h"
 
 #include <fcntl.h>
@@ -15,12 +16,6 @@
 
 namespace sandbox::syscalls {
 namespace {
-
-// F_SETOWN_EX's struct f_owner_ex.
-struct OwnerEx {
-  int32_t type;  // F_OWNER_TID, F_OWNER_PID, F_OWNER_PGRP
-  int32_t pid;
-};
 
 // Linux: sigio_perm.
 bool MaySignal(const AsyncOwner& from, const Credentials& to) {
@@ -106,15 +101,15 @@ Result<int64_t> OwnerCommand(Task& task, FileDescription& file, int command, Gue
   const AsyncOwner owner = file.async().owner();
   switch (command) {
     case F_SETOWN_EX: {
-      const auto wanted = TRY(InPtr<OwnerEx>(addr).Read(task.memory()));
+      const auto wanted = TRY(InPtr<abi::OwnerEx>(addr).Read(task.memory()));
       if (wanted.type < F_OWNER_TID || wanted.type > F_OWNER_PGRP) return Err(EINVAL);
       TRY(ChangeOwner(task, file, wanted.type, wanted.pid));
       return int64_t{0};
     }
     case F_GETOWN_EX: {
       const bool alive = owner.id != 0 && Exists(task.kernel(), owner.type, owner.id);
-      TRY(OutPtr<OwnerEx>(addr).Write(
-          task.memory(), OwnerEx{owner.id != 0 ? owner.type : F_OWNER_TID, alive ? owner.id : 0}));
+      TRY(OutPtr<abi::OwnerEx>(addr).Write(
+          task.memory(), abi::OwnerEx{owner.id != 0 ? owner.type : F_OWNER_TID, alive ? owner.id : 0}));
       return int64_t{0};
     }
     default: {  // F_GETOWNER_UIDS

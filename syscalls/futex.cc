@@ -3,6 +3,7 @@
 #include <linux/futex.h>
 #include <time.h>
 
+#include "abi/futex.h"
 #include "sentry/kernel/futex.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/task.h"
@@ -96,13 +97,7 @@ Result<int> SysFutex(Task& task, GuestAddr addr, int op, uint32_t value, uint64_
 SYSCALL_ROW(futex, Lane::kMayBlock, Support::kPartial, SysFutex,
             "PI locks are handed over in order, without priorities; no FUTEX_WAIT_REQUEUE_PI");
 
-// struct futex_waitv.
-struct WaitvEntry {
-  uint64_t value, addr;
-  uint32_t flags, reserved;
-};
-
-Result<int> SysFutexWaitv(Task& task, InPtr<WaitvEntry> waiters, uint32_t count, uint32_t flags,
+Result<int> SysFutexWaitv(Task& task, InPtr<abi::FutexWaitv> waiters, uint32_t count, uint32_t flags,
                           InPtr<timespec> timeout, int clock) {
   constexpr uint32_t kSize32 = 2;
   if (flags != 0 || count == 0 || count > 128 || waiters.IsNull()) return Err(EINVAL);
@@ -114,7 +109,7 @@ Result<int> SysFutexWaitv(Task& task, InPtr<WaitvEntry> waiters, uint32_t count,
     deadline = TRY(DeadlineOn(clock, ToNs(ts)));
   }
   std::vector<FutexTable::WaitVector> words;
-  for (const WaitvEntry& entry : TRY(waiters.ReadArray(task.memory(), count))) {
+  for (const abi::FutexWaitv& entry : TRY(waiters.ReadArray(task.memory(), count))) {
     if ((entry.flags & ~(kSize32 | FUTEX_PRIVATE_FLAG)) || !(entry.flags & kSize32) || entry.reserved) {
       return Err(EINVAL);
     }
@@ -124,7 +119,7 @@ Result<int> SysFutexWaitv(Task& task, InPtr<WaitvEntry> waiters, uint32_t count,
 }
 SYSCALL_ROW(futex_waitv, Lane::kMayBlock, Support::kFull, SysFutexWaitv, "");
 
-constexpr uint64_t kRobustHeadSize = 24;
+constexpr uint64_t kRobustHeadSize = sizeof(abi::RobustListHead);
 
 Result<void> SysSetRobustList(Task& task, GuestAddr head, uint64_t size) {
   if (size != kRobustHeadSize) return Err(EINVAL);

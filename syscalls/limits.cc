@@ -2,6 +2,7 @@
 #include <linux/capability.h>
 #include <sys/resource.h>
 
+#include "abi/resource.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/process_timers.h"
 #include "sentry/kernel/task.h"
@@ -10,14 +11,9 @@
 namespace sandbox::syscalls {
 namespace {
 
-struct GuestLimit {  // struct rlimit64; struct rlimit is the same on 64-bit
-  uint64_t soft;
-  uint64_t hard;
-};
-
 constexpr uint64_t kFileMax = 1 << 20;  // /proc/sys/fs/nr_open
 
-Result<void> Change(Task& task, ThreadGroup& group, int resource, const GuestLimit& limit) {
+Result<void> Change(Task& task, ThreadGroup& group, int resource, const abi::Rlimit64& limit) {
   if (limit.soft > limit.hard) return Err(EINVAL);
   if (resource == RLIMIT_NOFILE && limit.hard > kFileMax) return Err(EPERM);
   if (limit.hard > group.limits().Get(resource).hard && !task.creds().Has(CAP_SYS_RESOURCE)) return Err(EPERM);
@@ -36,10 +32,10 @@ bool MayAccess(Task& task, Task& target) {
   return same || mine.Has(CAP_SYS_RESOURCE);
 }
 
-Result<void> SysPrlimit64(Task& task, int32_t pid, uint32_t resource, InPtr<GuestLimit> new_limit,
-                          OutPtr<GuestLimit> old_limit) {
+Result<void> SysPrlimit64(Task& task, int32_t pid, uint32_t resource, InPtr<abi::Rlimit64> new_limit,
+                          OutPtr<abi::Rlimit64> old_limit) {
   if (resource >= static_cast<uint32_t>(kLimitCount)) return Err(EINVAL);
-  std::optional<GuestLimit> wanted;
+  std::optional<abi::Rlimit64> wanted;
   if (!new_limit.IsNull()) wanted = TRY(new_limit.Read(task.memory()));
   TaskRef target = task.shared_from_this();
   if (pid != 0 && pid != task.tid()) {
@@ -49,20 +45,20 @@ Result<void> SysPrlimit64(Task& task, int32_t pid, uint32_t resource, InPtr<Gues
   }
   const Limit old = target->group().limits().Get(static_cast<int>(resource));
   if (wanted) TRY(Change(task, target->group(), static_cast<int>(resource), *wanted));
-  if (!old_limit.IsNull()) TRY(old_limit.Write(task.memory(), GuestLimit{old.soft, old.hard}));
+  if (!old_limit.IsNull()) TRY(old_limit.Write(task.memory(), abi::Rlimit64{old.soft, old.hard}));
   return {};
 }
 SYSCALL_ROW(prlimit64, Lane::kShort, Support::kFull, SysPrlimit64, "");
 
-Result<void> SysGetrlimit(Task& task, uint32_t resource, OutPtr<GuestLimit> out) {
+Result<void> SysGetrlimit(Task& task, uint32_t resource, OutPtr<abi::Rlimit64> out) {
   if (resource >= static_cast<uint32_t>(kLimitCount)) return Err(EINVAL);
   const Limit limit = task.group().limits().Get(static_cast<int>(resource));
-  return out.Write(task.memory(), GuestLimit{limit.soft, limit.hard});
+  return out.Write(task.memory(), abi::Rlimit64{limit.soft, limit.hard});
 }
 SYSCALL_ROW(getrlimit, Lane::kShort, Support::kFull, SysGetrlimit, "");
 
-Result<void> SysSetrlimit(Task& task, uint32_t resource, InPtr<GuestLimit> in) {
-  const GuestLimit limit = TRY(in.Read(task.memory()));
+Result<void> SysSetrlimit(Task& task, uint32_t resource, InPtr<abi::Rlimit64> in) {
+  const abi::Rlimit64 limit = TRY(in.Read(task.memory()));
   if (resource >= static_cast<uint32_t>(kLimitCount)) return Err(EINVAL);
   return Change(task, task.group(), static_cast<int>(resource), limit);
 }

@@ -1,4 +1,5 @@
 // mq_open(2), mq_unlink(2), mq_timedsend(2), mq_timedreceive(2), mq_notify(2), mq_getsetattr(2).
+#include "abi/mqueue.h"
 #include "sentry/fs/mqueue/mqueue_fs.h"
 #include "sentry/kernel/task.h"
 #include "sentry/socket/socket.h"
@@ -10,19 +11,13 @@ namespace {
 
 constexpr uint32_t kPriorities = 32768;  // MQ_PRIO_MAX
 
-// struct mq_attr of uapi/linux/mqueue.h.
-struct MqAttr {
-  int64_t flags, max_messages, message_size, messages;
-  int64_t reserved[4];
-};
-
 RefPtr<MqueueNamespace> Queues(Task& task) { return MqueueNamespace::Of(*task.ipc()); }
 
 Result<Fd> SysMqOpen(Task& task, GuestStr name, int flags, uint32_t mode,
-                     InPtr<MqAttr> attributes) {
+                     InPtr<abi::MqAttr> attributes) {
   MqueueShape shape;
   if (!attributes.IsNull()) {
-    const MqAttr wanted = TRY(attributes.Read(task.memory()));
+    const abi::MqAttr wanted = TRY(attributes.Read(task.memory()));
     shape = {wanted.max_messages, wanted.message_size};
   }
   const std::string text = TRY(name.ReadPath(task.memory()));
@@ -122,15 +117,15 @@ Result<void> SysMqNotify(Task& task, Fd fd, GuestAddr event) {
 }
 SYSCALL_ROW(mq_notify, Lane::kShort, Support::kFull, SysMqNotify, "");
 
-Result<void> SysMqGetsetattr(Task& task, Fd fd, InPtr<MqAttr> wanted, OutPtr<MqAttr> old) {
-  MqAttr change = {};
+Result<void> SysMqGetsetattr(Task& task, Fd fd, InPtr<abi::MqAttr> wanted, OutPtr<abi::MqAttr> old) {
+  abi::MqAttr change = {};
   if (!wanted.IsNull()) {
     change = TRY(wanted.Read(task.memory()));
     if (change.flags & ~int64_t{O_NONBLOCK}) return Err(EINVAL);
   }
   const auto file = TRY(AsMqueue(TRY(task.fds().Get(fd))));
   const Mqueue& queue = file->queue();
-  const MqAttr now{file->flags() & O_NONBLOCK,
+  const abi::MqAttr now{file->flags() & O_NONBLOCK,
                    queue.shape().max_messages,
                    queue.shape().message_size,
                    queue.messages(),

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "abi/socket.h"
 #include "sentry/kernel/task.h"
 #include "sentry/socket/socket.h"
 #include "syscalls/row.h"
@@ -14,24 +15,6 @@ namespace sandbox::syscalls {
 namespace {
 
 constexpr uint32_t kMaxBatch = 1024;  // Linux: UIO_MAXIOV messages of sendmmsg and recvmmsg
-
-// struct user_msghdr and struct mmsghdr as the guest lays them out.
-struct GuestMsghdr {
-  uint64_t name;
-  int32_t name_size;
-  uint32_t pad0;
-  uint64_t iov;
-  uint64_t iov_count;
-  uint64_t control;
-  uint64_t control_size;
-  uint32_t flags;
-  uint32_t pad1;
-};
-struct GuestMmsghdr {
-  GuestMsghdr header;
-  uint32_t length;
-  uint32_t pad;
-};
 
 // A blocking stream send goes on until everything is taken; what went out before an error is the result.
 Result<int64_t> SendAll(Task& task, Socket& socket, IoSequence& from, SendRequest& request) {
@@ -85,12 +68,12 @@ Result<int64_t> SysRecvfrom(Task& task, Fd fd, GuestAddr data, uint64_t size, in
 }
 SYSCALL_ROW(recvfrom, Lane::kMayBlock, Support::kFull, SysRecvfrom, "");
 
-Result<IoSequence> Vectors(Task& task, const GuestMsghdr& header) {
+Result<IoSequence> Vectors(Task& task, const abi::UserMsghdr& header) {
   if (header.iov_count > UIO_MAXIOV) return Err(EMSGSIZE);
   return IoSequence::GuestIovecs(task.memory(), GuestAddr(header.iov), header.iov_count);
 }
 
-Result<int64_t> DoSendmsg(Task& task, Socket& socket, const GuestMsghdr& header, int flags) {
+Result<int64_t> DoSendmsg(Task& task, Socket& socket, const abi::UserMsghdr& header, int flags) {
   SendRequest request;
   request.flags = flags;
   if (header.name_size < 0) return Err(EINVAL);
@@ -103,14 +86,14 @@ Result<int64_t> DoSendmsg(Task& task, Socket& socket, const GuestMsghdr& header,
   return SendAll(task, socket, from, request);
 }
 
-Result<int64_t> SysSendmsg(Task& task, Fd fd, InPtr<GuestMsghdr> message, int flags) {
+Result<int64_t> SysSendmsg(Task& task, Fd fd, InPtr<abi::UserMsghdr> message, int flags) {
   const SocketRef socket = TRY(GetSocket(task, fd));
   return DoSendmsg(task, *socket, TRY(message.Read(task.memory())), flags);
 }
 SYSCALL_ROW(sendmsg, Lane::kMayBlock, Support::kFull, SysSendmsg, "");
 
 // Receives into `header` and updates it for the guest.
-Result<int64_t> DoRecvmsg(Task& task, Socket& socket, GuestMsghdr& header, int flags) {
+Result<int64_t> DoRecvmsg(Task& task, Socket& socket, abi::UserMsghdr& header, int flags) {
   if (header.name != 0 && header.name_size < 0) return Err(EINVAL);
   auto to = TRY(Vectors(task, header));
   ReceiveResult result;
@@ -129,16 +112,16 @@ Result<int64_t> DoRecvmsg(Task& task, Socket& socket, GuestMsghdr& header, int f
 }
 
 // Linux writes these fields back, and leaves the rest of the header alone.
-Result<void> WriteBack(Task& task, GuestAddr message, const GuestMsghdr& header) {
+Result<void> WriteBack(Task& task, GuestAddr message, const abi::UserMsghdr& header) {
   auto& memory = task.memory();
-  TRY(memory.Write(message + offsetof(GuestMsghdr, name_size), &header.name_size, sizeof(header.name_size)));
-  TRY(memory.Write(message + offsetof(GuestMsghdr, control_size), &header.control_size, sizeof(header.control_size)));
-  return memory.Write(message + offsetof(GuestMsghdr, flags), &header.flags, sizeof(header.flags));
+  TRY(memory.Write(message + offsetof(abi::UserMsghdr, name_size), &header.name_size, sizeof(header.name_size)));
+  TRY(memory.Write(message + offsetof(abi::UserMsghdr, control_size), &header.control_size, sizeof(header.control_size)));
+  return memory.Write(message + offsetof(abi::UserMsghdr, flags), &header.flags, sizeof(header.flags));
 }
 
 Result<int64_t> SysRecvmsg(Task& task, Fd fd, GuestAddr message, int flags) {
   const SocketRef socket = TRY(GetSocket(task, fd));
-  auto header = TRY(InPtr<GuestMsghdr>(message).Read(task.memory()));
+  auto header = TRY(InPtr<abi::UserMsghdr>(message).Read(task.memory()));
   const int64_t got = TRY(DoRecvmsg(task, *socket, header, flags));
   TRY(WriteBack(task, message, header));
   return got;
@@ -150,10 +133,10 @@ Result<int64_t> SysSendmmsg(Task& task, Fd fd, GuestAddr messages, uint32_t coun
   count = std::min(count, kMaxBatch);
   uint32_t done = 0;
   for (; done < count; ++done) {
-    const GuestAddr at = TRY(messages.Add(done * sizeof(GuestMmsghdr)));
-    const auto header = InPtr<GuestMsghdr>(at).Read(task.memory());
+    const GuestAddr at = TRY(messages.Add(done * sizeof(abi::Mmsghdr)));
+    const auto header = InPtr<abi::UserMsghdr>(at).Read(task.memory());
     const auto sent = header.ok() ? DoSendmsg(task, *socket, *header, flags) : Result<int64_t>(header.error());
-    const auto stored = sent.ok() ? OutPtr<uint32_t>(at + offsetof(GuestMmsghdr, length)).Write(task.memory(), *sent)
+    const auto stored = sent.ok() ? OutPtr<uint32_t>(at + offsetof(abi::Mmsghdr, length)).Write(task.memory(), *sent)
                                   : Result<void>(sent.error());
     if (stored.ok()) continue;
     if (done == 0) return stored.error();
@@ -169,11 +152,11 @@ Result<int64_t> SysRecvmmsg(Task& task, Fd fd, GuestAddr messages, uint32_t coun
   count = std::min(count, kMaxBatch);
   uint32_t done = 0;
   while (done < count) {
-    const GuestAddr at = TRY(messages.Add(done * sizeof(GuestMmsghdr)));
-    auto header = InPtr<GuestMsghdr>(at).Read(task.memory());
+    const GuestAddr at = TRY(messages.Add(done * sizeof(abi::Mmsghdr)));
+    auto header = InPtr<abi::UserMsghdr>(at).Read(task.memory());
     const auto got = header.ok() ? DoRecvmsg(task, *socket, *header, flags & ~MSG_WAITFORONE) : Result<int64_t>(header.error());
     auto stored = got.ok() ? WriteBack(task, at, *header) : Result<void>(got.error());
-    if (stored.ok()) stored = OutPtr<uint32_t>(at + offsetof(GuestMmsghdr, length)).Write(task.memory(), *got);
+    if (stored.ok()) stored = OutPtr<uint32_t>(at + offsetof(abi::Mmsghdr, length)).Write(task.memory(), *got);
     if (!stored.ok()) {
       if (done == 0) return stored.error();
       break;

@@ -8,45 +8,15 @@
 #include <span>
 #include <vector>
 
+#include "abi/sigcontext.h"
 #include "platform/arch/registers.h"
 
 namespace sandbox::arch {
 
-// stack_t of the uapi.
-struct SignalStack {
-  uint64_t sp = 0;
-  int32_t flags = 0;
-  int32_t pad = 0;
-  uint64_t size = 0;
-};
-static_assert(sizeof(SignalStack) == 24);
-
-// struct sigcontext (64 bit).
-struct SignalContext {
-  uint64_t r8, r9, r10, r11, r12, r13, r14, r15;
-  uint64_t rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp, rip, eflags;
-  uint16_t cs, gs, fs, ss;
-  uint64_t err, trapno, oldmask, cr2;
-  uint64_t fpstate;
-  uint64_t reserved[8];
-};
-static_assert(sizeof(SignalContext) == 256);
-
-struct UserContext {
-  uint64_t flags;
-  uint64_t link;
-  SignalStack stack;
-  SignalContext context;
-  uint64_t mask;
-};
-static_assert(sizeof(UserContext) == 304);
-
-struct SignalFrame {
-  uint64_t restorer;  // the handler's return address
-  UserContext user;
-  std::array<uint8_t, 128> info;
-};
-static_assert(sizeof(SignalFrame) == 440);
+using SignalStack = abi::SigStack;
+using SignalContext = abi::SigContext;
+using UserContext = abi::UContext;
+using SignalFrame = abi::RtSigFrame;
 
 // What goes into a frame besides registers.
 struct FrameInput {

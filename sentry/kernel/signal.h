@@ -7,17 +7,16 @@
 
 #include <array>
 #include <cstdint>
-#include <cstring>
 #include <functional>
 #include <list>
 #include <optional>
 
+#include "abi/signal.h"
 #include "base/result.h"
 
 namespace sandbox {
 
-// Bit n-1 for signal n, as the guest's sigset_t.
-using SignalSet = uint64_t;
+using abi::SignalSet;
 inline constexpr int kSignalCount = 64;
 inline constexpr int kFirstRealTimeSignal = 32;  // the kernel's SIGRTMIN
 
@@ -39,68 +38,20 @@ inline constexpr uint64_t kMinSignalStack = 2048;
 enum class DefaultAction { kTerminate, kCore, kIgnore, kStop, kContinue };
 DefaultAction DefaultActionOf(int signo);  // signal(7)
 
-// siginfo_t as the guest sees it: 128 bytes of the 64-bit layout.
-struct SignalInfo {
-  int32_t signo = 0;
-  int32_t error = 0;
-  int32_t code = 0;
-  int32_t pad = 0;
-  // What follows depends on `code`; the union of the C library is spelled as offsets.
-  union {
-    struct {
-      int32_t pid;
-      uint32_t uid;
-      uint64_t value;
-    } rt;  // SI_QUEUE, SI_MESGQ; SI_USER and SI_TKILL use pid and uid
-    struct {
-      int32_t timer;
-      int32_t overrun;
-      uint64_t value;
-      int32_t private_data;
-    } timer;  // SI_TIMER
-    struct {
-      int32_t pid;
-      uint32_t uid;
-      int32_t status;
-      int32_t pad;
-      int64_t utime, stime;  // clock ticks
-    } child;  // SIGCHLD
-    struct {
-      uint64_t address;
-      int16_t lsb;
-    } fault;
-    struct {
-      int64_t band;
-      int32_t fd;
-    } poll;
-    struct {
-      uint64_t call_address;
-      int32_t syscall;
-      uint32_t arch;
-    } sys;  // SIGSYS
-    uint8_t raw[112];
-  };
-
-  SignalInfo() { std::memset(raw, 0, sizeof(raw)); }
+// siginfo_t as the guest sees it.
+struct SignalInfo : abi::SigInfo {
   static SignalInfo Kernel(int signo);  // SI_KERNEL
   static SignalInfo User(int signo, int32_t pid, uint32_t uid, int code = SI_USER);
   static SignalInfo Fault(int signo, int code, uint64_t address);
   bool from_user() const { return code <= 0; }
 };
-static_assert(sizeof(SignalInfo) == 128);
+static_assert(sizeof(SignalInfo) == sizeof(abi::SigInfo));
 
-// struct sigaction as rt_sigaction(2) passes it.
-struct SignalAction {
-  uint64_t handler = 0;  // SIG_DFL, SIG_IGN or an address
-  uint64_t flags = 0;
-  uint64_t restorer = 0;
-  SignalSet mask = 0;
-
+struct SignalAction : abi::SigAction {
   bool is_default() const { return handler == 0; }
   bool is_ignore() const { return handler == 1; }
 };
-static_assert(sizeof(SignalAction) == 32);
-
+static_assert(sizeof(SignalAction) == sizeof(abi::SigAction));
 
 // A queued signal.
 struct QueuedSignal {

@@ -1,6 +1,7 @@
 // The end of a thread and of its group (Linux: kernel/exit.c do_exit).
 #include <algorithm>
 
+#include "abi/futex.h"
 #include "base/host_futex.h"
 #include "sentry/kernel/child_wait.h"
 #include "sentry/kernel/kernel.h"
@@ -76,7 +77,9 @@ void Task::SignalOrphans() {
 
 // Nothing outlives pid 1 (Linux: zap_pid_ns_processes).
 void Task::EndOfInit() {
-  group_->handlers()->Set(SIGCHLD, SignalAction{.handler = 1});
+  SignalAction ignore;
+  ignore.handler = 1;  // SIG_IGN
+  group_->handlers()->Set(SIGCHLD, ignore);
   std::vector<ThreadGroupRef> zombies;
   {
     MutexLock tree(kernel_.tree_lock());
@@ -168,22 +171,11 @@ void Task::LeaveGroup(bool last) {
   }
 }
 
-namespace {
-
-// struct robust_list_head.
-struct RobustHead {
-  uint64_t next;
-  int64_t futex_offset;
-  uint64_t pending;
-};
-
-}  // namespace
-
 // Marks the robust mutexes the thread still holds (robust_list(2), Linux: exit_robust_list).
 void Task::WalkRobustList() {
   const GuestAddr head_addr(robust_list.exchange(0));
   if (head_addr.IsNull()) return;
-  const auto head = InPtr<RobustHead>(head_addr).Read(*mm_);
+  const auto head = InPtr<abi::RobustListHead>(head_addr).Read(*mm_);
   if (!head.ok()) return;
   const auto address = [&](uint64_t entry) { return GuestAddr((entry & ~uint64_t{1}) + head->futex_offset); };
   constexpr int kMaxEntries = 2048;  // the list may be circular or hostile

@@ -9,7 +9,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "sentry/fs/devpts/termios.h"
+#include "abi/termbits.h"
 #include "sentry/fs/devpts/tty_ioctl.h"
 #include "sentry/kernel/task.h"
 
@@ -72,10 +72,10 @@ bool ChangesTerminal(uint32_t request) {
 // Exactly the requests that are safe to hand on; the sandbox's filter lets no other through.
 Result<int64_t> HostRequest(Context& context, int fd, uint32_t request, uint64_t argument) {
   switch (request) {
-    case TCGETS: return PassGet<KernelTermios>(context, fd, request, argument);
+    case TCGETS: return PassGet<abi::Termios>(context, fd, request, argument);
     case TCSETS:
     case TCSETSW:
-    case TCSETSF: return PassSet<KernelTermios>(context, fd, request, argument);
+    case TCSETSF: return PassSet<abi::Termios>(context, fd, request, argument);
     case TIOCGWINSZ: return PassGet<winsize>(context, fd, request, argument);
     case TIOCSWINSZ: TRY(InPtr<winsize>(GuestAddr(argument)).Read(context.memory())); return 0;  // the host's to decide
     case FIONREAD:

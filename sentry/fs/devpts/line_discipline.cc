@@ -13,7 +13,7 @@ bool IsWord(uint8_t c) { return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z')
 
 }  // namespace
 
-void LineDiscipline::SetTermios(const KernelTermios& termios) {
+void LineDiscipline::SetTermios(const abi::Termios& termios) {
   const bool was = termios_.canonical();
   termios_ = termios;
   if (!termios_.Input(IXON)) stopped_ = false;

@@ -9,15 +9,15 @@
 #include <utility>
 #include <vector>
 
-#include "sentry/fs/devpts/termios.h"
+#include "abi/termbits.h"
 
 namespace sandbox {
 
 class LineDiscipline {
  public:
-  const KernelTermios& termios() const { return termios_; }
+  const abi::Termios& termios() const { return termios_; }
   // A change of ICANON carries unread input over, as Linux does.
-  void SetTermios(const KernelTermios& termios);
+  void SetTermios(const abi::Termios& termios);
 
   // --- Keyboard side. ---
   // Takes typed bytes; returns how many (fewer when a raw reader does not keep up). Echo goes to the output, signals to
@@ -81,7 +81,7 @@ class LineDiscipline {
   bool ProcessOutput(uint8_t c);
   void Advance(uint8_t c);
 
-  KernelTermios termios_;
+  abi::Termios termios_;
   std::deque<Line> lines_;
   size_t line_bytes_ = 0;  // of lines_
   std::string edit_;       // the line being typed

@@ -37,7 +37,7 @@ TEST(LineDisciplineTest, ErasesCharactersWordsAndLines) {
 
 TEST(LineDisciplineTest, ErasesUtf8AsOneCharacter) {
   LineDiscipline line;
-  KernelTermios termios;
+  abi::Termios termios;
   termios.iflag |= IUTF8;
   line.SetTermios(termios);
   line.Input("a\xc3\xa4\x7f\n");
@@ -84,7 +84,7 @@ TEST(LineDisciplineTest, FlowControlStopsOutput) {
 
 TEST(LineDisciplineTest, RawModeHandsOutEverything) {
   LineDiscipline line;
-  KernelTermios termios;
+  abi::Termios termios;
   termios.lflag = 0;
   termios.iflag = 0;
   termios.oflag = 0;
@@ -98,7 +98,7 @@ TEST(LineDisciplineTest, RawModeHandsOutEverything) {
 TEST(LineDisciplineTest, ModeChangeKeepsInput) {
   LineDiscipline line;
   line.Input("line\nhalf");
-  KernelTermios raw;
+  abi::Termios raw;
   raw.lflag &= ~ICANON;
   line.SetTermios(raw);
   EXPECT_EQ(TakeLine(line), "line\nhalf");
@@ -109,7 +109,7 @@ TEST(LineDisciplineTest, BoundsWhatIsTyped) {
   line.Input(std::string(100000, 'x'));
   line.Input("\n");
   EXPECT_LE(TakeLine(line, 1 << 20).size(), 4096u);
-  KernelTermios raw;
+  abi::Termios raw;
   raw.lflag = 0;
   line.SetTermios(raw);
   EXPECT_EQ(line.Input(std::string(100000, 'x')), 4096u);

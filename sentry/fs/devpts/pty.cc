@@ -181,7 +181,7 @@ Result<size_t> Pty::SlaveWrite(uint64_t generation, IoSequence& from) {
 
 Pty::InputState Pty::input_state() const {
   MutexLock lock(mu_);
-  const KernelTermios& t = line_.termios();
+  const abi::Termios& t = line_.termios();
   return {t.canonical(), line_.HasLine(), line_.readable_bytes(), t.cc[VMIN], t.cc[VTIME]};
 }
 
@@ -211,7 +211,7 @@ EventMask Pty::SlaveReadiness(uint64_t generation) {
   MutexLock lock(mu_);
   if (generation != generation_) return kReadable | kWritable | kEventErr | kEventHup;
   EventMask events = line_.CanOutput() ? kWritable : 0;
-  const KernelTermios& t = line_.termios();
+  const abi::Termios& t = line_.termios();
   // Linux: input_available_p(tty, poll).
   const size_t enough = t.cc[VTIME] == 0 && t.cc[VMIN] > 0 ? t.cc[VMIN] : 1;
   if (t.canonical() ? line_.HasLine() : line_.readable_bytes() >= enough) events |= kReadable;
@@ -220,12 +220,12 @@ EventMask Pty::SlaveReadiness(uint64_t generation) {
 
 // --- Settings --------------------------------------------------------------------------------------------------------
 
-KernelTermios Pty::termios() const {
+abi::Termios Pty::termios() const {
   MutexLock lock(mu_);
   return line_.termios();
 }
 
-void Pty::SetTermios(const KernelTermios& termios) {
+void Pty::SetTermios(const abi::Termios& termios) {
   {
     MutexLock lock(mu_);
     const bool flow_before = line_.termios().Input(IXON);

@@ -52,8 +52,8 @@ class Pty final : public Terminal {
   WaitQueue& slave_queue() { return slave_queue_; }
 
   // --- Settings, from both sides. ---
-  KernelTermios termios() const;
-  void SetTermios(const KernelTermios& termios);
+  abi::Termios termios() const;
+  void SetTermios(const abi::Termios& termios);
   winsize window() const;
   void SetWindow(const winsize& window);
   void Flush(bool input, bool output);

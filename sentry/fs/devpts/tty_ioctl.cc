@@ -34,7 +34,7 @@ Result<void> CheckChange(Context& context, Terminal& terminal, bool from_master)
 
 Result<int64_t> SetTermios(Context& context, Pty& pty, uint64_t argument, bool two, bool flush, bool from_master) {
   TRY(CheckChange(context, pty, from_master));
-  const KernelTermios termios = two ? TRY(Get<KernelTermios2>(context, argument)).base : TRY(Get<KernelTermios>(context, argument));
+  const abi::Termios termios = two ? TRY(Get<abi::Termios2>(context, argument)).base : TRY(Get<abi::Termios>(context, argument));
   if (flush) pty.Flush(true, false);
   pty.SetTermios(termios);
   return 0;
@@ -62,7 +62,7 @@ Result<int64_t> Flush(Context& context, Pty& pty, uint64_t what, bool from_maste
 Result<int64_t> CommonIoctl(Context& context, Pty& pty, uint32_t request, uint64_t argument, bool from_master) {
   switch (request) {
     case TCGETS: return Give(context, argument, pty.termios());
-    case kTcGets2: return Give(context, argument, KernelTermios2{pty.termios()});
+    case kTcGets2: return Give(context, argument, abi::Termios2{pty.termios()});
     case TCSETS:
     case TCSETSW: return SetTermios(context, pty, argument, false, false, from_master);
     case TCSETSF: return SetTermios(context, pty, argument, false, true, from_master);

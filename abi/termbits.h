@@ -1,4 +1,5 @@
-// Terminal settings as ioctl(2) passes them (asm-generic/termbits.h): the kernel's layout, which is not the C library's.
+// Terminal settings as ioctl(2) passes them (asm-generic/termbits.h): the kernel's layout, which is not the C
+// library's.
 #pragma once
 
 #include <termios.h>
@@ -7,10 +8,10 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace sandbox {
+namespace sandbox::abi {
 
 // struct termios of the kernel (TCGETS).
-struct KernelTermios {
+struct Termios {
   static constexpr size_t kChars = 19;
   uint32_t iflag = ICRNL | IXON;
   uint32_t oflag = OPOST | ONLCR;
@@ -33,14 +34,12 @@ struct KernelTermios {
     return c;
   }
 };
-static_assert(sizeof(KernelTermios) == 36);
 
 // struct termios2 (TCGETS2).
-struct KernelTermios2 {
-  KernelTermios base;
+struct Termios2 {
+  Termios base;
   uint32_t input_speed = 38400;
   uint32_t output_speed = 38400;
 };
-static_assert(sizeof(KernelTermios2) == 44);
 
-}  // namespace sandbox
+}  // namespace sandbox::abi
