@@ -22,7 +22,7 @@ class DescriptorChannel {
       : send_(std::move(send)), receive_(std::move(receive)), mu_(LockRank::kPlatform) {}
 
   // Held around Send and the injected receive, including the wait for the guest thread: it cannot block there.
-  Mutex& mu() { return mu_; }
+  Mutex& mu() ABSL_LOCK_RETURNED(mu_) { return mu_; }
   Result<void> Send(std::span<const BorrowedFd> fds) REQUIRES(mu_);
   // After a receive that failed.
   void TakeBack() REQUIRES(mu_);

@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "platform/api/registry.h"
+#include "platform/ptrace/host_rules.h"
 #include "platform/ptrace/requests.h"
 #include "platform/ptrace/stub.h"
 #include "platform/ptrace/thread.h"
@@ -93,7 +94,7 @@ class PtracePlatform final : public Platform {
   RefPtr<Tracee> zygote_ GUARDED_BY(mu_);
 };
 
-const PlatformRegistration registration("ptrace", &PtracePlatform::Create);
+const PlatformRegistration registration("ptrace", &PtracePlatform::Create, kHostRules);
 
 }  // namespace
 }  // namespace sandbox::platform::ptrace

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "platform/api/registry.h"
 #include "platform/systrap/filter.h"
+#include "platform/systrap/host_rules.h"
 
 namespace sandbox::platform::systrap {
 namespace {
@@ -17,7 +18,7 @@ namespace {
 // machine that is in serious trouble.
 constexpr int64_t kInterruptLimitNs = 10'000'000'000;
 
-PlatformRegistration registration("systrap", &StubPlatform::Create);
+const PlatformRegistration registration("systrap", &StubPlatform::Create, kHostRules);
 
 }  // namespace
 

@@ -4,7 +4,6 @@
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -153,8 +152,7 @@ absl::Status Start(const BootConfig& config, std::unique_ptr<Kernel>& kernel, In
   hostfilter::SentryFilterOptions filter;
   filter.host_network = config.network == "host";
   if (filter.host_network) UseHostNetwork();
-  // Besides what every platform shares with the rest of the sentry.
-  if (config.platform == "ptrace") filter.platform_calls = {SYS_ptrace};
+  filter.platform_rules = platform::HostRulesOf(config.platform);
   if (auto status = hostfilter::InstallSentryFilter(filter); !status.ok()) return status;
 
   auto task = StartInit(*kernel, config, *mounts);

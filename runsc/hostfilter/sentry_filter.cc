@@ -30,13 +30,13 @@ constexpr int kPlainCalls[] = {
     SYS_set_robust_list, SYS_rseq, SYS_set_tid_address, SYS_sched_yield, SYS_sched_getaffinity, SYS_sched_setaffinity,
     SYS_nanosleep, SYS_clock_nanosleep, SYS_clock_gettime, SYS_clock_getres, SYS_gettimeofday, SYS_epoll_create1,
     SYS_epoll_ctl, SYS_epoll_wait, SYS_epoll_pwait, SYS_eventfd2, SYS_poll, SYS_ppoll, SYS_recvmsg, SYS_sendmsg,
-    SYS_recvfrom, SYS_sendto, SYS_shutdown, SYS_getpid, SYS_gettid, SYS_getuid, SYS_geteuid, SYS_tgkill, SYS_wait4, SYS_waitid,
-    SYS_process_vm_readv, SYS_process_vm_writev, SYS_ftruncate, SYS_fallocate, SYS_dup, SYS_getrandom, SYS_sysinfo,
+    SYS_recvfrom, SYS_sendto, SYS_shutdown, SYS_getpid, SYS_gettid, SYS_getuid, SYS_geteuid, SYS_tgkill,
+    SYS_ftruncate, SYS_fallocate, SYS_dup, SYS_getrandom, SYS_sysinfo,
     SYS_getrusage, SYS_times, SYS_membarrier, SYS_fsync, SYS_fdatasync, SYS_sync_file_range, SYS_copy_file_range,
-    SYS_fadvise64, SYS_getcpu, SYS_restart_syscall, SYS_uname, SYS_fstatfs, SYS_splice, SYS_getdents64, SYS_kill,
-    SYS_timerfd_create, SYS_timerfd_settime, SYS_pidfd_open, SYS_pidfd_getfd, SYS_pidfd_send_signal, SYS_prlimit64};
+    SYS_fadvise64, SYS_getcpu, SYS_restart_syscall, SYS_uname, SYS_fstatfs, SYS_splice, SYS_getdents64,
+    SYS_timerfd_create, SYS_timerfd_settime, SYS_prlimit64};
 
-// Terminal and pipe requests on descriptors that were donated as standard streams, and seccomp's notifications.
+// Terminal and pipe requests on descriptors that were donated as standard streams.
 constexpr unsigned long kIoctls[] = {FIONREAD, TCGETS, TCSETS, TCSETSW, TCSETSF, TIOCGWINSZ, TCSBRK, TCFLSH, TCXONC,
                                      TIOCOUTQ, FIONBIO};
 
@@ -50,6 +50,10 @@ class Filter {
     const int rc = seccomp_rule_add(context_, SCMP_ACT_ALLOW, call, sizeof...(conditions), conditions...);
     // A call listed twice (by us and by the platform) is no error.
     if (rc != 0 && rc != -EEXIST && error_ == 0) error_ = rc, failed_call_ = call;
+  }
+  void Allow(const HostRule& rule) {
+    if (rule.mask == 0) Allow(rule.nr);
+    else Allow(rule.nr, SCMP_CMP(rule.argument, SCMP_CMP_MASKED_EQ, rule.mask, rule.value));
   }
   // An answer instead of a trap, for calls that glibc tries first and falls back from.
   void Refuse(int call, int err) {
@@ -90,8 +94,6 @@ void AllowThreads(Filter& filter) {
 
 void AllowDescriptors(Filter& filter) {
   for (const unsigned long request : kIoctls) filter.Allow(SYS_ioctl, SCMP_A1(SCMP_CMP_EQ, request));
-  // Seccomp notification requests (magic '!'), whatever their size bits.
-  filter.Allow(SYS_ioctl, SCMP_A1(SCMP_CMP_MASKED_EQ, 0xff00, '!' << 8));
   for (const int command : {F_GETFD, F_SETFD, F_GETFL, F_DUPFD_CLOEXEC, F_ADD_SEALS, F_GET_SEALS}) {
     filter.Allow(SYS_fcntl, SCMP_A1(SCMP_CMP_EQ, static_cast<unsigned>(command)));
   }
@@ -123,7 +125,7 @@ absl::Status InstallSentryFilter(const SentryFilterOptions& options) {
   filter.Refuse(SYS_openat, EACCES);
   filter.Refuse(SYS_open, EACCES);
   if (options.host_network) AllowHostNetwork(filter);
-  for (const int call : options.platform_calls) filter.Allow(call);
+  for (const HostRule& rule : options.platform_rules) filter.Allow(rule);
   return filter.Load();
 }
 
