@@ -61,12 +61,17 @@ Result<void> LocalEndpoint::ConnectTo(const LocalEndpointRef& listener, const uc
   auto server = MakeRef<LocalEndpoint>(type, ending);
   server->incoming.SetLimit(listener->incoming.limit());
   ucred listener_creds;
+  SocketAddress listener_address;
   {
     MutexLock lock(listener->mu_);
     if (listener->state_ != State::kListening || listener->closed()) return Err(ECONNREFUSED);
     if (listener->backlog_.size() > listener->backlog_limit_) return Err(EAGAIN);
     listener_creds = listener->peer_credentials_;
-    server->address_ = server_address != nullptr ? *server_address : listener->address_;  // not shared yet
+    listener_address = listener->address_;
+  }
+  {
+    MutexLock lock(server->mu_);
+    server->address_ = server_address != nullptr ? *server_address : listener_address;
     server->state_ = State::kConnected;
     server->peer_ = shared_from_this();
     server->peer_credentials_ = creds;

@@ -120,10 +120,9 @@ class FileDescription : public RefFromThis<FileDescription> {
   // invalid if none.
   virtual BorrowedFd HostFd() const { return {}; }
 
-  // File position. Its lock is held across a whole transfer, guest copies included, so that
-  // concurrent reads of one description do not overlap (Linux: f_pos_lock); it can delay only those
-  // who share the description.
-  Mutex& position_mutex() { return position_mu_; }
+  // File position. Its lock is held across a whole transfer, guest copies included, so that concurrent reads of one
+  // description do not overlap (Linux: f_pos_lock); it can delay only those who share the description.
+  Mutex& position_mutex() ABSL_LOCK_RETURNED(position_mu_) { return position_mu_; }
   int64_t& position() REQUIRES(position_mu_) { return position_; }
 
   // For the VFS: this description counts as a writer of its inode and mount, as a reader, or (exec)

@@ -2,8 +2,7 @@
 
 #include <algorithm>
 #include <cstdio>
-
-#include "base/cleanup.h"
+#include <optional>
 
 namespace sandbox {
 namespace {
@@ -163,10 +162,8 @@ Result<void> Epoll::Add(Context& context, int32_t fd, const FileRef& file,
     // Only changes that can close a loop pay for the check: a set that is watched, or that watches
     // a set.
     const bool nested = inner != nullptr || sets_above_.load() > 0;
-    if (nested) topology_mu.Lock();
-    Cleanup unlock([&]() NO_THREAD_SAFETY_ANALYSIS {
-      if (nested) topology_mu.Unlock();
-    });
+    std::optional<MutexLock> topology;
+    if (nested) topology.emplace(topology_mu);
     if (inner != nullptr && LeadsTo(file, *this, 0)) return Err(ELOOP);
     MutexLock lock(mu_);
     if (Find(fd, file) != nullptr) return Err(EEXIST);

@@ -16,6 +16,7 @@ namespace sandbox {
 class GoferInode;
 
 struct HostFile {
+  HostFile(UniqueFd descriptor, int mode) : fd(std::move(descriptor)), access(mode) {}
   UniqueFd fd;
   int access;  // O_RDONLY, O_WRONLY or O_RDWR: what the host enforces on it
 };

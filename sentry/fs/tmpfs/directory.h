@@ -37,8 +37,8 @@ class TmpfsDirectory final : public TmpfsInode {
   std::vector<InodeRef> TakeChildren();
 
  protected:
-  void FillSize(Attr& attr) const override;
-  Result<void> Resize(uint64_t) override { return Err(EISDIR); }
+  void FillSize(Attr& attr) const override REQUIRES(mu_);
+  Result<void> Resize(uint64_t) override REQUIRES(mu_) { return Err(EISDIR); }
 
  private:
   struct Entry {

@@ -29,9 +29,8 @@ class TmpfsInode : public Inode {
   void set_linkable(bool linkable) { linkable_ = linkable; }  // O_TMPFILE, before the inode is shared
 
  protected:
-  // All under mu_.
-  virtual void FillSize(Attr& attr) const = 0;
-  virtual Result<void> Resize(uint64_t size) = 0;
+  virtual void FillSize(Attr& attr) const REQUIRES(mu_) = 0;
+  virtual Result<void> Resize(uint64_t size) REQUIRES(mu_) = 0;
   void TouchChange(bool modified) REQUIRES(mu_);  // ctime, and mtime when the contents changed
 
   const RefPtr<TmpfsUsage> usage_;
@@ -53,8 +52,8 @@ class TmpfsSymlink final : public TmpfsInode {
   Result<std::string> ReadLink(Context&) override { return target_; }
 
  protected:
-  void FillSize(Attr& attr) const override { attr.size = target_.size(); }
-  Result<void> Resize(uint64_t) override { return Err(EINVAL); }
+  void FillSize(Attr& attr) const override REQUIRES(mu_) { attr.size = target_.size(); }
+  Result<void> Resize(uint64_t) override REQUIRES(mu_) { return Err(EINVAL); }
 
  private:
   const std::string target_;
@@ -70,8 +69,8 @@ class TmpfsSpecial final : public TmpfsInode {
   }
 
  protected:
-  void FillSize(Attr&) const override {}
-  Result<void> Resize(uint64_t) override { return Err(EINVAL); }
+  void FillSize(Attr&) const override REQUIRES(mu_) {}
+  Result<void> Resize(uint64_t) override REQUIRES(mu_) { return Err(EINVAL); }
 };
 
 // Any type but S_IFDIR's children: a new inode with one link. ENOSPC.

@@ -40,8 +40,8 @@ class TmpfsRegular final : public TmpfsInode {
   void CountMapping(int delta, bool writable_shared);
 
  protected:
-  void FillSize(Attr& attr) const override;
-  Result<void> Resize(uint64_t size) override;
+  void FillSize(Attr& attr) const override REQUIRES(mu_);
+  Result<void> Resize(uint64_t size) override REQUIRES(mu_);
 
  private:
   TmpfsData data_ GUARDED_BY(mu_);

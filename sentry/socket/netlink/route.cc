@@ -96,7 +96,7 @@ std::string LinkMessage(const Request& request, const NetInterface& interface) {
   Message message(RTM_NEWLINK, request.reply_flags(), request.header, request.port, body);
   message.Text(IFLA_IFNAME, interface.name);
   message.Attribute(IFLA_TXQLEN, uint32_t{1000});
-  message.Attribute(IFLA_OPERSTATE, uint8_t{interface.flags & IFF_LOOPBACK ? IF_OPER_UNKNOWN : IF_OPER_UP});
+  message.Attribute(IFLA_OPERSTATE, static_cast<uint8_t>(interface.flags & IFF_LOOPBACK ? IF_OPER_UNKNOWN : IF_OPER_UP));
   message.Attribute(IFLA_LINKMODE, uint8_t{0});
   message.Attribute(IFLA_MTU, interface.mtu);
   message.Attribute(IFLA_GROUP, uint32_t{0});
