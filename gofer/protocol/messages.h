@@ -56,6 +56,8 @@ struct RequestHeader {
   Op op;
   uint32_t flags;  // per operation
   Handle handle;   // the object (or directory) operated on
+  uint32_t processor = 0;  // where the client waits, plus one; 0: not said. A hint
+  uint32_t unused = 0;
 };
 
 struct ReplyHeader {

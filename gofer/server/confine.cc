@@ -82,7 +82,7 @@ Result<void> AllowPlain(scmp_filter_ctx filter) {
       SCMP_SYS(futex), SCMP_SYS(set_robust_list), SCMP_SYS(rseq), SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigreturn),
       SCMP_SYS(rt_sigaction), SCMP_SYS(sched_yield), SCMP_SYS(exit), SCMP_SYS(exit_group), SCMP_SYS(gettid),
       SCMP_SYS(getpid), SCMP_SYS(tgkill), SCMP_SYS(restart_syscall), SCMP_SYS(getrandom), SCMP_SYS(clock_gettime),
-      SCMP_SYS(sched_getaffinity),
+      SCMP_SYS(sched_getaffinity), SCMP_SYS(getcpu),
       // files; openat is below
       SCMP_SYS(openat2), SCMP_SYS(statx), SCMP_SYS(newfstatat), SCMP_SYS(fstat), SCMP_SYS(fstatfs), SCMP_SYS(lseek),
       SCMP_SYS(readlinkat), SCMP_SYS(getdents64), SCMP_SYS(fchmod), SYS_fchmodat2, SCMP_SYS(fchownat),
@@ -102,6 +102,8 @@ Result<void> AllowChecked(scmp_filter_ctx filter) {
     const auto no_exec = SCMP_A2_32(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0);
     TRY(Check(seccomp_rule_add(filter, SCMP_ACT_ALLOW, nr, 1, no_exec)));
   }
+  // Of the calling thread.
+  TRY(Check(seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(sched_setaffinity), 1, SCMP_A0_32(SCMP_CMP_EQ, 0))));
   // Threads only. clone3 keeps its flags in memory, so it is refused and the C library falls back to clone.
   constexpr scmp_datum_t kThread = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD;
   constexpr scmp_datum_t kRefused = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC |

@@ -6,6 +6,7 @@
 #include <system_error>
 
 #include "base/log.h"
+#include "gofer/server/follow.h"
 #include "gofer/server/host_fs.h"
 #include "gofer/server/ops.h"
 
@@ -112,10 +113,12 @@ void Session::Serve(UniqueFd socket) {
   // Touched only as far as messages are large, so an idle channel costs a page or two.
   auto in = std::make_unique_for_overwrite<std::array<std::byte, kMaxMessage>>();
   auto out = std::make_unique_for_overwrite<std::array<std::byte, kMaxMessage>>();
+  Follower follower;
   for (;;) {
     UniqueFd fd;
     const auto size = channel.Receive(*in, &fd);
     if (!size.ok()) return;
+    follower.Follow(Reader(std::span(*in).first(*size)).Get<RequestHeader>().processor);
     const auto reply = Handle(std::span(*in).first(*size), *out, &fd);
     if (!reply.ok()) {
       LOGF(kWarning, "gofer: malformed request of %zu bytes, closing the channel", *size);

@@ -1,5 +1,7 @@
 #include "sentry/fs/gofer/client.h"
 
+#include <sched.h>
+
 #include <algorithm>
 
 #include "base/log.h"
@@ -115,7 +117,7 @@ GoferHandleRef GoferClient::Own(gofer::Handle value) {
 
 GoferCall::GoferCall(GoferClient& client, Op op, gofer::Handle handle, uint32_t flags)
     : client_(client), op_(op), lane_(client.Acquire()), request_(lane_->request), reply_({}) {
-  request_.Put(gofer::RequestHeader{op, flags, handle});
+  request_.Put(gofer::RequestHeader{op, flags, handle, static_cast<uint32_t>(::sched_getcpu() + 1)});
 }
 
 GoferCall::~GoferCall() { client_.Release(std::move(lane_)); }
