@@ -24,6 +24,13 @@ def wall(argv, timeout=60):
     return took
 
 
+def alive(pid):
+    try:
+        return open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 class Idle:
     """A container that only waits, as a context; `pids` are all its processes on the host."""
 
@@ -40,12 +47,23 @@ class Idle:
         if self.front.wait(60) != 0:
             raise RuntimeError(f"run --detach: exit status {self.front.returncode}")
         time.sleep(1)  # the measures are of a settled container
-        self.pids = [p for p in descendants() if p not in before]
+        self.pids = [p for p in descendants() if p not in before and alive(p)]
         return self
 
     def __exit__(self, *_):
-        self.runtime.delete(self.identity)
+        # A runtime may wait until its processes are collected, which are our children now.
+        deletion = subprocess.Popen(self.runtime.command_for("delete", "--force", self.identity), stdin=subprocess.DEVNULL,
+                                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        until = time.monotonic() + 30
+        while deletion.poll() is None and time.monotonic() < until:
+            self.collect()
+            time.sleep(0.01)
+        deletion.kill()
+        deletion.wait()
+        self.collect()
         shutil.rmtree(self.bundle, ignore_errors=True)
+
+    def collect(self):
         for pid in self.pids:
             try:
                 os.waitpid(pid, os.WNOHANG)
