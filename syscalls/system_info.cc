@@ -7,6 +7,7 @@
 
 #include <cstring>
 
+#include "base/host_sys.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/task.h"
 #include "syscalls/row.h"
@@ -21,8 +22,7 @@ void CopyName(char (&to)[65], const std::string& from) {
 
 // The release is the host's: programs derive feature checks from it, and it is the oracle for semantics.
 Result<void> SysUname(Task& task, OutPtr<utsname> out) {
-  utsname name;
-  if (::uname(&name) != 0) return LastErrno();
+  utsname name = host::Uname();
   CopyName(name.nodename, task.uts()->hostname());
   CopyName(name.domainname, task.uts()->domainname());
   return out.Write(task.memory(), name);
@@ -50,8 +50,7 @@ Result<void> SysSetdomainname(Task& task, GuestAddr name, int32_t length) {
 SYSCALL_ROW(setdomainname, Lane::kShort, Support::kFull, SysSetdomainname, "");
 
 Result<void> SysSysinfo(Task& task, OutPtr<struct sysinfo> out) {
-  struct sysinfo info;
-  if (::sysinfo(&info) != 0) return LastErrno();
+  struct sysinfo info = host::SystemInfo();
   Kernel& kernel = task.kernel();
   info.uptime = (MonotonicNow().ns - kernel.start_monotonic_ns()) / 1'000'000'000;
   info.procs = static_cast<unsigned short>(kernel.task_count());
@@ -68,9 +67,9 @@ Result<uint64_t> SysGetrandom(Task& task, GuestAddr buffer, uint64_t size, uint3
   uint64_t done = 0;
   char chunk[4096];
   while (!to.empty()) {
-    const ssize_t got = ::getrandom(chunk, std::min(sizeof(chunk), to.remaining()), 0);
-    if (got < 0) return done > 0 ? Result<uint64_t>(done) : LastErrno();
-    auto moved = to.CopyOut(chunk, static_cast<size_t>(got));
+    const auto got = host::Random(chunk, std::min(sizeof(chunk), to.remaining()));
+    if (!got.ok()) return done > 0 ? Result<uint64_t>(done) : got.error();
+    auto moved = to.CopyOut(chunk, *got);
     if (!moved.ok()) return done > 0 ? Result<uint64_t>(done) : moved.error();
     done += *moved;
     if (task.Interrupted() && done >= 256) break;  // getrandom(2): up to 256 bytes are never cut short

@@ -8,6 +8,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include "base/host_sys.h"
 #include "gofer/server/host_fs.h"
 #include "gofer/server/ops.h"
 
@@ -44,7 +45,7 @@ Result<void> SetSize(const Target& target, uint64_t size) {
   if (target.node->type() != S_IFREG) return Err(EINVAL);
   if (size > INT64_MAX) return Err(EINVAL);
   const UniqueFd fd = TRY(Reopen(target.fd->borrow(), O_WRONLY));
-  TRY(HostResult(::ftruncate(fd.get(), static_cast<off_t>(size))));
+  TRY(host::Truncate(fd.borrow(), size));
   return {};
 }
 
@@ -87,8 +88,7 @@ Result<void> OpSetAttr(NodeTable& nodes, const RequestHeader& header, Reader& in
 Result<void> OpStatFs(NodeTable& nodes, const RequestHeader& header, Reader& in, Reply& reply) {
   if (!in.Done()) return Err(EPROTO);
   const Target target = TRY(GetTarget(nodes, header.handle));
-  struct statfs st;
-  TRY(HostResult(::fstatfs(target.fd->get(), &st)));
+  const struct statfs st = TRY(host::StatFs(target.fd->borrow()));
   StatFsReply out{};
   out.type = static_cast<uint64_t>(st.f_type);
   out.block_size = static_cast<uint64_t>(st.f_bsize);
@@ -151,7 +151,7 @@ Result<void> OpSync(NodeTable& nodes, const RequestHeader& header, Reader& in, R
   if (!in.Done()) return Err(EPROTO);
   const Target target = TRY(GetTarget(nodes, header.handle));
   const UniqueFd fd = TRY(OpenTarget(target, O_RDONLY));
-  TRY(HostResult(::fsync(fd.get())));
+  TRY(host::Sync(fd.borrow(), false));
   return {};
 }
 

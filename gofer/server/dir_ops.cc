@@ -8,6 +8,7 @@
 
 #include <cstring>
 
+#include "base/host_sys.h"
 #include "gofer/server/host_fs.h"
 #include "gofer/server/ops.h"
 
@@ -49,7 +50,7 @@ Result<void> OpReadDir(NodeTable& nodes, const RequestHeader& header, Reader& in
   const Target dir = TRY(GetTarget(nodes, header.handle));
   if (dir.node->type() != S_IFDIR) return Err(ENOTDIR);
   const UniqueFd fd = TRY(Reopen(dir.fd->borrow(), O_RDONLY | O_DIRECTORY));
-  if (position != 0 && ::lseek(fd.get(), static_cast<off_t>(position), SEEK_SET) < 0) return LastErrno();
+  if (position != 0) (void)TRY(host::Seek(fd.borrow(), static_cast<int64_t>(position), SEEK_SET));
   DirReply head{position, 0, 0};
   const size_t head_at = reply.body.size();
   reply.body.Put(head);

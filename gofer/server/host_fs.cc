@@ -14,6 +14,8 @@
 #include <atomic>
 #include <cstdio>
 
+#include "base/host_sys.h"
+
 namespace sandbox::gofer {
 namespace {
 
@@ -22,7 +24,7 @@ std::atomic<int> reopen_dir{-1};
 // Only reached on kernels without openat2 (before 5.6). One validated component with O_NOFOLLOW
 // cannot leave `dir` either; what is lost is the kernel's own check of that claim.
 Result<UniqueFd> OpenWithoutOpenat2(BorrowedFd dir, const char* name, int flags, uint32_t mode) {
-  return UniqueFd(TRY(HostResult(::openat(dir.get(), name, flags, mode))));
+  return host::OpenAt(dir, name, flags, mode);
 }
 
 }  // namespace
@@ -47,7 +49,7 @@ Result<UniqueFd> OpenIn(BorrowedFd dir, const char* name, int flags, uint32_t mo
 
 Result<void> InitReopen() {
   if (reopen_dir.load() >= 0) return {};
-  reopen_dir = TRY(HostResult(::open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC)));
+  reopen_dir = TRY(host::OpenAt(BorrowedFd(AT_FDCWD), "/proc/self/fd", O_PATH | O_DIRECTORY)).release();
   return {};
 }
 
@@ -58,7 +60,7 @@ Result<UniqueFd> Reopen(BorrowedFd path_fd, int flags) {
   if (flags & O_DIRECTORY) return OpenIn(path_fd, ".", flags);
   char name[16];
   std::snprintf(name, sizeof(name), "%d", path_fd.get());
-  return UniqueFd(TRY(HostResult(::openat(ReopenDir().get(), name, flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK))));
+  return host::OpenAt(ReopenDir(), name, flags | O_NOCTTY | O_NONBLOCK);
 }
 
 Result<FileAttr> StatIn(BorrowedFd dir, const char* name) {
@@ -122,8 +124,7 @@ Result<bool> IsKernelFileSystem(BorrowedFd fd) {
                                                           0x62656570 /* configfs */,
                                                           0x65735543 /* fusectl */,
                                                           0x67596969 /* rpc_pipefs */});
-  struct statfs st;
-  TRY(HostResult(::fstatfs(fd.get(), &st)));
+  const struct statfs st = TRY(host::StatFs(fd));
   return std::find(kTypes.begin(), kTypes.end(), static_cast<uint32_t>(st.f_type)) != kTypes.end();
 }
 

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/host_sys.h"
 #include "gofer/server/host_fs.h"
 #include "gofer/server/ops.h"
 
@@ -133,7 +134,7 @@ Result<void> OpTmpfile(NodeTable& nodes, const RequestHeader& header, Reader& in
   TRY(FinishNew(fd.borrow(), fd.borrow(), want));
   const FileAttr attr = TRY(StatIn(fd.borrow(), ""));
   NodeRef node = nodes.MakeNode(dir.node, "", attr, false);
-  nodes.SetFd(node, UniqueFd(TRY(HostResult(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 0)))));
+  nodes.SetFd(node, TRY(host::Duplicate(fd.borrow())));
   TRY(nodes.Pin(node));
   const Handle handle = TRY(nodes.NewHandle(std::move(node)));
   reply.fd = std::move(fd);

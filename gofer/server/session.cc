@@ -5,6 +5,7 @@
 
 #include <system_error>
 
+#include "base/host_sys.h"
 #include "base/log.h"
 #include "gofer/server/follow.h"
 #include "gofer/server/host_fs.h"
@@ -45,12 +46,10 @@ static_assert(std::size(kOps) == static_cast<size_t>(Op::kMaxOp) + 1);
 // and writing.
 Result<void> ReopenMemory(const UniqueFd& memory, Reply& reply) {
   if (!memory.valid()) return Err(EPROTO);
-  struct stat st;
-  if (::fcntl(memory.get(), F_GET_SEALS) < 0 || ::fstat(memory.get(), &st) != 0 ||
-      !S_ISREG(st.st_mode) || st.st_nlink != 0 ||
-      (::fcntl(memory.get(), F_GETFL) & O_ACCMODE) != O_RDWR) {
-    return Err(EACCES);
-  }
+  const struct stat st = TRY(host::Stat(memory.borrow()));
+  const int flags = TRY(host::StatusFlags(memory.borrow()));
+  const bool sealable = ::fcntl(memory.get(), F_GET_SEALS) >= 0;
+  if (!sealable || !S_ISREG(st.st_mode) || st.st_nlink != 0 || (flags & O_ACCMODE) != O_RDWR) return Err(EACCES);
   reply.fd = TRY(Reopen(memory.borrow(), O_RDONLY));
   return {};
 }

@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/host_sys.h"
 #include "sentry/time/vdso_clock.h"
 
 namespace sandbox::loader {
@@ -31,13 +32,13 @@ class SharedPage final : public Mappable {
 // The code, in a sealed memory file. Invalid when there is no vDSO.
 BorrowedFd CodeFile() {
   static const UniqueFd file = [] {
-    UniqueFd fd(::memfd_create("vdso", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+    auto fd = host::MemoryFile("vdso", MFD_ALLOW_SEALING);
     constexpr int kSeals = F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
-    if (!fd.valid() || ::write(fd.get(), kImage, sizeof(kImage)) != sizeof(kImage) ||
-        ::ftruncate(fd.get(), kPageSize) != 0 || ::fcntl(fd.get(), F_ADD_SEALS, kSeals) != 0) {
+    if (!fd.ok() || !host::Write(fd->borrow(), kImage, sizeof(kImage)).ok() ||
+        !host::Truncate(fd->borrow(), kPageSize).ok() || !host::AddSeals(fd->borrow(), kSeals).ok()) {
       return UniqueFd();
     }
-    return fd;
+    return std::move(*fd);
   }();
   return file.borrow();
 }

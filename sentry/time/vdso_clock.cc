@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "base/guest_addr.h"
+#include "base/host_sys.h"
 #include "platform/arch/cycle_counter.h"
 
 #ifndef F_SEAL_FUTURE_WRITE
@@ -36,10 +37,10 @@ int64_t ReadHost(clockid_t clock) {
 // processors. Asked when the process starts: later it has no files to open.
 const bool host_uses_counter = [] {
   char text[16] = {};
-  const int fd = ::open("/sys/devices/system/clocksource/clocksource0/current_clocksource", O_RDONLY | O_CLOEXEC);
-  const ssize_t size = fd >= 0 ? ::read(fd, text, sizeof(text) - 1) : 0;
-  if (fd >= 0) ::close(fd);
-  return size > 0 && std::string_view(text).starts_with("tsc");
+  constexpr char kPath[] = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
+  const auto file = host::OpenAt(BorrowedFd(AT_FDCWD), kPath, O_RDONLY);
+  const auto size = file.ok() ? host::Read(file->borrow(), text, sizeof(text) - 1) : file.error();
+  return size.ok() && std::string_view(text).starts_with("tsc");
 }();
 
 int64_t Elapsed(const VdsoParams& params, uint64_t counter) {
@@ -55,12 +56,13 @@ VdsoClock& VdsoClock::Get() {
 
 VdsoClock::VdsoClock() {
   if (!host_uses_counter) return;
-  UniqueFd fd(::memfd_create("vvar", MFD_CLOEXEC | MFD_ALLOW_SEALING));
-  if (!fd.valid() || ::ftruncate(fd.get(), kPageSize) != 0) return;
+  auto made = host::MemoryFile("vvar", MFD_ALLOW_SEALING);
+  if (!made.ok() || !host::Truncate(made->borrow(), kPageSize).ok()) return;
+  UniqueFd fd = std::move(*made);
   void* const page = ::mmap(nullptr, kPageSize, PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(), 0);
   // No mapping made from now on can be written to, whoever holds the descriptor.
   constexpr int kSeals = F_SEAL_FUTURE_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
-  if (page == MAP_FAILED || ::fcntl(fd.get(), F_ADD_SEALS, kSeals) != 0) return;
+  if (page == MAP_FAILED || !host::AddSeals(fd.borrow(), kSeals).ok()) return;
   (void)::madvise(page, kPageSize, MADV_DONTFORK);  // stubs have no use for a writable view
   page_ = static_cast<volatile VdsoParams*>(page);
   fd_ = std::move(fd);

@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <memory>
 
+#include "base/host_sys.h"
 #include "sentry/mm/mappable.h"
 #include "sentry/vfs/file.h"
 #include "sentry/vfs/special.h"
@@ -48,9 +49,8 @@ class ZeroMapping final : public Mappable {
  public:
   Result<HostBacking> Back(Context&, uint64_t offset, uint64_t length, const Use& use) override {
     if (!use.shared) return HostBacking{};
-    auto memory = MakeRef<UniqueFd>(::memfd_create("zero", MFD_CLOEXEC));
-    if (!memory->valid()) return LastErrno();
-    if (::ftruncate(memory->get(), static_cast<off_t>(length)) != 0) return LastErrno();
+    auto memory = MakeRef<UniqueFd>(TRY(host::MemoryFile("zero")));
+    TRY(host::Truncate(memory->borrow(), length));
     return HostBacking{memory->borrow(), memory, 0 - offset};
   }
   Identity MappingIdentity() const override { return {0, 0, "/dev/zero"}; }
@@ -86,13 +86,13 @@ class RandomDevice final : public MemoryDevice {
     char bytes[kChunk];
     size_t done = 0;
     while (!to.empty()) {
-      const ssize_t n = ::getrandom(bytes, std::min(to.remaining(), kChunk), 0);
-      if (n < 0) return done > 0 ? Result<size_t>(done) : LastErrno();
-      const auto moved = to.CopyOut(bytes, n);
+      const auto n = host::Random(bytes, std::min(to.remaining(), kChunk));
+      if (!n.ok()) return done > 0 ? Result<size_t>(done) : n;
+      const auto moved = to.CopyOut(bytes, *n);
       if (!moved.ok()) return done > 0 ? Result<size_t>(done) : moved;
       done += *moved;
       // A long read ends early for a signal, after at least one page (random(4)).
-      if (*moved < static_cast<size_t>(n) || context.Interrupted()) break;
+      if (*moved < *n || context.Interrupted()) break;
     }
     return done;
   }

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "abi/termbits.h"
+#include "base/host_sys.h"
 #include "sentry/fs/devpts/tty_ioctl.h"
 #include "sentry/kernel/task.h"
 
@@ -23,8 +24,7 @@ Guarded<std::vector<WeakRef<HostTerminal>>>& Terminals() {
 }
 
 Result<RefPtr<HostTerminal>> TerminalFor(int fd, uint64_t device) {
-  UniqueFd own(::fcntl(fd, F_DUPFD_CLOEXEC, 3));
-  if (!own.valid()) return LastErrno();
+  UniqueFd own = TRY(host::Duplicate(BorrowedFd(fd)));
   return Terminals().With([&](auto& terminals) -> RefPtr<HostTerminal> {
     std::erase_if(terminals, [](const auto& weak) { return weak.expired(); });
     for (const auto& weak : terminals) {
@@ -41,19 +41,19 @@ Result<RefPtr<HostTerminal>> TerminalFor(int fd, uint64_t device) {
 template <typename T>
 Result<int64_t> PassGet(Context& context, int fd, unsigned long request, uint64_t to) {
   T value{};
-  if (::ioctl(fd, request, &value) != 0) return LastErrno();
+  TRY(host::Control(BorrowedFd(fd), request, &value));
   TRY(OutPtr<T>(GuestAddr(to)).Write(context.memory(), value));
   return 0;
 }
 template <typename T>
 Result<int64_t> PassSet(Context& context, int fd, unsigned long request, uint64_t from) {
-  const T value = TRY(InPtr<T>(GuestAddr(from)).Read(context.memory()));
-  if (::ioctl(fd, request, &value) != 0) return LastErrno();
+  T value = TRY(InPtr<T>(GuestAddr(from)).Read(context.memory()));
+  TRY(host::Control(BorrowedFd(fd), request, &value));
   return 0;
 }
 Result<int64_t> PassNumber(int fd, unsigned long request, uint64_t number, uint64_t maximum) {
   if (number > maximum) return Err(EINVAL);
-  if (::ioctl(fd, request, number) != 0) return LastErrno();
+  TRY(host::Control(BorrowedFd(fd), request, reinterpret_cast<void*>(number)));
   return 0;
 }
 
@@ -88,10 +88,8 @@ Result<int64_t> HostRequest(Context& context, int fd, uint32_t request, uint64_t
 }
 
 Result<FileRef> OpenDonatedTty(UniqueFd fd) {
-  struct stat st;
-  if (::fstat(fd.get(), &st) != 0) return LastErrno();
-  const int flags = ::fcntl(fd.get(), F_GETFL);
-  if (flags < 0) return LastErrno();
+  const struct stat st = TRY(host::Stat(fd.borrow()));
+  const int flags = TRY(host::StatusFlags(fd.borrow()));
   auto terminal = TRY(TerminalFor(fd.get(), st.st_rdev));
   return FileRef(MakeRef<HostTty>(Path{}, std::move(fd), flags & O_ACCMODE, std::move(terminal)));
 }
@@ -107,10 +105,9 @@ uint64_t HostTerminal::device() const { return makedev(5, 1); }
 
 Result<FileRef> HostTerminal::OpenTerminal(Context&, const Path& path, int flags) {
   if (hung_up()) return Err(EIO);
-  UniqueFd fd(::fcntl(fd_.get(), F_DUPFD_CLOEXEC, 3));
-  if (!fd.valid()) return LastErrno();
+  UniqueFd fd = TRY(host::Duplicate(fd_.borrow()));
   // The host descriptor may be open for one direction only; the guest gets no more than that.
-  const int host = ::fcntl(fd.get(), F_GETFL) & O_ACCMODE;
+  const int host = TRY(host::StatusFlags(fd.borrow())) & O_ACCMODE;
   const int wanted = flags & O_ACCMODE;
   if (host != O_RDWR && host != wanted) flags = (flags & ~O_ACCMODE) | host;
   return FileRef(MakeRef<HostTty>(path, std::move(fd), flags, std::static_pointer_cast<HostTerminal>(self())));

@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 
+#include "base/host_sys.h"
 #include "sentry/fs/gofer/client.h"
 
 namespace sandbox {
@@ -242,7 +243,7 @@ Result<UniqueFd> GoferClient::ReopenMemory(BorrowedFd memory) {
   TRY(call.Run());
   UniqueFd opened = call.TakeFd();
   // What a stub gets depends on it, so it is not taken on trust.
-  if (!opened.valid() || (::fcntl(opened.get(), F_GETFL) & O_ACCMODE) != O_RDONLY) return Err(EIO);
+  if (!opened.valid() || (TRY(host::StatusFlags(opened.borrow())) & O_ACCMODE) != O_RDONLY) return Err(EIO);
   return opened;
 }
 

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <memory>
 
+#include "base/host_sys.h"
 #include "sentry/mm/mappable.h"
 #include "sentry/vfs/io.h"
 #include "sentry/vfs/mount.h"
@@ -62,21 +63,20 @@ Result<size_t> GoferFile::Read(Context&, IoSequence& to, int64_t* offset, int) {
   size_t total = 0;
   while (!to.empty()) {
     const size_t want = std::min(to.remaining(), kTransferSize);
-    const ssize_t got = ::pread(file_->fd.get(), buffer, want, *offset);
-    if (got < 0) {
-      if (errno == EINTR) continue;
+    const auto got = host::ReadAt(file_->fd.borrow(), buffer, want, *offset);
+    if (!got.ok()) {
       if (total > 0) break;
-      return LastErrno();
+      return got.error();
     }
-    if (got == 0) break;
-    const auto copied = to.CopyOut(buffer, static_cast<size_t>(got));
+    if (*got == 0) break;
+    const auto copied = to.CopyOut(buffer, *got);
     if (!copied.ok()) {
       if (total > 0) break;
       return copied.error();
     }
     total += *copied;
     *offset += static_cast<int64_t>(*copied);
-    if (*copied < static_cast<size_t>(got) || static_cast<size_t>(got) < want) break;
+    if (*copied < *got || *got < want) break;
   }
   if (!(flags() & O_NOATIME) && !read_noted_.exchange(true, std::memory_order_relaxed))
     inode_->NoteRead();
@@ -88,24 +88,17 @@ Result<size_t> GoferFile::WriteChunk(const char* data, size_t size, int64_t* off
   int host_flags = rwf & (RWF_DSYNC | RWF_SYNC);
   if (flags() & O_DSYNC) host_flags |= RWF_DSYNC;
   if ((flags() & O_SYNC) == O_SYNC) host_flags |= RWF_SYNC;
-  const iovec iov{const_cast<char*>(data), size};
-  ssize_t put;
   if (append) {
     // RWF_APPEND makes the host choose the place; our lock keeps the position we report right among
     // ourselves.
     MutexLock lock(inode_->append_mutex());
-    do {
-      put = ::pwritev2(file_->fd.get(), &iov, 1, 0, host_flags | RWF_APPEND);
-    } while (put < 0 && errno == EINTR);
-    if (put >= 0) *offset = ::lseek(file_->fd.get(), 0, SEEK_END);
-  } else {
-    do {
-      put = ::pwritev2(file_->fd.get(), &iov, 1, *offset, host_flags);
-    } while (put < 0 && errno == EINTR);
-    if (put > 0) *offset += put;
+    const size_t put = TRY(host::WriteAt(file_->fd.borrow(), data, size, 0, host_flags | RWF_APPEND));
+    *offset = TRY(host::Seek(file_->fd.borrow(), 0, SEEK_END));
+    return put;
   }
-  if (put < 0) return LastErrno();
-  return static_cast<size_t>(put);
+  const size_t put = TRY(host::WriteAt(file_->fd.borrow(), data, size, *offset, host_flags));
+  *offset += static_cast<int64_t>(put);
+  return put;
 }
 
 Result<size_t> GoferFile::Write(Context& context, IoSequence& from, int64_t* offset, int rwf) {
@@ -145,26 +138,19 @@ Result<int64_t> GoferFile::Seek(Context& context, int64_t offset, int whence) {
   if (whence != SEEK_DATA && whence != SEEK_HOLE) return Err(EINVAL);
   if (offset < 0) return Err(ENXIO);
   // Moves the descriptor's own position, which nothing uses.
-  const off_t at = ::lseek(file_->fd.get(), offset, whence);
-  if (at < 0) return LastErrno();
-  return at;
+  return host::Seek(file_->fd.borrow(), offset, whence);
 }
 
-Result<void> GoferFile::Sync(Context&, bool data_only) {
-  TRY(HostResult(data_only ? ::fdatasync(file_->fd.get()) : ::fsync(file_->fd.get())));
-  return {};
-}
+Result<void> GoferFile::Sync(Context&, bool data_only) { return host::Sync(file_->fd.borrow(), data_only); }
 
 Result<void> GoferFile::Allocate(Context&, int mode, int64_t offset, int64_t length) {
-  TRY(HostResult(::fallocate(file_->fd.get(), mode, offset, length)));
+  TRY(host::Allocate(file_->fd.borrow(), mode, offset, length));
   inode_->MarkStale();
   return {};
 }
 
 Result<void> GoferFile::Advise(Context&, int64_t offset, int64_t length, int advice) {
-  if (const int error = ::posix_fadvise(file_->fd.get(), offset, length, advice); error != 0)
-    return Err(error);
-  return {};
+  return host::Advise(file_->fd.borrow(), offset, length, advice);
 }
 
 Result<RefPtr<Mappable>> GoferFile::GetMappable(Context& context) {

@@ -8,6 +8,7 @@
 
 #include <ctime>
 
+#include "base/host_sys.h"
 #include "sentry/fs/gofer/file.h"
 
 namespace sandbox {
@@ -21,13 +22,6 @@ int64_t NowNs() {
   timespec ts;
   ::clock_gettime(CLOCK_MONOTONIC, &ts);
   return ts.tv_sec * 1'000'000'000 + ts.tv_nsec;
-}
-
-// fstat by its own number: glibc's goes through newfstatat, which our filter does not allow since it takes a path.
-Result<struct stat> HostStat(BorrowedFd fd) {
-  struct stat st;
-  TRY(HostResult(::syscall(SYS_fstat, fd.get(), &st)));
-  return st;
 }
 
 }  // namespace
@@ -139,7 +133,7 @@ Result<void> GoferInode::Refresh() {
       return attr.error();
     return {};
   }
-  const struct stat st = TRY(HostStat(file->fd.borrow()));
+  const struct stat st = TRY(host::Stat(file->fd.borrow()));
   FileAttr attr;
   {
     MutexLock lock(mu_);
@@ -181,7 +175,7 @@ void GoferInode::KeepOwner(uint32_t uid, uint32_t gid) {
 Result<void> GoferInode::SetSize(uint64_t size) {
   auto file = HostFileFor(O_WRONLY);
   if (file.ok()) {
-    TRY(HostResult(::ftruncate((*file)->fd.get(), static_cast<off_t>(size))));
+    TRY(host::Truncate((*file)->fd.borrow(), size));
     MarkStale();
     return {};
   }

@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <memory>
 
+#include "base/host_sys.h"
 #include "sentry/vfs/inode.h"
 
 namespace sandbox {
@@ -20,14 +21,11 @@ constexpr size_t kBounceSize = 64 * 1024;
 // What a write may be without RWF_NOWAIT once poll says "writable": a pipe then takes PIPE_BUF without blocking.
 constexpr size_t kPolledWrite = 4096;
 
-bool PollNow(int fd, short events) {
-  pollfd request{fd, events, 0};
-  return ::poll(&request, 1, 0) > 0;
-}
-
 DonatedTtyOpener tty_opener = nullptr;
 
-bool Unsupported(int err) { return err == EOPNOTSUPP || err == EINVAL || err == ENOSYS; }
+bool Unsupported(const Result<size_t>& result) {
+  return result.Is(EOPNOTSUPP) || result.Is(EINVAL) || result.Is(ENOSYS);
+}
 
 }  // namespace
 
@@ -42,77 +40,61 @@ HostFile::HostFile(Path path, UniqueFd fd, int flags, uint32_t mode, int64_t pos
 }
 
 Result<RefPtr<HostFile>> HostFile::Make(UniqueFd fd) {
-  struct stat st;
-  if (::fstat(fd.get(), &st) != 0) return LastErrno();
-  const int flags = ::fcntl(fd.get(), F_GETFL);
-  if (flags < 0) return LastErrno();
-  const off_t position = S_ISREG(st.st_mode) || S_ISBLK(st.st_mode) ? ::lseek(fd.get(), 0, SEEK_CUR) : 0;
-  return RefPtr<HostFile>(new HostFile(Path{}, std::move(fd), flags & (O_ACCMODE | O_APPEND), st.st_mode, std::max<off_t>(position, 0)));
+  const struct stat st = TRY(host::Stat(fd.borrow()));
+  const int flags = TRY(host::StatusFlags(fd.borrow()));
+  int64_t position = 0;
+  if (S_ISREG(st.st_mode) || S_ISBLK(st.st_mode)) position = TRY(host::Seek(fd.borrow(), 0, SEEK_CUR));
+  return RefPtr<HostFile>(new HostFile(Path{}, std::move(fd), flags & (O_ACCMODE | O_APPEND), st.st_mode, position));
 }
 
 Result<FileRef> HostFile::Reopen(Context&, int flags) {
   if (type_ == S_IFSOCK) return Err(ENXIO);
   const int wanted = flags & O_ACCMODE;
-  const int host_mode = ::fcntl(fd_.get(), F_GETFL) & O_ACCMODE;
+  const int host_mode = TRY(host::StatusFlags(fd_.borrow())) & O_ACCMODE;
   if (host_mode != O_RDWR && wanted != host_mode) return Err(EACCES);
-  UniqueFd copy(::fcntl(fd_.get(), F_DUPFD_CLOEXEC, 0));
-  if (!copy.valid()) return LastErrno();
+  UniqueFd copy = TRY(host::Duplicate(fd_.borrow()));
   if (type_ == S_IFCHR) return OpenDonated(std::move(copy));  // terminals keep their line discipline
   return FileRef(new HostFile(Path{}, std::move(copy), flags & (O_ACCMODE | O_APPEND | O_NONBLOCK), type_, 0));
 }
 
 Result<size_t> HostFile::ReadSome(void* data, size_t size, int64_t* offset) {
   if (regular_) {
-    const ssize_t n = ::pread(fd_.get(), data, size, *offset);
-    if (n < 0) return LastErrno();
-    *offset += n;
-    return static_cast<size_t>(n);
+    const size_t n = TRY(host::ReadAt(fd_.borrow(), data, size, *offset));
+    *offset += static_cast<int64_t>(n);
+    return n;
   }
-  ssize_t n = -1;
-  if (type_ == S_IFSOCK) {
-    n = ::recv(fd_.get(), data, size, MSG_DONTWAIT);
-  } else if (can_nowait_.load(std::memory_order_relaxed)) {
-    iovec iov{data, size};
-    n = ::preadv2(fd_.get(), &iov, 1, -1, RWF_NOWAIT);
-    if (n < 0 && Unsupported(errno)) can_nowait_.store(false, std::memory_order_relaxed);
+  if (type_ == S_IFSOCK) return host::Receive(fd_.borrow(), data, size, MSG_DONTWAIT);
+  if (can_nowait_.load(std::memory_order_relaxed)) {
+    const auto n = host::ReadNoWait(fd_.borrow(), data, size);
+    if (!Unsupported(n)) return n;
+    can_nowait_.store(false, std::memory_order_relaxed);
   }
-  if (n < 0 && !can_nowait_.load(std::memory_order_relaxed)) {
-    // Another reader of the same description may be faster between the two calls; this thread then waits for data.
-    if (!PollNow(fd_.get(), POLLIN)) return Err(EAGAIN);
-    n = ::read(fd_.get(), data, size);
-  }
-  if (n < 0) return LastErrno();
-  return static_cast<size_t>(n);
+  // Another reader of the same description may be faster between the two calls; this thread then waits for data.
+  if (host::PollNow(fd_.borrow(), POLLIN) == 0) return Err(EAGAIN);
+  return host::Read(fd_.borrow(), data, size);
 }
 
 Result<size_t> HostFile::WriteSome(const void* data, size_t size, int64_t* offset) {
   if (regular_) {
     const bool append = flags() & O_APPEND;
-    const ssize_t n = ::pwrite(fd_.get(), data, size, *offset);
-    if (n < 0) return LastErrno();
+    const size_t n = TRY(host::WriteAt(fd_.borrow(), data, size, *offset));
     // An appending host description wrote at the end, wherever we said.
-    *offset = append ? std::max<off_t>(::lseek(fd_.get(), 0, SEEK_END), 0) : *offset + n;
-    return static_cast<size_t>(n);
+    *offset = append ? TRY(host::Seek(fd_.borrow(), 0, SEEK_END)) : *offset + static_cast<int64_t>(n);
+    return n;
   }
-  ssize_t n = -1;
-  if (type_ == S_IFSOCK) {
-    n = ::send(fd_.get(), data, size, MSG_DONTWAIT | MSG_NOSIGNAL);
-  } else if (can_nowait_.load(std::memory_order_relaxed)) {
-    iovec iov{const_cast<void*>(data), size};
-    n = ::pwritev2(fd_.get(), &iov, 1, -1, RWF_NOWAIT);
-    if (n < 0 && Unsupported(errno)) can_nowait_.store(false, std::memory_order_relaxed);
+  if (type_ == S_IFSOCK) return host::Send(fd_.borrow(), data, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+  if (can_nowait_.load(std::memory_order_relaxed)) {
+    const auto n = host::WriteNoWait(fd_.borrow(), data, size);
+    if (!Unsupported(n)) return n;
+    can_nowait_.store(false, std::memory_order_relaxed);
   }
-  if (n < 0 && !can_nowait_.load(std::memory_order_relaxed)) {
-    if (!PollNow(fd_.get(), POLLOUT)) return Err(EAGAIN);
-    n = ::write(fd_.get(), data, std::min(size, kPolledWrite));
-  }
-  if (n < 0) return LastErrno();
-  return static_cast<size_t>(n);
+  if (host::PollNow(fd_.borrow(), POLLOUT) == 0) return Err(EAGAIN);
+  return host::Write(fd_.borrow(), data, std::min(size, kPolledWrite));
 }
 
 // Processes outside that share the description continue where the guest is. A pread moves nothing.
 void HostFile::KeepHostOffset(const int64_t* offset) NO_THREAD_SAFETY_ANALYSIS {
-  if (regular_ && offset == &position()) (void)::lseek(fd_.get(), *offset, SEEK_SET);
+  if (regular_ && offset == &position()) (void)host::Seek(fd_.borrow(), *offset, SEEK_SET);
 }
 
 Result<size_t> HostFile::Read(Context&, IoSequence& to, int64_t* offset, int) {
@@ -159,20 +141,13 @@ Result<size_t> HostFile::Write(Context& context, IoSequence& from, int64_t* offs
 
 Result<int64_t> HostFile::Seek(Context&, int64_t offset, int whence) {
   if (!regular_) return Err(ESPIPE);
-  const off_t position = ::lseek(fd_.get(), offset, whence);
-  if (position < 0) return LastErrno();
-  return static_cast<int64_t>(position);
+  return host::Seek(fd_.borrow(), offset, whence);
 }
 
-Result<void> HostFile::Sync(Context&, bool data_only) {
-  const int rc = data_only ? ::fdatasync(fd_.get()) : ::fsync(fd_.get());
-  if (rc != 0) return LastErrno();
-  return {};
-}
+Result<void> HostFile::Sync(Context&, bool data_only) { return host::Sync(fd_.borrow(), data_only); }
 
 Result<void> HostFile::Allocate(Context&, int mode, int64_t offset, int64_t length) {
-  if (::fallocate(fd_.get(), mode, offset, length) != 0) return LastErrno();
-  return {};
+  return host::Allocate(fd_.borrow(), mode, offset, length);
 }
 
 EventMask HostFile::Readiness(Context&, EventMask interest) {
@@ -185,14 +160,13 @@ EventMask HostFile::Readiness(Context&, EventMask interest) {
 Result<int64_t> HostFile::Ioctl(Context& context, uint32_t request, uint64_t argument) {
   if (request != FIONREAD) return Err(ENOTTY);
   int queued = 0;
-  if (::ioctl(fd_.get(), FIONREAD, &queued) != 0) return LastErrno();
+  TRY(host::Control(fd_.borrow(), FIONREAD, &queued));
   TRY(OutPtr<int32_t>(GuestAddr(argument)).Write(context.memory(), queued));
   return 0;
 }
 
 Result<Attr> HostFile::GetAttr(Context&) {
-  struct stat st;
-  if (::fstat(fd_.get(), &st) != 0) return LastErrno();
+  const struct stat st = TRY(host::Stat(fd_.borrow()));
   Attr attr;
   attr.ino = st.st_ino;
   attr.mode = st.st_mode;
@@ -214,13 +188,12 @@ Result<Attr> HostFile::GetAttr(Context&) {
 Result<void> HostFile::SetAttr(Context&, const AttrChange& change) {
   if (change.mode || change.uid || change.gid) return Err(EPERM);
   if (!change.size) return {};
-  if (::ftruncate(fd_.get(), static_cast<off_t>(*change.size)) != 0) return LastErrno();
-  return {};
+  return host::Truncate(fd_.borrow(), *change.size);
 }
 
 std::string HostFile::AnonymousName() const {
-  struct stat st;
-  const uint64_t ino = ::fstat(fd_.get(), &st) == 0 ? st.st_ino : 0;
+  const auto st = host::Stat(fd_.borrow());
+  const uint64_t ino = st.ok() ? st->st_ino : 0;
   const char* kind = type_ == S_IFIFO ? "pipe" : type_ == S_IFSOCK ? "socket" : "host";
   return std::string(kind) + ":[" + std::to_string(ino) + "]";
 }

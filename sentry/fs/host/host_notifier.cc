@@ -9,6 +9,7 @@
 #include <unordered_map>
 
 #include "base/check.h"
+#include "base/host_sys.h"
 
 namespace sandbox {
 
@@ -80,9 +81,7 @@ HostPollable::~HostPollable() {
 }
 
 EventMask HostPollable::State(EventMask interest) {
-  pollfd request{fd_.get(), static_cast<short>(interest), 0};
-  if (::poll(&request, 1, 0) <= 0) return 0;
-  return static_cast<uint16_t>(request.revents);
+  return static_cast<uint16_t>(host::PollNow(fd_, static_cast<short>(interest)));
 }
 
 void HostPollable::ArmLocked(EventMask events) {

@@ -7,6 +7,7 @@
 
 #include <array>
 
+#include "base/host_sys.h"
 #include "base/log.h"
 #include "sentry/fs/mqueue/mqueue_fs.h"
 #include "sentry/fs/proc/proc.h"
@@ -127,15 +128,12 @@ StaticDirectory& DirectoryOf(Fs& fs, StaticDirectory& root,
   return *at;
 }
 
-std::string Uname(char (utsname::*field)[65]) {
-  utsname name = {};
-  (void)::uname(&name);
-  return std::string(name.*field) + "\n";
-}
+std::string Uname(char (utsname::*field)[65]) { return std::string(host::Uname().*field) + "\n"; }
 
 std::string RandomUuid() {
   std::array<uint8_t, 16> bytes = {};
-  CHECK(::getrandom(bytes.data(), bytes.size(), 0) == static_cast<ssize_t>(bytes.size()));
+  const auto filled = host::Random(bytes.data(), bytes.size());
+  CHECK(filled.ok() && *filled == bytes.size());
   bytes[6] = (bytes[6] & 0x0f) | 0x40;
   bytes[8] = (bytes[8] & 0x3f) | 0x80;
   std::string text;

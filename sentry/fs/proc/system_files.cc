@@ -7,6 +7,7 @@
 
 #include <array>
 
+#include "base/host_sys.h"
 #include "base/log.h"
 #include "sentry/fs/proc/proc.h"
 #include "sentry/vfs/fs_registry.h"
@@ -22,10 +23,9 @@ using synthetic::StaticDirectory;
 // files to open.
 const std::string first_processor = [] {
   std::string text(4096, '\0');
-  const int fd = ::open("/proc/cpuinfo", O_RDONLY | O_CLOEXEC);
-  const ssize_t size = fd >= 0 ? ::read(fd, text.data(), text.size()) : 0;
-  if (fd >= 0) ::close(fd);
-  text.resize(size > 0 ? static_cast<size_t>(size) : 0);
+  const auto file = host::OpenAt(BorrowedFd(AT_FDCWD), "/proc/cpuinfo", O_RDONLY);
+  const auto size = file.ok() ? host::Read(file->borrow(), text.data(), text.size()) : file.error();
+  text.resize(size.ok() ? *size : 0);
   const size_t end = text.find("\n\n");
   return end == std::string::npos ? std::string() : text.substr(0, end + 1);
 }();
@@ -60,12 +60,6 @@ Result<std::string> Cpuinfo(Context&) {
   return text;
 }
 
-struct sysinfo HostMemory() {
-  struct sysinfo info = {};
-  if (::sysinfo(&info) != 0 || info.mem_unit == 0) info.mem_unit = 1;
-  return info;
-}
-
 // Bytes resident in all address spaces of the sandbox.
 uint64_t GuestResident(Context& context) {
   const Task* caller = Task::Of(context);
@@ -81,7 +75,7 @@ uint64_t GuestResident(Context& context) {
 }
 
 Result<std::string> Meminfo(Context& context) {
-  const struct sysinfo info = HostMemory();
+  const struct sysinfo info = host::SystemInfo();
   const uint64_t unit = info.mem_unit;
   const uint64_t total = info.totalram * unit, used = std::min(GuestResident(context), total);
   const uint64_t available = std::min(total - used, (info.freeram + info.bufferram) * unit);
@@ -183,8 +177,7 @@ Result<std::string> Loadavg(Context& context) {
 }
 
 Result<std::string> Version(Context&) {
-  utsname name = {};
-  (void)::uname(&name);
+  const utsname name = host::Uname();
   return StrPrintf("%s version %s (root@runsc) (gcc) %s\n", name.sysname, name.release,
                    name.version);
 }
@@ -198,7 +191,7 @@ Result<std::string> Filesystems(Context&) {
 }
 
 Result<std::string> Vmstat(Context& context) {
-  const struct sysinfo info = HostMemory();
+  const struct sysinfo info = host::SystemInfo();
   std::string text =
       StrPrintf("nr_free_pages %lu\nnr_anon_pages %lu\n", info.freeram * info.mem_unit / kPageSize,
                 GuestResident(context) / kPageSize);
@@ -211,7 +204,7 @@ Result<std::string> Vmstat(Context& context) {
 }
 
 Result<std::string> Zoneinfo(Context&) {
-  const struct sysinfo info = HostMemory();
+  const struct sysinfo info = host::SystemInfo();
   const uint64_t free = info.freeram * info.mem_unit / kPageSize,
                  all = info.totalram * info.mem_unit / kPageSize;
   return StrPrintf(

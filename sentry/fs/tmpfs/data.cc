@@ -7,6 +7,8 @@
 #include <cstring>
 #include <vector>
 
+#include "base/host_sys.h"
+
 namespace sandbox {
 namespace {
 
@@ -200,9 +202,7 @@ Result<int64_t> TmpfsData::SeekData(uint64_t offset) const {
 Result<int64_t> TmpfsData::SeekHole(uint64_t offset) const {
   if (offset >= size_) return Err(ENXIO);
   if (host_ != nullptr) {
-    const off_t at = lseek(host_->fd().get(), static_cast<off_t>(offset), SEEK_HOLE);
-    if (at < 0) return LastErrno();
-    return int64_t{at};
+    return host::Seek(host_->fd(), static_cast<int64_t>(offset), SEEK_HOLE);
   }
   uint64_t index = offset / kPageSize;
   for (auto page = pages_.find(index); page != pages_.end() && page->first == index; ++page)
@@ -212,8 +212,7 @@ Result<int64_t> TmpfsData::SeekHole(uint64_t offset) const {
 }
 
 Result<void> TmpfsData::SealWrites(uint32_t seals) {
-  if (host_ != nullptr && ::fcntl(host_->fd().get(), F_ADD_SEALS, seals) != 0) return LastErrno();
-  return {};
+  return host_ != nullptr ? host::AddSeals(host_->fd(), seals) : Ok();
 }
 
 Result<RefPtr<HostMemory>> TmpfsData::ToHostMemory() {

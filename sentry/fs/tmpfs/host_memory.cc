@@ -4,6 +4,7 @@
 
 #include <atomic>
 
+#include "base/host_sys.h"
 #include "base/mutex.h"
 #include "sentry/fs/tmpfs/data.h"
 
@@ -24,8 +25,7 @@ Reopening& TheReopening() {
 }  // namespace
 
 Result<RefPtr<HostMemory>> HostMemory::Create(const char* name) {
-  UniqueFd fd(memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING));
-  if (!fd.valid()) return LastErrno();
+  UniqueFd fd = TRY(host::MemoryFile(name, MFD_ALLOW_SEALING));
   memory_count.fetch_add(1, std::memory_order_relaxed);
   return MakeRef<HostMemory>(std::move(fd));
 }
@@ -59,9 +59,8 @@ Result<BorrowedFd> HostMemory::ReadOnly() {
 }
 
 uint64_t HostMemory::AllocatedPages() const {
-  struct stat st;
-  if (fstat(fd_.get(), &st) != 0) return 0;
-  return static_cast<uint64_t>(st.st_blocks) / (kPageSize / 512);
+  const auto st = host::Stat(fd_.borrow());
+  return st.ok() ? static_cast<uint64_t>(st->st_blocks) / (kPageSize / 512) : 0;
 }
 
 }  // namespace sandbox
