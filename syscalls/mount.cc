@@ -2,6 +2,7 @@
 #include <linux/capability.h>
 #include <sys/mount.h>
 
+#include "sentry/kernel/kernel.h"
 #include "sentry/kernel/task.h"
 #include "sentry/vfs/dentry.h"
 #include "sentry/vfs/fs_registry.h"
@@ -101,13 +102,20 @@ Result<void> SysPivotRoot(Task& task, GuestStr new_root, GuestStr put_old) {
   const std::string old_text = TRY(put_old.ReadPath(task.memory()));
   const Path old = TRY(Walk(task, task.WalkFromCwd(), old_text, directory));
   const Path old_root = task.fs().root();
-  TRY(task.mounts()->PivotRoot(to, old));
-  // Linux moves every process of the namespace whose root or working directory was the old root.
-  if (task.fs().root() == old_root) task.fs().SetRoot(to);
-  if (task.fs().cwd() == old_root) task.fs().SetCwd(to);
+  const auto mounts = task.mounts();
+  TRY(mounts->PivotRoot(old_root, to, old));
+  // Every process of the namespace whose root or working directory was the old root moves (Linux: chroot_fs_refs).
+  for (const auto& group : task.kernel().Groups()) {
+    for (const TaskRef& each : group->tasks()) {
+      const auto fs = each->fs_ref();
+      if (fs == nullptr || each->mounts() != mounts) continue;
+      if (fs->root() == old_root) fs->SetRoot(to);
+      if (fs->cwd() == old_root) fs->SetCwd(to);
+    }
+  }
   return {};
 }
-SYSCALL_ROW(pivot_root, Lane::kShort, Support::kPartial, SysPivotRoot, "moves the root of the caller only");
+SYSCALL_ROW(pivot_root, Lane::kShort, Support::kFull, SysPivotRoot, "");
 
 SYSCALL_UNSUPPORTED(open_tree, ENOSYS, "new mount interface; mount(2) works");
 SYSCALL_UNSUPPORTED(move_mount, ENOSYS, "new mount interface; mount(2) works");

@@ -19,31 +19,26 @@ Result<RefPtr<MessageQueue>> FindAllowed(Task& task, int id, uint32_t wanted) {
   return queue;
 }
 
-Result<int> SysMsgget(Task& task, int32_t key, int flags) {
-  return Table(task)->Get(task, key, flags);
-}
+Result<int> SysMsgget(Task& task, int32_t key, int flags) { return Table(task)->Get(task, key, flags); }
 SYSCALL_ROW(msgget, Lane::kShort, Support::kFull, SysMsgget, "");
 
 Result<void> SysMsgsnd(Task& task, int id, GuestAddr buffer, uint64_t size, int flags) {
   SysvMessage message;
   message.type = TRY(InPtr<int64_t>(buffer).Read(task.memory()));
-  if (size > MessageQueue::kMaxMessage || id < 0 || message.type < 1) return Err(EINVAL);
-  message.bytes = TRY(
-      InPtr<uint8_t>(GuestAddr(buffer.value() + sizeof(int64_t))).ReadArray(task.memory(), size));
+  if (size > static_cast<uint64_t>(Table(task)->max_message.load()) || id < 0 || message.type < 1) return Err(EINVAL);
+  message.bytes = TRY(InPtr<uint8_t>(GuestAddr(buffer.value() + sizeof(int64_t))).ReadArray(task.memory(), size));
   const auto queue = TRY(FindAllowed(task, id, 0222));
   return queue->Send(task, std::move(message), !(flags & IPC_NOWAIT));
 }
 SYSCALL_ROW(msgsnd, Lane::kMayBlock, Support::kFull, SysMsgsnd, "");
 
-Result<int64_t> SysMsgrcv(Task& task, int id, GuestAddr buffer, uint64_t size, int64_t type,
-                          int flags) {
+Result<int64_t> SysMsgrcv(Task& task, int id, GuestAddr buffer, uint64_t size, int64_t type, int flags) {
   if (id < 0 || static_cast<int64_t>(size) < 0) return Err(EINVAL);
   if ((flags & MSG_COPY) && ((flags & MSG_EXCEPT) || !(flags & IPC_NOWAIT))) return Err(EINVAL);
   const auto queue = TRY(FindAllowed(task, id, 0444));
   const SysvMessage message = TRY(queue->Receive(task, size, type, flags));
   TRY(OutPtr<int64_t>(buffer).Write(task.memory(), message.type));
-  TRY(OutPtr<uint8_t>(GuestAddr(buffer.value() + sizeof(int64_t)))
-          .WriteArray(task.memory(), message.bytes));
+  TRY(OutPtr<uint8_t>(GuestAddr(buffer.value() + sizeof(int64_t))).WriteArray(task.memory(), message.bytes));
   return static_cast<int64_t>(message.bytes.size());
 }
 SYSCALL_ROW(msgrcv, Lane::kMayBlock, Support::kFull, SysMsgrcv, "");
@@ -71,9 +66,9 @@ Result<int> Stat(Task& task, MessageTable& table, int id, int command, GuestAddr
 
 Result<int> Info(Task& task, MessageTable& table, int command, GuestAddr out) {
   msginfo info = {};
-  info.msgmax = static_cast<int>(MessageQueue::kMaxMessage);
-  info.msgmnb = static_cast<int>(MessageQueue::kMaxBytes);
-  info.msgmni = static_cast<int>(MessageTable::kMaxQueues);
+  info.msgmax = static_cast<int>(table.max_message.load());
+  info.msgmnb = static_cast<int>(table.max_bytes.load());
+  info.msgmni = static_cast<int>(table.most());
   info.msgssz = 16;  // MSGSSZ and MSGSEG of uapi/linux/msg.h, unused
   info.msgseg = 0xffff;
   info.msgpool = static_cast<int>(MessageTable::kMaxQueues * MessageQueue::kMaxBytes / 1024);
@@ -99,7 +94,7 @@ Result<int> Administer(Task& task, MessageTable& table, int id, int command, Gue
   TRY(table.WithLock([&]() -> Result<void> {
     TRY(CheckIpcOwner(task.creds(), queue->permissions));
     if (command != IPC_SET) return {};
-    if (wanted.msg_qbytes > MessageQueue::kMaxBytes && !task.creds().Has(CAP_SYS_RESOURCE))
+    if (wanted.msg_qbytes > static_cast<uint64_t>(table.max_bytes.load()) && !task.creds().Has(CAP_SYS_RESOURCE))
       return Err(EPERM);
     queue->permissions.uid = wanted.msg_perm.uid;
     queue->permissions.gid = wanted.msg_perm.gid;

@@ -11,7 +11,9 @@ namespace {
 
 RefPtr<SemTable> Table(Task& task) { return SemTable::Of(*task.ipc()); }
 
-Result<int> SysSemget(Task& task, int32_t key, int count, int flags) { return Table(task)->Get(task, key, count, flags); }
+Result<int> SysSemget(Task& task, int32_t key, int count, int flags) {
+  return Table(task)->Get(task, key, count, flags);
+}
 SYSCALL_ROW(semget, Lane::kShort, Support::kFull, SysSemget, "");
 
 Result<void> Operate(Task& task, int id, InPtr<sembuf> operations, uint64_t count, const Deadline& deadline) {
@@ -59,12 +61,16 @@ Result<int> Stat(Task& task, SemTable& table, int id, int command, GuestAddr out
 
 Result<int> Info(Task& task, SemTable& table, int command, GuestAddr out) {
   seminfo info = {};
-  info.semmni = static_cast<int>(SemTable::kMaxSets);
+  info.semmni = static_cast<int>(table.most());
   info.semmsl = info.semmap = info.semmns = info.semmnu = static_cast<int>(SemaphoreSet::kMaxSemaphores);
   info.semopm = info.semume = static_cast<int>(SemaphoreSet::kMaxOperations);
   info.semvmx = info.semaem = SemaphoreSet::kMaxValue;
   const int highest = std::max(static_cast<int>(table.size()) - 1, 0);
-  if (command == SEM_INFO) info.semusz = static_cast<int>(table.size());
+  if (command == SEM_INFO) {
+    info.semusz = static_cast<int>(table.size());
+    info.semaem = 0;
+    for (const auto& set : table.All()) info.semaem += static_cast<int>(set->count());
+  }
   TRY(OutPtr<seminfo>(out).Write(task.memory(), info));
   return highest;
 }
@@ -72,10 +78,14 @@ Result<int> Info(Task& task, SemTable& table, int command, GuestAddr out) {
 // The commands about values; `argument` is a value or an array.
 Result<int> Values(Task& task, SemaphoreSet& set, int index, int command, uint64_t argument) {
   switch (command) {
-    case GETVAL: return TRY(set.Get(static_cast<uint32_t>(index))).value;
-    case GETPID: return TRY(set.Get(static_cast<uint32_t>(index))).pid;
-    case GETNCNT: return TRY(set.Get(static_cast<uint32_t>(index))).waiting_for_more;
-    case GETZCNT: return TRY(set.Get(static_cast<uint32_t>(index))).waiting_for_zero;
+    case GETVAL:
+      return TRY(set.Get(static_cast<uint32_t>(index))).value;
+    case GETPID:
+      return TRY(set.Get(static_cast<uint32_t>(index))).pid;
+    case GETNCNT:
+      return TRY(set.Get(static_cast<uint32_t>(index))).waiting_for_more;
+    case GETZCNT:
+      return TRY(set.Get(static_cast<uint32_t>(index))).waiting_for_zero;
     case GETALL: {
       std::vector<uint16_t> values;
       for (const auto& semaphore : set.GetAll()) values.push_back(static_cast<uint16_t>(semaphore.value));
@@ -118,12 +128,15 @@ Result<int> SysSemctl(Task& task, int id, int index, int command, uint64_t argum
   const auto table = Table(task);
   switch (command) {
     case IPC_INFO:
-    case SEM_INFO: return Info(task, *table, command, GuestAddr(argument));
+    case SEM_INFO:
+      return Info(task, *table, command, GuestAddr(argument));
     case IPC_STAT:
     case SEM_STAT:
-    case SEM_STAT_ANY: return Stat(task, *table, id, command, GuestAddr(argument));
+    case SEM_STAT_ANY:
+      return Stat(task, *table, id, command, GuestAddr(argument));
     case IPC_SET:
-    case IPC_RMID: return Administer(task, *table, id, command, GuestAddr(argument));
+    case IPC_RMID:
+      return Administer(task, *table, id, command, GuestAddr(argument));
     case GETVAL:
     case GETPID:
     case GETNCNT:
@@ -136,7 +149,8 @@ Result<int> SysSemctl(Task& task, int id, int index, int command, uint64_t argum
       TRY(table->WithLock([&] { return CheckIpc(task.creds(), set->permissions, wanted); }));
       return Values(task, *set, index, command, argument);
     }
-    default: return Err(EINVAL);
+    default:
+      return Err(EINVAL);
   }
 }
 SYSCALL_ROW(semctl, Lane::kShort, Support::kFull, SysSemctl, "");

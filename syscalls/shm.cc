@@ -1,5 +1,7 @@
 // shmget(2), shmat(2), shmdt(2), shmctl(2).
+#include <linux/capability.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/shm.h>
 
 #include "sentry/kernel/sysv_shm.h"
@@ -67,6 +69,7 @@ shmid_ds Describe(ShmTable& table, const ShmSegment& segment) {
     return 0;
   });
   if (segment.destroyed.load()) info.shm_perm.mode |= SHM_DEST;
+  if (segment.locked.load()) info.shm_perm.mode |= SHM_LOCKED;
   info.shm_segsz = segment.size();
   info.shm_atime = segment.attach_time.load();
   info.shm_dtime = segment.detach_time.load();
@@ -83,11 +86,15 @@ Result<int> Limits(Task& task, ShmTable& table, int command, GuestAddr out) {
     shminfo info = {};
     info.shmmax = info.shmall = ~0ul - (1ul << 24);
     info.shmmin = 1;
-    info.shmmni = info.shmseg = ShmTable::kMaxSegments;
+    info.shmmni = info.shmseg = table.most();
     TRY(OutPtr<shminfo>(out).Write(task.memory(), info));
   } else {
     shm_info info = {};
     info.used_ids = highest + 1;
+    for (const auto& segment : table.All()) {
+      info.shm_tot += (segment->size() + kPageMask) / kPageSize;
+      info.shm_rss += segment->resident_pages();
+    }
     TRY(OutPtr<shm_info>(out).Write(task.memory(), info));
   }
   return std::max(highest, 0);
@@ -105,11 +112,21 @@ Result<void> Change(Task& task, ShmTable& table, ShmSegment& segment, GuestAddr 
   });
 }
 
+// SHM_LOCK and SHM_UNLOCK: the owner's, within RLIMIT_MEMLOCK, or CAP_IPC_LOCK's.
+Result<void> CheckLockOwner(Task& task, const IpcPermissions& permissions, bool lock) {
+  const Credentials& creds = task.creds();
+  if (creds.Has(CAP_IPC_LOCK)) return {};
+  if (creds.euid != permissions.uid && creds.euid != permissions.cuid) return Err(EPERM);
+  if (lock && task.rlimit(RLIMIT_MEMLOCK) == 0) return Err(EPERM);
+  return {};
+}
+
 Result<int> SysShmctl(Task& task, int id, int command, GuestAddr buffer) {
   const auto table = Table(task);
   switch (command) {
     case IPC_INFO:
-    case SHM_INFO: return Limits(task, *table, command, buffer);
+    case SHM_INFO:
+      return Limits(task, *table, command, buffer);
     case SHM_STAT:
     case SHM_STAT_ANY:
     case IPC_STAT: {
@@ -133,10 +150,12 @@ Result<int> SysShmctl(Task& task, int id, int command, GuestAddr buffer) {
     case SHM_LOCK:
     case SHM_UNLOCK: {
       const auto segment = TRY(table->Find(id));
-      TRY(table->WithLock([&] { return CheckIpcOwner(task.creds(), segment->permissions); }));
+      TRY(table->WithLock([&] { return CheckLockOwner(task, segment->permissions, command == SHM_LOCK); }));
+      segment->locked.store(command == SHM_LOCK);
       return 0;
     }
-    default: return Err(EINVAL);
+    default:
+      return Err(EINVAL);
   }
 }
 SYSCALL_ROW(shmctl, Lane::kShort, Support::kPartial, SysShmctl, "SHM_LOCK is accounted to nobody");

@@ -37,6 +37,7 @@ Result<int64_t> SendAll(Task& task, Socket& socket, IoSequence& from, SendReques
 
 Result<int64_t> ReceiveAll(Task& task, Socket& socket, IoSequence& to, int flags, ReceiveResult& result) {
   const auto receive = [&] { return socket.Receive(task, to, flags, result); };
+  if (flags & MSG_ERRQUEUE) return static_cast<int64_t>(TRY(receive()));  // never waits
   size_t done = TRY(WaitSocket(task, socket, false, flags, receive));
   const bool wait_all = (flags & MSG_WAITALL) && !(flags & MSG_PEEK) && socket.is_stream();
   while (wait_all && done > 0 && !to.empty() && result.control.rights.empty()) {

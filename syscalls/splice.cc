@@ -1,11 +1,11 @@
 // splice(2), tee(2), vmsplice(2).
 #include <fcntl.h>
-#include <linux/fs.h>
 
 #include <algorithm>
 
 #include "sentry/fs/pipe/pipe_file.h"
 #include "sentry/kernel/task.h"
+#include "sentry/vfs/anon_file.h"
 #include "sentry/vfs/io.h"
 #include "syscalls/row.h"
 
@@ -48,8 +48,10 @@ struct SpliceOffset {
 };
 
 // File to pipe: one chunk a call, as much as the pipe takes.
-Result<size_t> FillPipe(Task& task, FileDescription& in, SpliceOffset& offset, Pipe& pipe, size_t count, bool nonblocking) {
-  const size_t room = TRY(BlockOnEither(task, pipe.wait_queue(), nullptr, nonblocking, [&] { return pipe.Room(task); }));
+Result<size_t> FillPipe(Task& task, FileDescription& in, SpliceOffset& offset, Pipe& pipe, size_t count,
+                        bool nonblocking) {
+  const size_t room =
+      TRY(BlockOnEither(task, pipe.wait_queue(), nullptr, nonblocking, [&] { return pipe.Room(task); }));
   const size_t size = std::min({count, room, Pipe::kMaxUnprivilegedSize});
   auto chunk = MakeRef<PipeChunk>((size + kPageSize - 1) / kPageSize * kPageSize);
   auto to = IoSequence::Kernel(chunk->bytes.get(), size);
@@ -68,7 +70,8 @@ Result<size_t> FillPipe(Task& task, FileDescription& in, SpliceOffset& offset, P
 }
 
 // Pipe to file: slices until `count`, the pipe is empty, or the file takes no more.
-Result<size_t> DrainPipe(Task& task, Pipe& pipe, FileDescription& out, SpliceOffset& offset, size_t count, bool nonblocking) {
+Result<size_t> DrainPipe(Task& task, Pipe& pipe, FileDescription& out, SpliceOffset& offset, size_t count,
+                         bool nonblocking) {
   size_t total = 0;
   while (total < count) {
     PipeSlice slice;
@@ -94,7 +97,8 @@ Result<size_t> DrainPipe(Task& task, Pipe& pipe, FileDescription& out, SpliceOff
   return total;
 }
 
-Result<size_t> SysSplice(Task& task, Fd in_fd, GuestAddr in_addr, Fd out_fd, GuestAddr out_addr, uint64_t count, uint32_t flags) {
+Result<size_t> SysSplice(Task& task, Fd in_fd, GuestAddr in_addr, Fd out_fd, GuestAddr out_addr, uint64_t count,
+                         uint32_t flags) {
   if (flags & ~kFlags) return Err(EINVAL);
   if (count == 0) return size_t{0};
   const FileRef in = TRY(task.fds().Get(in_fd));
@@ -107,19 +111,23 @@ Result<size_t> SysSplice(Task& task, Fd in_fd, GuestAddr in_addr, Fd out_fd, Gue
   count = std::min<uint64_t>(count, IoSequence::kMaxBytes);
   if (from != nullptr && to != nullptr) {
     if (from == to) return Err(EINVAL);
-    return BlockOnEither(task, from->wait_queue(), &to->wait_queue(), nonblocking || in->nonblocking() || out->nonblocking(),
+    return BlockOnEither(task, from->wait_queue(), &to->wait_queue(),
+                         nonblocking || in->nonblocking() || out->nonblocking(),
                          [&] { return Pipe::Transfer(task, *from, *to, count, false); });
   }
   if (from == nullptr && to == nullptr) return Err(EINVAL);
+  // Linux: no splice_read and no splice_write there. Known before anything is waited for.
+  if (const InodeRef inode = in->path().inode(); from == nullptr && inode != nullptr && inode->IsDir(task))
+    return Err(EINVAL);
+  if (dynamic_cast<AnonFile*>(from != nullptr ? out.get() : in.get()) != nullptr) return Err(EINVAL);
   FileDescription& file = from != nullptr ? *out : *in;
   SpliceOffset offset{from != nullptr ? out_addr : in_addr};
   if (offset.given() && !file.seekable()) return Err(EINVAL);
   TRY(offset.Load(task));
   if (offset.value < 0) return Err(EINVAL);
   if (from != nullptr && (out->flags() & O_APPEND)) return Err(EINVAL);
-  const auto moved = from != nullptr
-                         ? DrainPipe(task, *from, *out, offset, count, nonblocking || in->nonblocking())
-                         : FillPipe(task, *in, offset, *to, count, nonblocking || out->nonblocking());
+  const auto moved = from != nullptr ? DrainPipe(task, *from, *out, offset, count, nonblocking || in->nonblocking())
+                                     : FillPipe(task, *in, offset, *to, count, nonblocking || out->nonblocking());
   if (moved.ok()) TRY(offset.Store(task));
   return moved;
 }
@@ -148,8 +156,12 @@ Result<size_t> SysVmsplice(Task& task, Fd fd, GuestAddr iov, uint64_t count, uin
   if (PipeOf(*file) == nullptr) return Err(EBADF);
   auto memory = TRY(IoSequence::GuestIovecs(task.memory(), iov, count));
   if (memory.empty()) return size_t{0};
-  const int rwf = flags & SPLICE_F_NONBLOCK ? RWF_NOWAIT : 0;
-  return file->writable() ? WriteFile(task, *file, memory, rwf) : ReadFile(task, *file, memory, rwf);
+  // Unlike write(2) a full pipe ends the call once something went in.
+  const bool nonblocking = (flags & SPLICE_F_NONBLOCK) || file->nonblocking();
+  int64_t none = 0;
+  return BlockOnEither(task, PipeOf(*file)->wait_queue(), nullptr, nonblocking, [&] {
+    return file->writable() ? file->Write(task, memory, &none, 0) : file->Read(task, memory, &none, 0);
+  });
 }
 SYSCALL_ROW(vmsplice, Lane::kMayBlock, Support::kPartial, SysVmsplice, "copies; SPLICE_F_GIFT has no effect");
 

@@ -5,6 +5,7 @@
 #include <linux/capability.h>
 #include <sys/ipc.h>
 
+#include <atomic>
 #include <ctime>
 #include <map>
 #include <vector>
@@ -27,8 +28,10 @@ struct IpcPermissions {
 inline Result<void> CheckIpc(const Credentials& creds, const IpcPermissions& permissions, uint32_t wanted) {
   const uint32_t requested = (wanted >> 6 | wanted >> 3 | wanted) & 7;
   uint32_t granted = permissions.mode;
-  if (creds.euid == permissions.cuid || creds.euid == permissions.uid) granted >>= 6;
-  else if (creds.InGroup(permissions.cgid) || creds.InGroup(permissions.gid)) granted >>= 3;
+  if (creds.euid == permissions.cuid || creds.euid == permissions.uid)
+    granted >>= 6;
+  else if (creds.InGroup(permissions.cgid) || creds.InGroup(permissions.gid))
+    granted >>= 3;
   if ((requested & ~granted & 7) != 0 && !creds.Has(CAP_IPC_OWNER)) return Err(EACCES);
   return {};
 }
@@ -40,7 +43,11 @@ inline Result<void> CheckIpcOwner(const Credentials& creds, const IpcPermissions
 }
 
 inline IpcPermissions NewIpcPermissions(const Credentials& creds, int32_t key, int flags) {
-  return {.key = key, .uid = creds.euid, .gid = creds.egid, .cuid = creds.euid, .cgid = creds.egid,
+  return {.key = key,
+          .uid = creds.euid,
+          .gid = creds.egid,
+          .cuid = creds.euid,
+          .cgid = creds.egid,
           .mode = static_cast<uint32_t>(flags) & 0777};
 }
 
@@ -64,20 +71,21 @@ class IpcTable {
   Result<int> Get(Context& context, int32_t key, int flags, Make make, Check check) {
     MutexLock lock(mu_);
     if (key != IPC_PRIVATE) {
-      for (const auto& [id, object] : objects_) {
-        if (object->permissions.key != key) continue;
+      if (const auto found = by_key_.find(key); found != by_key_.end()) {
+        const T& object = *objects_.at(found->second);
         if ((flags & IPC_CREAT) && (flags & IPC_EXCL)) return Err(EEXIST);
-        TRY(CheckIpc(context.creds(), object->permissions, static_cast<uint32_t>(flags) & 0777));
-        TRY(check(*object));
-        return id;
+        TRY(CheckIpc(context.creds(), object.permissions, static_cast<uint32_t>(flags) & 0777));
+        TRY(check(object));
+        return found->second;
       }
       if (!(flags & IPC_CREAT)) return Err(ENOENT);
     }
-    if (objects_.size() >= most_) return Err(ENOSPC);
+    if (objects_.size() >= most_.load()) return Err(ENOSPC);
     RefPtr<T> object = TRY(make());
     object->permissions = NewIpcPermissions(context.creds(), key, flags);
     object->id = NextId();
     const int id = object->id;
+    if (key != IPC_PRIVATE) by_key_[key] = id;
     objects_.emplace(id, std::move(object));
     return id;
   }
@@ -103,13 +111,22 @@ class IpcTable {
   // No longer found by its key, or at all.
   void Hide(T& object) {
     MutexLock lock(mu_);
+    by_key_.erase(object.permissions.key);
     object.permissions.key = IPC_PRIVATE;
   }
   void Remove(int id) {
     RefPtr<T> last;  // destroyed after the lock
     MutexLock lock(mu_);
-    if (auto node = objects_.extract(id); !node.empty()) last = std::move(node.mapped());
+    if (auto node = objects_.extract(id); !node.empty()) {
+      last = std::move(node.mapped());
+      by_key_.erase(last->permissions.key);
+    }
   }
+  // Settings of /proc/sys/kernel: msgmni and its kin, and msg_next_id and its kin (-1 = none; used up by the next get).
+  size_t most() const { return most_.load(); }
+  void set_most(size_t most) { most_.store(most); }
+  int wanted_id() const { return wanted_id_.load(); }
+  void set_wanted_id(int id) { wanted_id_.store(id); }
   size_t size() const {
     MutexLock lock(mu_);
     return objects_.size();
@@ -121,22 +138,21 @@ class IpcTable {
     return f();
   }
 
- protected:
-  // For `make` and `check` of Get, which run under the lock.
-  const std::map<int, RefPtr<T>>& Objects() const NO_THREAD_SAFETY_ANALYSIS { return objects_; }
-
  private:
   // Identifiers are not reused soon, so that a stale one finds nothing.
   int NextId() REQUIRES(mu_) {
+    if (const int wanted = wanted_id_.exchange(-1); wanted >= 0 && !objects_.contains(wanted)) return wanted;
     do {
       last_id_ = last_id_ == 0x7fffffff ? 0 : last_id_ + 1;
     } while (objects_.contains(last_id_));
     return last_id_;
   }
 
-  const size_t most_;
+  std::atomic<size_t> most_;
+  std::atomic<int> wanted_id_{-1};
   mutable Mutex mu_{LockRank::kIpc};
   std::map<int, RefPtr<T>> objects_ GUARDED_BY(mu_);
+  std::map<int32_t, int> by_key_ GUARDED_BY(mu_);
   int last_id_ GUARDED_BY(mu_) = -1;
 };
 

@@ -12,8 +12,8 @@ Errno NotRestarted(Errno error) { return error == Errno(kErestartsys) ? Errno(EI
 
 }  // namespace
 
-MessageQueue::MessageQueue(std::shared_ptr<MessageMemory> memory) : memory_(std::move(memory)) {
-  state_.most_bytes = kMaxBytes;
+MessageQueue::MessageQueue(std::shared_ptr<MessageMemory> memory, uint64_t most_bytes) : memory_(std::move(memory)) {
+  state_.most_bytes = most_bytes;
   state_.change_time = NowSeconds();
 }
 
@@ -26,8 +26,7 @@ Result<void> MessageQueue::TrySend(SysvMessage& message, int32_t pid) {
     MutexLock lock(mu_);
     if (destroyed_) return Err(EIDRM);
     // A queue takes at most as many messages as bytes, so that empty ones have a limit too.
-    if (state_.bytes + message.bytes.size() > state_.most_bytes ||
-        state_.messages + 1 > state_.most_bytes)
+    if (state_.bytes + message.bytes.size() > state_.most_bytes || state_.messages + 1 > state_.most_bytes)
       return Err(EAGAIN);
     TRY(memory_->Take(message.bytes.size()));
     state_.bytes += message.bytes.size();
@@ -42,8 +41,7 @@ Result<void> MessageQueue::TrySend(SysvMessage& message, int32_t pid) {
 
 Result<void> MessageQueue::Send(Context& context, SysvMessage message, bool wait) {
   auto attempt = [&] { return TrySend(message, context.tgid()); };
-  auto result =
-      wait ? BlockUntil(context, queue_, kWritable | kEventHup, std::nullopt, attempt) : attempt();
+  auto result = wait ? BlockUntil(context, queue_, kWritable | kEventHup, std::nullopt, attempt) : attempt();
   if (!result.ok()) return NotRestarted(result.error());
   return {};
 }
@@ -60,8 +58,7 @@ std::list<SysvMessage>::iterator MessageQueue::Select(int64_t type, int flags) {
     while (it != messages_.end() && (it->type == type) == other) ++it;
     return it;
   }
-  const int64_t limit =
-      type == std::numeric_limits<int64_t>::min() ? std::numeric_limits<int64_t>::max() : -type;
+  const int64_t limit = type == std::numeric_limits<int64_t>::min() ? std::numeric_limits<int64_t>::max() : -type;
   auto best = messages_.end();
   for (auto it = messages_.begin(); it != messages_.end(); ++it) {
     if (it->type <= limit && (best == messages_.end() || it->type < best->type)) best = it;
@@ -137,7 +134,9 @@ RefPtr<MessageTable> MessageTable::Of(IpcNamespace& ipc) {
 Result<int> MessageTable::Get(Context& context, int32_t key, int flags) {
   return IpcTable::Get(
       context, key, flags,
-      [&]() -> Result<RefPtr<MessageQueue>> { return MakeRef<MessageQueue>(memory_); },
+      [&]() -> Result<RefPtr<MessageQueue>> {
+        return MakeRef<MessageQueue>(memory_, static_cast<uint64_t>(max_bytes.load()));
+      },
       [](const MessageQueue&) -> Result<void> { return {}; });
 }
 

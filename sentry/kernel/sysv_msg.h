@@ -31,9 +31,7 @@ class MessageMemory {
     used_.fetch_sub(size, std::memory_order_relaxed);
     return Err(ENOMEM);
   }
-  void Return(size_t bytes) {
-    used_.fetch_sub(static_cast<int64_t>(bytes) + kPerMessage, std::memory_order_relaxed);
-  }
+  void Return(size_t bytes) { used_.fetch_sub(static_cast<int64_t>(bytes) + kPerMessage, std::memory_order_relaxed); }
 
  private:
   std::atomic<int64_t> used_{0};
@@ -44,7 +42,7 @@ class MessageQueue {
   static constexpr size_t kMaxMessage = 8192;   // MSGMAX
   static constexpr uint64_t kMaxBytes = 16384;  // MSGMNB
 
-  explicit MessageQueue(std::shared_ptr<MessageMemory> memory);
+  MessageQueue(std::shared_ptr<MessageMemory> memory, uint64_t most_bytes);
   ~MessageQueue();
 
   // msgsnd(2): EAGAIN with `wait` off, EIDRM, EINTR, ENOMEM. `message.type` is positive.
@@ -83,6 +81,9 @@ class MessageTable final : public IpcTable<MessageQueue> {
   MessageTable() : IpcTable(kMaxQueues), memory_(std::make_shared<MessageMemory>()) {}
   static RefPtr<MessageTable> Of(IpcNamespace& ipc);
   Result<int> Get(Context& context, int32_t key, int flags);
+
+  // /proc/sys/kernel/msgmax and msgmnb: the largest message, and the bytes a new queue takes.
+  std::atomic<int64_t> max_message{MessageQueue::kMaxMessage}, max_bytes{MessageQueue::kMaxBytes};
 
  private:
   const std::shared_ptr<MessageMemory> memory_;

@@ -9,7 +9,11 @@ int64_t NowSeconds() { return RealtimeNowNs() / 1'000'000'000; }
 
 }  // namespace
 
-SemaphoreSet::SemaphoreSet(size_t count) : count_(count), semaphores_(count) { Changed(); }
+SemaphoreSet::SemaphoreSet(size_t count, std::shared_ptr<std::atomic<size_t>> all)
+    : count_(count), all_(std::move(all)), semaphores_(count) {
+  all_->fetch_add(count_, std::memory_order_relaxed);
+  Changed();
+}
 
 // On failure nothing has changed: the values are worked out on a copy of what is touched.
 Result<void> SemaphoreSet::Apply(std::span<const sembuf> operations, int32_t pid, bool* no_wait) {
@@ -168,10 +172,9 @@ Result<int> SemTable::Get(Context& context, int32_t key, int count, int flags) {
       context, key, flags,
       [&]() -> Result<RefPtr<SemaphoreSet>> {
         if (count == 0) return Err(EINVAL);
-        size_t in_all = static_cast<size_t>(count);
-        for (const auto& [id, set] : Objects()) in_all += set->count();
-        if (in_all > kMaxInAll) return Err(ENOSPC);
-        return MakeRef<SemaphoreSet>(static_cast<size_t>(count));
+        const auto wanted = static_cast<size_t>(count);
+        if (all_->load() + wanted > kMaxInAll) return Err(ENOSPC);
+        return MakeRef<SemaphoreSet>(wanted, all_);
       },
       [&](const SemaphoreSet& set) -> Result<void> {
         if (static_cast<size_t>(count) > set.count()) return Err(EINVAL);

@@ -3,6 +3,8 @@
 
 #include <sys/sem.h>
 
+#include <atomic>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -14,11 +16,13 @@ namespace sandbox {
 
 class SemaphoreSet {
  public:
-  static constexpr int kMaxValue = 32767;        // SEMVMX
+  static constexpr int kMaxValue = 32767;          // SEMVMX
   static constexpr size_t kMaxSemaphores = 32000;  // SEMMSL
-  static constexpr size_t kMaxOperations = 500;  // SEMOPM
+  static constexpr size_t kMaxOperations = 500;    // SEMOPM
 
-  explicit SemaphoreSet(size_t count);
+  // `all` counts the semaphores of the namespace.
+  SemaphoreSet(size_t count, std::shared_ptr<std::atomic<size_t>> all);
+  ~SemaphoreSet() { all_->fetch_sub(count_, std::memory_order_relaxed); }
 
   size_t count() const { return count_; }
   // Tries all of `operations`: EAGAIN when the caller has to wait (*no_wait says whether it must not), EIDRM, ERANGE.
@@ -31,7 +35,7 @@ class SemaphoreSet {
     int32_t pid = 0;
     int waiting_for_more = 0, waiting_for_zero = 0;
   };
-  Result<Semaphore> Get(size_t index) const;         // EINVAL
+  Result<Semaphore> Get(size_t index) const;  // EINVAL
   std::vector<Semaphore> GetAll() const;
   // SETVAL, SETALL: ERANGE. They clear undo values.
   Result<void> Set(size_t index, int value, int32_t pid);
@@ -52,6 +56,7 @@ class SemaphoreSet {
   void CountWaiter(std::span<const sembuf> operations, int delta);
 
   const size_t count_;
+  const std::shared_ptr<std::atomic<size_t>> all_;
   mutable Mutex mu_{LockRank::kIpc};
   std::vector<Semaphore> semaphores_ GUARDED_BY(mu_);
   std::map<int32_t, std::map<uint16_t, int>> undo_ GUARDED_BY(mu_);  // by process and semaphore
@@ -69,6 +74,9 @@ class SemTable final : public IpcTable<SemaphoreSet> {
   Result<int> Get(Context& context, int32_t key, int count, int flags);
   // A process ended: what it did with SEM_UNDO is undone.
   static void ProcessEnded(IpcNamespace& ipc, int32_t pid);
+
+ private:
+  const std::shared_ptr<std::atomic<size_t>> all_ = std::make_shared<std::atomic<size_t>>(0);
 };
 
 }  // namespace sandbox

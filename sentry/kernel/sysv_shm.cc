@@ -11,7 +11,8 @@ int64_t NowSeconds() { return RealtimeNowNs() / 1'000'000'000; }
 
 }  // namespace
 
-ShmSegment::ShmSegment(WeakRef<ShmTable> table, RefPtr<Mappable> memory, uint64_t size, int32_t creator, int32_t key)
+ShmSegment::ShmSegment(WeakRef<ShmTable> table, RefPtr<SharedSegment> memory, uint64_t size, int32_t creator,
+                       int32_t key)
     : change_time(NowSeconds()),
       creator_pid(creator),
       table_(std::move(table)),

@@ -3,6 +3,7 @@
 
 #include <atomic>
 
+#include "sentry/fs/tmpfs/shared_memory.h"
 #include "sentry/kernel/namespaces.h"
 #include "sentry/kernel/sysv_ipc.h"
 #include "sentry/mm/mappable.h"
@@ -15,17 +16,16 @@ class ShmTable;
 // come and go: attach, fork, split, exit.
 class ShmSegment final : public Mappable, public RefFromThis<ShmSegment> {
  public:
-  ShmSegment(WeakRef<ShmTable> table, RefPtr<Mappable> memory, uint64_t size, int32_t creator,
-             int32_t key);
+  ShmSegment(WeakRef<ShmTable> table, RefPtr<SharedSegment> memory, uint64_t size, int32_t creator, int32_t key);
 
-  Result<HostBacking> Back(Context& context, uint64_t offset, uint64_t length,
-                           const Use& use) override {
+  Result<HostBacking> Back(Context& context, uint64_t offset, uint64_t length, const Use& use) override {
     return memory_->Back(context, offset, length, use);
   }
   void CountMapping(int delta, bool writable_shared) override;
   Identity MappingIdentity() const override;
 
   uint64_t size() const { return size_; }
+  uint64_t resident_pages() const { return memory_->AllocatedPages(); }
   // IPC_RMID: goes with its last mapping.
   void Destroy();
 
@@ -35,11 +35,12 @@ class ShmSegment final : public Mappable, public RefFromThis<ShmSegment> {
   std::atomic<int32_t> last_pid{0};
   std::atomic<int> attached{0};
   std::atomic<bool> destroyed{false};
+  std::atomic<bool> locked{false};  // SHM_LOCK
   const int32_t creator_pid;
 
  private:
   const WeakRef<ShmTable> table_;
-  const RefPtr<Mappable> memory_;
+  const RefPtr<SharedSegment> memory_;
   const uint64_t size_;
   const int32_t first_key_;
 };

@@ -71,11 +71,21 @@ Result<int64_t> ListConfigured(Context& context, uint64_t argument) {
 Result<void> FillRequest(const NetInterface& interface, uint32_t code, ifreq& request) {
   const InterfaceAddress* address = FirstInet(interface);
   switch (code) {
-    case SIOCGIFFLAGS: request.ifr_flags = static_cast<short>(interface.flags); return {};
-    case SIOCGIFINDEX: request.ifr_ifindex = interface.index; return {};
-    case SIOCGIFMTU: request.ifr_mtu = static_cast<int>(interface.mtu); return {};
-    case SIOCGIFMETRIC: request.ifr_metric = 0; return {};
-    case SIOCGIFTXQLEN: request.ifr_qlen = 1000; return {};
+    case SIOCGIFFLAGS:
+      request.ifr_flags = static_cast<short>(interface.flags);
+      return {};
+    case SIOCGIFINDEX:
+      request.ifr_ifindex = interface.index;
+      return {};
+    case SIOCGIFMTU:
+      request.ifr_mtu = static_cast<int>(interface.mtu);
+      return {};
+    case SIOCGIFMETRIC:
+      request.ifr_metric = 0;
+      return {};
+    case SIOCGIFTXQLEN:
+      request.ifr_qlen = 1000;
+      return {};
     case SIOCGIFHWADDR:
       request.ifr_hwaddr.sa_family = interface.type;
       std::memcpy(request.ifr_hwaddr.sa_data, interface.hardware.data(), interface.hardware.size());
@@ -96,7 +106,8 @@ Result<void> FillRequest(const NetInterface& interface, uint32_t code, ifreq& re
       FillInet(&request.ifr_addr, none);
       return {};
     }
-    default: return Err(ENOTTY);
+    default:
+      return Err(ENOTTY);
   }
 }
 
@@ -111,8 +122,10 @@ bool IsQuery(uint32_t request) {
     case SIOCGIFADDR:
     case SIOCGIFDSTADDR:
     case SIOCGIFNETMASK:
-    case SIOCGIFBRDADDR: return true;
-    default: return false;
+    case SIOCGIFBRDADDR:
+      return true;
+    default:
+      return false;
   }
 }
 
@@ -126,6 +139,7 @@ void SetNetInterfaces(std::vector<NetInterface> interfaces) { Interfaces() = std
 Result<int64_t> InterfaceIoctl(Context& context, uint32_t request, uint64_t argument) {
   if (request == SIOCGIFCONF) return ListConfigured(context, argument);
   if (request == SIOCSIFFLAGS || request == SIOCSIFADDR || request == SIOCSIFMTU || request == SIOCSIFNETMASK) {
+    TRY(InPtr<ifreq>(GuestAddr(argument)).Read(context.memory()));
     return Err(EPERM);
   }
   if (request != SIOCGIFNAME && !IsQuery(request)) return Err(ENOTTY);

@@ -20,7 +20,7 @@ uint32_t InotifyMask(uint32_t events) {
   if (events & DN_ATTRIB) mask |= IN_ATTRIB;
   if (events & DN_CREATE) mask |= IN_CREATE | IN_MOVED_TO;
   if (events & DN_DELETE) mask |= IN_DELETE | IN_MOVED_FROM;
-  if (events & DN_RENAME) mask |= IN_MOVED_FROM;
+  if (events & DN_RENAME) mask |= kInotifyRenamedInside;
   return mask;
 }
 
@@ -53,8 +53,7 @@ class DirectoryWatch final : public InotifyWatch {
 
 }  // namespace
 
-Result<void> WatchDirectory(Context& context, const FileRef& directory, int fd, uint32_t events,
-                            const void* table) {
+Result<void> WatchDirectory(Context& context, const FileRef& directory, int fd, uint32_t events, const void* table) {
   const InodeRef inode = directory->path().inode();
   if (inode == nullptr || !inode->IsDir(context)) return Err(ENOTDIR);
   auto watch = std::dynamic_pointer_cast<DirectoryWatch>(inode->watches().Find(directory.get()));

@@ -69,7 +69,8 @@ void ReportPath(const Path& path, uint32_t mask) {
   Inode& inode = *path.dentry->inode();
   if (inode.IsDir(KernelContext())) mask |= IN_ISDIR;
   if (DentryRef parent = path.dentry->parent(); parent != nullptr && parent->inode() != nullptr) {
-    ReportChild(*parent->inode(), mask, 0, path.dentry->name());
+    const uint32_t gone = path.dentry->IsDeleted() ? kInotifyChildUnlinked : 0;
+    ReportChild(*parent->inode(), mask | gone, 0, path.dentry->name());
   }
   ReportInode(inode, mask);
 }

@@ -1,8 +1,8 @@
 // What the VFS tells inotify. The inotify file itself (sentry/fs/anon) derives InotifyWatch and puts one on each
 // watched inode; operations, io and file descriptions report events here.
 //
-// A watch pins nothing: its instance holds the path (until the name is unlinked) and takes the watch off before it goes. Reporting costs one
-// load while nothing in the sandbox is watched.
+// A watch pins nothing: its instance holds the path (until the name is unlinked) and takes the watch off before it
+// goes. Reporting costs one load while nothing in the sandbox is watched.
 #pragma once
 
 #include <atomic>
@@ -20,6 +20,10 @@ namespace sandbox {
 // Besides IN_*, watches are told that a name of their object went: who holds its dentry lets it go, so that the end of
 // the object can be seen. Not an event for guests.
 inline constexpr uint32_t kInotifyUnlinked = 0x00010000;
+// With an event of a child: its name in the watched directory is gone (IN_EXCL_UNLINK).
+inline constexpr uint32_t kInotifyChildUnlinked = 0x00020000;
+// A rename that stayed in the directory, for F_NOTIFY (Linux: FS_RENAME).
+inline constexpr uint32_t kInotifyRenamedInside = 0x00040000;
 
 // One watch of one instance on one inode (Linux: struct fsnotify_mark).
 class InotifyWatch {

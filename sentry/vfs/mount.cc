@@ -13,8 +13,8 @@
 
 namespace sandbox {
 
-const MountFlags kMountFlagsMask = MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_NOATIME | MS_NODIRATIME | MS_RELATIME |
-                                   MS_STRICTATIME | MS_NOSYMFOLLOW;
+const MountFlags kMountFlagsMask = MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_NOATIME | MS_NODIRATIME |
+                                   MS_RELATIME | MS_STRICTATIME | MS_NOSYMFOLLOW;
 
 namespace {
 
@@ -221,24 +221,39 @@ Result<void> MountNamespace::Move(const Path& from, const Path& to) {
   return {};
 }
 
-Result<void> MountNamespace::PivotRoot(const Path& new_root, const Path& put_old) {
-  MutexLock lock(mu_);
-  if (!ContainsLocked(new_root.mount) || !ContainsLocked(put_old.mount)) return Err(EINVAL);
-  if (new_root.mount == root_ || put_old.mount == root_) return Err(EBUSY);
-  if (new_root.dentry != new_root.mount->root()) return Err(EINVAL);
-  // put_old must be at or below new_root (Linux: is_path_reachable).
-  Path at = put_old;
-  while (at.mount != new_root.mount) {
-    at = at.mount->point();
-    if (at.empty()) return Err(EINVAL);
+namespace {
+
+// Linux: is_path_reachable.
+bool Reachable(Path from, const Path& top) {
+  while (from.mount != top.mount) {
+    from = from.mount->point();
+    if (from.empty()) return false;
   }
-  if (!at.dentry->IsBelow(*new_root.dentry)) return Err(EINVAL);
-  const MountRef old_root = root_;
-  Detach(new_root.mount);
-  root_ = new_root.mount;
+  return from.dentry->IsBelow(*top.dentry);
+}
+
+}  // namespace
+
+Result<void> MountNamespace::PivotRoot(const Path& root, const Path& new_root, const Path& put_old) {
+  MutexLock lock(mu_);
+  if (!ContainsLocked(root.mount) || !ContainsLocked(new_root.mount) || !ContainsLocked(put_old.mount))
+    return Err(EINVAL);
+  if (put_old.mount->propagation() == MS_SHARED) return Err(EINVAL);
+  for (const Mount* mount : {new_root.mount.get(), root.mount.get()}) {
+    const Path point = mount->point();
+    if (point.mount != nullptr && point.mount->propagation() == MS_SHARED) return Err(EINVAL);
+  }
+  if (new_root.mount == root.mount || put_old.mount == root.mount) return Err(EBUSY);
+  if (root.dentry != root.mount->root() || new_root.dentry != new_root.mount->root()) return Err(EINVAL);
+  if (!Reachable(put_old, new_root) || !Reachable(new_root, root)) return Err(EINVAL);
+  const Path root_point = root.mount->point();  // empty for the namespace's own root
   Path top = put_old;
   TraverseMounts(top);
-  Attach(old_root, top);
+  Detach(new_root.mount);
+  if (!root_point.empty()) Detach(root.mount);
+  if (root_ == root.mount) root_ = new_root.mount;
+  Attach(root.mount, top);
+  if (!root_point.empty()) Attach(new_root.mount, root_point);
   return {};
 }
 

@@ -84,14 +84,16 @@ class MountNamespace : public RefFromThis<MountNamespace> {
   // Mounts `fs` (rooted at `fs_root`, null = its root) on `point`, above what is mounted there already. ENOTDIR when
   // one of the two is a directory and the other is not, ENOENT when `point` was unlinked, EINVAL when `point` is not
   // in this namespace.
-  Result<MountRef> MountAt(const Path& point, RefPtr<FileSystem> fs, DentryRef fs_root, MountFlags flags, std::string source);
+  Result<MountRef> MountAt(const Path& point, RefPtr<FileSystem> fs, DentryRef fs_root, MountFlags flags,
+                           std::string source);
   // MS_BIND: shows `from` at `point`; `recursive` (MS_REC) with the mounts below it.
   Result<MountRef> Bind(const Path& from, const Path& point, bool recursive);
   // EINVAL when `path` is not a mount's root; EBUSY for children or open files unless `detach` (MNT_DETACH). The only
   // Path of the caller into the mount is `path` itself: any other reference counts as use.
   Result<void> Unmount(const Path& path, bool detach);
   Result<void> Move(const Path& from, const Path& to);
-  Result<void> PivotRoot(const Path& new_root, const Path& put_old);
+  // pivot_root(2) of a caller whose root is `root`: EBUSY, EINVAL.
+  Result<void> PivotRoot(const Path& root, const Path& new_root, const Path& put_old);
   // The topmost mount on `path`, or null.
   MountRef MountedOn(const Path& path) const;
   // Follows mounts stacked on `path` to the top.
@@ -108,8 +110,8 @@ class MountNamespace : public RefFromThis<MountNamespace> {
   static void Detach(const MountRef& mount);
   bool ContainsLocked(const MountRef& mount) const REQUIRES(mu_);
   std::vector<MountRef> SubtreeLocked(const MountRef& mount) const REQUIRES(mu_);
-  std::vector<MountRef> CopyTree(const MountRef& from, const DentryRef& root, bool recursive,
-                                 bool unbindable_too) const REQUIRES(mu_);
+  std::vector<MountRef> CopyTree(const MountRef& from, const DentryRef& root, bool recursive, bool unbindable_too) const
+      REQUIRES(mu_);
 
   mutable Mutex mu_{LockRank::kMount};
   std::vector<MountRef> mounts_ GUARDED_BY(mu_);  // mount order

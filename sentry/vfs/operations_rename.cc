@@ -111,6 +111,9 @@ void ReportRename(Context& context, const RenameEnds& ends) {
   const uint32_t cookie = NextInotifyCookie();
   NotifyChild(*ends.from.parent.dentry->inode(), IN_MOVED_FROM | dir_bit, cookie, ends.from.last);
   NotifyChild(*ends.to.parent.dentry->inode(), IN_MOVED_TO | dir_bit, cookie, ends.to.last);
+  if (ends.from.parent.dentry == ends.to.parent.dentry) {
+    NotifyChild(*ends.from.parent.dentry->inode(), kInotifyRenamedInside, 0, ends.from.last);
+  }
   NotifyInode(*ends.moved->inode(), IN_MOVE_SELF);
   if (!ends.victim->IsNegative() && !ends.exchange()) NotifyInode(*ends.victim->inode(), IN_ATTRIB);
 }
@@ -128,7 +131,8 @@ Result<void> RenameLocked(Context& context, RenameEnds& ends) {
   // A directory that is replaced is locked too, so that nothing is created in it while it goes.
   std::optional<VictimLock> victim_lock;
   if (victim_inode != nullptr && !ends.exchange() && victim_inode->IsDir(context)) victim_lock.emplace(*ends.victim);
-  TRY(from.inode()->Rename(context, ends.from.last, ends.moved->inode(), *to.inode(), ends.to.last, victim_inode, ends.flags));
+  TRY(from.inode()->Rename(context, ends.from.last, ends.moved->inode(), *to.inode(), ends.to.last, victim_inode,
+                           ends.flags));
   if (ends.exchange()) {
     Dentry::Exchange(from, ends.moved, to, ends.victim);
   } else {

@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <cstring>
 
+#include "sentry/core/deferred.h"
 #include "sentry/vfs/dentry.h"
 #include "sentry/vfs/inode.h"
 
@@ -99,12 +100,21 @@ std::vector<int32_t> InotifyQueue::TakeUnlinked() {
 
 class Inotify::Watch final : public InotifyWatch {
  public:
-  Watch(RefPtr<InotifyQueue> queue, const void* owner, int32_t number, uint32_t mask)
-      : number(number), mask(mask), queue_(std::move(queue)), owner_(owner) {}
+  Watch(RefPtr<InotifyQueue> queue, const RefPtr<Inotify>& owner, int32_t number, uint32_t mask)
+      : number(number), mask(mask), queue_(std::move(queue)), owner_(owner.get()), instance_(owner) {}
 
   void OnEvent(uint32_t event, uint32_t cookie, std::string_view name) override {
-    if (event == kInotifyUnlinked) return queue_->PushUnlinked(number);
+    if (event == kInotifyUnlinked) {
+      // The end of the object is reported when its name is let go, which must not happen under the locks held here.
+      queue_->PushUnlinked(number);
+      return Defer([weak = instance_] {
+        if (const auto instance = weak.lock()) instance->Reap();
+      });
+    }
     const uint32_t wanted = mask.load();
+    if ((event & kInotifyChildUnlinked) && (wanted & IN_EXCL_UNLINK)) return;
+    event &= ~kInotifyChildUnlinked;
+    if (event & (IN_DELETE_SELF | IN_MOVE_SELF)) event &= ~uint32_t{IN_ISDIR};  // as inotify(7) has it
     if ((event & IN_ALL_EVENTS & wanted) == 0 && (event & kAlways) == 0) return;
     if (ended_.load()) return;
     if (event & IN_IGNORED) return End();
@@ -126,6 +136,7 @@ class Inotify::Watch final : public InotifyWatch {
  private:
   const RefPtr<InotifyQueue> queue_;
   const void* const owner_;
+  const WeakRef<Inotify> instance_;
   std::atomic<bool> ended_{false};
 };
 
@@ -181,7 +192,7 @@ Result<int32_t> Inotify::Add(const Path& path, uint32_t mask) {
     return known->number;
   }
   if (watches_.size() >= kMaxWatches) return Err(ENOSPC);
-  auto watch = MakeRef<Watch>(queue_, this, next_watch_++, kept);
+  auto watch = MakeRef<Watch>(queue_, std::static_pointer_cast<Inotify>(shared_from_this()), next_watch_++, kept);
   watches_.emplace(watch->number, Held{inode, path, watch});
   inode->watches().Add(watch);
   return watch->number;

@@ -70,6 +70,7 @@ class Inotify final : public AnonFile {
     RefPtr<Watch> watch;
   };
   explicit Inotify(int flags);
+  // Takes off the watches whose objects are gone.
   void Reap();
 
   const RefPtr<InotifyQueue> queue_;

@@ -15,9 +15,7 @@ constexpr size_t kMaxChunk = 256 * 1024;
 
 }  // namespace
 
-size_t Pipe::FreePagesLocked() const {
-  return used_pages_ >= max_pages_ ? 0 : max_pages_ - used_pages_;
-}
+size_t Pipe::FreePagesLocked() const { return used_pages_ >= max_pages_ ? 0 : max_pages_ - used_pages_; }
 
 PipeSlice Pipe::TakeFrontLocked(size_t size) {
   PipeSlice& front = slices_.front();
@@ -261,8 +259,8 @@ size_t Pipe::capacity() const {
 }
 
 Result<size_t> Pipe::SetCapacity(Context& context, size_t size) {
-  // Linux: round_pipe_size, a power of two of at least one page; zero or beyond 2^31 is EINVAL.
-  if (size == 0 || size > (size_t{1} << 31)) return Err(EINVAL);
+  // Linux: round_pipe_size, a power of two of at least one page; beyond 2^31 is EINVAL.
+  if (size > (size_t{1} << 31)) return Err(EINVAL);
   size_t rounded = kPageSize;
   while (rounded < size) rounded <<= 1;
   size_t old;

@@ -1,6 +1,6 @@
 // /proc/sys (sysctl(8)). Values that describe this kernel are its own; the rest are Linux's
 // defaults, because programs size themselves by them. Only the names of the machine and the limits
-// of message queues can be set.
+// of IPC objects can be set.
 #include <linux/capability.h>
 #include <sys/random.h>
 #include <sys/utsname.h>
@@ -11,7 +11,11 @@
 #include "base/log.h"
 #include "sentry/fs/mqueue/mqueue_fs.h"
 #include "sentry/fs/proc/proc.h"
+#include "sentry/kernel/aio.h"
 #include "sentry/kernel/namespaces.h"
+#include "sentry/kernel/sysv_msg.h"
+#include "sentry/kernel/sysv_sem.h"
+#include "sentry/kernel/sysv_shm.h"
 #include "sentry/mm/memory_manager.h"
 
 namespace sandbox::proc {
@@ -26,11 +30,10 @@ struct Value {
   const char* text;
 };
 
-constexpr std::array<Value, 73> kValues = {{
+constexpr std::array<Value, 68> kValues = {{
     {"abi/vsyscall32", "1"},
     {"debug/exception-trace", "1"},
     {"fs/aio-max-nr", "65536"},
-    {"fs/aio-nr", "0"},
     {"fs/dentry-state", "0\t0\t45\t0\t0\t0"},
     {"fs/epoll/max_user_watches", "1048576"},
     {"fs/file-max", "9223372036854775807"},
@@ -58,9 +61,6 @@ constexpr std::array<Value, 73> kValues = {{
     {"kernel/core_uses_pid", "0"},
     {"kernel/dmesg_restrict", "1"},
     {"kernel/kptr_restrict", "1"},
-    {"kernel/msgmax", "8192"},
-    {"kernel/msgmnb", "16384"},
-    {"kernel/msgmni", "32000"},
     {"kernel/ngroups_max", "65536"},
     {"kernel/ostype", "Linux"},
     {"kernel/overflowgid", "65534"},
@@ -79,7 +79,6 @@ constexpr std::array<Value, 73> kValues = {{
     {"kernel/sem", "32000\t1024000000\t500\t32000"},
     {"kernel/shmall", "18446744073692774399"},
     {"kernel/shmmax", "18446744073692774399"},
-    {"kernel/shmmni", "4096"},
     {"kernel/sysrq", "0"},
     {"kernel/tainted", "0"},
     {"kernel/threads-max", "32768"},
@@ -113,13 +112,11 @@ constexpr std::array<Value, 8> kMoreValues = {{
 }};
 
 // The directory `path` lies in, made on the way; `path` becomes the last component.
-StaticDirectory& DirectoryOf(Fs& fs, StaticDirectory& root,
-                             std::map<std::string, StaticDirectory*>& made,
+StaticDirectory& DirectoryOf(Fs& fs, StaticDirectory& root, std::map<std::string, StaticDirectory*>& made,
                              std::string_view& path) {
   StaticDirectory* at = &root;
   std::string so_far;
-  for (size_t slash; (slash = path.find('/')) != std::string_view::npos;
-       path.remove_prefix(slash + 1)) {
+  for (size_t slash; (slash = path.find('/')) != std::string_view::npos; path.remove_prefix(slash + 1)) {
     so_far += "/" + std::string(path.substr(0, slash));
     StaticDirectory*& next = made[so_far];
     if (next == nullptr) next = AddDirectory(fs, *at, std::string(path.substr(0, slash))).get();
@@ -168,6 +165,49 @@ RefPtr<synthetic::TextFile> MakeUtsFile(Fs& fs, UtsGet get, UtsSet set) {
       });
 }
 
+// A number of an IPC namespace that root may set.
+using IpcGet = int64_t (*)(IpcNamespace&);
+using IpcSet = void (*)(IpcNamespace&, int64_t);
+
+RefPtr<synthetic::TextFile> MakeIpcFile(Fs& fs, IpcGet get, IpcSet set, int64_t least, int64_t most) {
+  return MakeRef<synthetic::TextFile>(
+      fs, 0644,
+      [get](Context& context) -> Result<std::string> {
+        const Task* caller = Task::Of(context);
+        if (caller == nullptr) return Err(EIO);
+        return std::to_string(get(*caller->ipc())) + "\n";
+      },
+      [set, least, most](Context& context, std::string_view text) -> Result<void> {
+        const Task* caller = Task::Of(context);
+        const int64_t value = TRY(synthetic::ParseNumber(text));
+        if (caller == nullptr) return Err(EIO);
+        if (value < least || value > most) return Err(EINVAL);
+        set(*caller->ipc(), value);
+        return {};
+      });
+}
+
+// The limit on objects and the id of the next one.
+template <typename Table>
+RefPtr<synthetic::TextFile> MakeIpcMost(Fs& fs, int64_t hard) {
+  return MakeIpcFile(
+      fs, [](IpcNamespace& ipc) { return static_cast<int64_t>(Table::Of(ipc)->most()); },
+      [](IpcNamespace& ipc, int64_t value) { Table::Of(ipc)->set_most(static_cast<size_t>(value)); }, 0, hard);
+}
+template <typename Table>
+RefPtr<synthetic::TextFile> MakeIpcNextId(Fs& fs) {
+  return MakeIpcFile(
+      fs, [](IpcNamespace& ipc) { return int64_t{Table::Of(ipc)->wanted_id()}; },
+      [](IpcNamespace& ipc, int64_t value) { Table::Of(ipc)->set_wanted_id(static_cast<int>(value)); }, -1, INT32_MAX);
+}
+
+template <std::atomic<int64_t> MessageTable::*Setting>
+RefPtr<synthetic::TextFile> MakeMessageLimit(Fs& fs, int64_t most) {
+  return MakeIpcFile(
+      fs, [](IpcNamespace& ipc) { return ((*MessageTable::Of(ipc)).*Setting).load(); },
+      [](IpcNamespace& ipc, int64_t value) { ((*MessageTable::Of(ipc)).*Setting).store(value); }, 0, most);
+}
+
 using MqueueSetting = std::atomic<int64_t> MqueueAccounts::*;
 
 MqueueAccounts* MqueueOf(Context& context) {
@@ -175,8 +215,7 @@ MqueueAccounts* MqueueOf(Context& context) {
   return caller != nullptr ? &MqueueNamespace::Of(*caller->ipc())->fs()->accounts() : nullptr;
 }
 
-RefPtr<synthetic::TextFile> MakeMqueueFile(Fs& fs, MqueueSetting setting, int64_t least,
-                                           int64_t most) {
+RefPtr<synthetic::TextFile> MakeMqueueFile(Fs& fs, MqueueSetting setting, int64_t least, int64_t most) {
   return MakeRef<synthetic::TextFile>(
       fs, 0644,
       [setting](Context& context) -> Result<std::string> {
@@ -214,15 +253,22 @@ void AddSysctl(Fs& fs, StaticDirectory& proc_root) {
     directory.Add(std::string(path), std::move(node));
   };
   for (const Value& value : kValues) add(value.path, MakeText(fs, std::string(value.text) + "\n"));
-  for (const Value& value : kMoreValues)
-    add(value.path, MakeText(fs, std::string(value.text) + "\n"));
+  for (const Value& value : kMoreValues) add(value.path, MakeText(fs, std::string(value.text) + "\n"));
   constexpr int64_t kMessages = MqueueFs::kHardMaxMessages, kSize = MqueueFs::kHardMessageSize;
   add("fs/mqueue/queues_max", MakeMqueueFile(fs, &MqueueAccounts::queues_max, 0, INT32_MAX));
   add("fs/mqueue/msg_max", MakeMqueueFile(fs, &MqueueAccounts::msg_max, 1, kMessages));
   add("fs/mqueue/msg_default", MakeMqueueFile(fs, &MqueueAccounts::msg_default, 1, kMessages));
   add("fs/mqueue/msgsize_max", MakeMqueueFile(fs, &MqueueAccounts::msgsize_max, 128, kSize));
-  add("fs/mqueue/msgsize_default",
-      MakeMqueueFile(fs, &MqueueAccounts::msgsize_default, 128, kSize));
+  add("fs/mqueue/msgsize_default", MakeMqueueFile(fs, &MqueueAccounts::msgsize_default, 128, kSize));
+  add("kernel/msgmni", MakeIpcMost<MessageTable>(fs, MessageTable::kMaxQueues));
+  add("kernel/shmmni", MakeIpcMost<ShmTable>(fs, 32768));
+  add("kernel/msg_next_id", MakeIpcNextId<MessageTable>(fs));
+  add("kernel/sem_next_id", MakeIpcNextId<SemTable>(fs));
+  add("kernel/shm_next_id", MakeIpcNextId<ShmTable>(fs));
+  add("kernel/msgmax", MakeMessageLimit<&MessageTable::max_message>(fs, 1 << 20));
+  add("kernel/msgmnb", MakeMessageLimit<&MessageTable::max_bytes>(fs, 1 << 20));
+  add("fs/aio-nr",
+      MakeText(fs, [](Context&) -> Result<std::string> { return std::to_string(AioTable::Get().events()) + "\n"; }));
   add("vm/max_map_count", MakeText(fs, std::to_string(MemoryManager::kMaxMappings) + "\n"));
   add("kernel/osrelease", MakeText(fs, Uname(&utsname::release)));
   add("kernel/version", MakeText(fs, Uname(&utsname::version)));
@@ -230,11 +276,9 @@ void AddSysctl(Fs& fs, StaticDirectory& proc_root) {
   add("kernel/pid_max", MakeText(fs, &PidMax));
   add("kernel/ns_last_pid", MakeText(fs, &LastPid));
   add("kernel/hostname", MakeUtsFile(fs, &UtsNamespace::hostname, &UtsNamespace::SetHostname));
-  add("kernel/domainname",
-      MakeUtsFile(fs, &UtsNamespace::domainname, &UtsNamespace::SetDomainname));
+  add("kernel/domainname", MakeUtsFile(fs, &UtsNamespace::domainname, &UtsNamespace::SetDomainname));
   add("kernel/random/boot_id", MakeText(fs, RandomUuid()));
-  add("kernel/random/uuid",
-      MakeText(fs, [](Context&) -> Result<std::string> { return RandomUuid(); }));
+  add("kernel/random/uuid", MakeText(fs, [](Context&) -> Result<std::string> { return RandomUuid(); }));
 }
 
 }  // namespace sandbox::proc

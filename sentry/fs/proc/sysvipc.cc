@@ -13,8 +13,7 @@ using synthetic::AddDirectory;
 using synthetic::MakeText;
 
 std::string Owner(const IpcPermissions& permissions) {
-  return StrPrintf("%5u %5u %5u %5u", permissions.uid, permissions.gid, permissions.cuid,
-                   permissions.cgid);
+  return StrPrintf("%5u %5u %5u %5u", permissions.uid, permissions.gid, permissions.cuid, permissions.cgid);
 }
 
 // One line for each object of T's table; `line` gets a copy of its permissions.
@@ -34,25 +33,21 @@ std::string Lines(Context& context, Line line) {
 Result<std::string> Msg(Context& context) {
   return "       key      msqid perms      cbytes       qnum lspid lrpid   uid   gid  cuid  cgid   "
          "   stime      rtime      ctime\n" +
-         Lines<MessageTable>(
-             context, [](const MessageQueue& queue, const IpcPermissions& permissions) {
-               const MessageQueue::State state = queue.state();
-               return StrPrintf("%10d %10d  %4o  %10llu %10llu %5d %5d ", permissions.key, queue.id,
-                                permissions.mode, static_cast<unsigned long long>(state.bytes),
-                                static_cast<unsigned long long>(state.messages), state.last_sender,
-                                state.last_receiver) +
-                      Owner(permissions) +
-                      StrPrintf(" %10lld %10lld %10lld\n", static_cast<long long>(state.send_time),
-                                static_cast<long long>(state.receive_time),
-                                static_cast<long long>(state.change_time));
-             });
+         Lines<MessageTable>(context, [](const MessageQueue& queue, const IpcPermissions& permissions) {
+           const MessageQueue::State state = queue.state();
+           return StrPrintf("%10d %10d  %4o  %10llu %10llu %5d %5d ", permissions.key, queue.id, permissions.mode,
+                            static_cast<unsigned long long>(state.bytes),
+                            static_cast<unsigned long long>(state.messages), state.last_sender, state.last_receiver) +
+                  Owner(permissions) +
+                  StrPrintf(" %10lld %10lld %10lld\n", static_cast<long long>(state.send_time),
+                            static_cast<long long>(state.receive_time), static_cast<long long>(state.change_time));
+         });
 }
 
 Result<std::string> Sem(Context& context) {
   return "       key      semid perms      nsems   uid   gid  cuid  cgid      otime      ctime\n" +
          Lines<SemTable>(context, [](const SemaphoreSet& set, const IpcPermissions& permissions) {
-           return StrPrintf("%10d %10d  %4o %10zu ", permissions.key, set.id, permissions.mode,
-                            set.count()) +
+           return StrPrintf("%10d %10d  %4o %10zu ", permissions.key, set.id, permissions.mode, set.count()) +
                   Owner(permissions) +
                   StrPrintf(" %10lld %10lld\n", static_cast<long long>(set.operation_time()),
                             static_cast<long long>(set.change_time()));
@@ -64,16 +59,15 @@ Result<std::string> Shm(Context& context) {
          "cgid      atime      dtime"
          "      ctime                   rss                  swap\n" +
          Lines<ShmTable>(context, [](const ShmSegment& segment, const IpcPermissions& permissions) {
-           const uint32_t mode =
-               permissions.mode | (segment.destroyed.load() ? 01000u : 0u);  // SHM_DEST
-           return StrPrintf("%10d %10d  %4o %21llu %5d %5d  %5d ", permissions.key, segment.id,
-                            mode, static_cast<unsigned long long>(segment.size()),
-                            segment.creator_pid, segment.last_pid.load(), segment.attached.load()) +
+           const uint32_t mode = permissions.mode | (segment.destroyed.load() ? 01000u : 0u);  // SHM_DEST
+           return StrPrintf("%10d %10d  %4o %21llu %5d %5d  %5d ", permissions.key, segment.id, mode,
+                            static_cast<unsigned long long>(segment.size()), segment.creator_pid,
+                            segment.last_pid.load(), segment.attached.load()) +
                   Owner(permissions) +
-                  StrPrintf(" %10lld %10lld %10lld %21llu %21llu\n",
-                            static_cast<long long>(segment.attach_time.load()),
+                  StrPrintf(" %10lld %10lld %10lld %21llu %21llu\n", static_cast<long long>(segment.attach_time.load()),
                             static_cast<long long>(segment.detach_time.load()),
-                            static_cast<long long>(segment.change_time.load()), 0ULL, 0ULL);
+                            static_cast<long long>(segment.change_time.load()),
+                            static_cast<unsigned long long>(segment.resident_pages() * kPageSize), 0ULL);
          });
 }
 

@@ -19,9 +19,7 @@ constexpr int kMaxHostMemories = 6000;     // of the process's 20000 descriptors
 
 TmpfsData::~TmpfsData() { usage_->ReleasePages(charged_pages_); }
 
-uint64_t TmpfsData::allocated_pages() const {
-  return host_ != nullptr ? host_->AllocatedPages() : pages_.size();
-}
+uint64_t TmpfsData::allocated_pages() const { return host_ != nullptr ? host_->AllocatedPages() : pages_.size(); }
 
 void TmpfsData::Recount() {
   const uint64_t now = allocated_pages();
@@ -63,8 +61,7 @@ Result<char*> TmpfsData::PageAt(uint64_t index, bool zeroed) {
   if (it != pages_.end() && it->first == index) return it->second.get();
   TRY(usage_->ChargePages(1));
   ++charged_pages_;
-  Page page = zeroed ? std::make_unique<char[]>(kPageSize)
-                     : std::make_unique_for_overwrite<char[]>(kPageSize);
+  Page page = zeroed ? std::make_unique<char[]>(kPageSize) : std::make_unique_for_overwrite<char[]>(kPageSize);
   it = pages_.emplace_hint(it, index, std::move(page));
   return it->second.get();
 }
@@ -85,6 +82,11 @@ Result<size_t> TmpfsData::WritePages(uint64_t offset, const char* from, size_t c
   return done;
 }
 
+bool TmpfsData::IsBacked(uint64_t offset, size_t count) const {
+  const off_t hole = lseek(host_->fd().get(), static_cast<off_t>(offset), SEEK_HOLE);
+  return hole >= 0 && static_cast<uint64_t>(hole) >= offset + count;
+}
+
 Result<size_t> TmpfsData::Write(uint64_t offset, const char* from, size_t count) {
   if (count == 0) return size_t{0};
   if (ShouldMove(offset + count)) TRY(ToHostMemory());
@@ -92,12 +94,10 @@ Result<size_t> TmpfsData::Write(uint64_t offset, const char* from, size_t count)
   if (host_ == nullptr) {
     done = TRY(WritePages(offset, from, count));
   } else {
-    const uint64_t max = usage_->max_pages();
-    if (max != 0 && usage_->pages() + count / kPageSize + 2 > max) {
-      // Near the limit every page is counted, and only existing ones may be written over.
+    // Near the limit every page is counted, and only existing ones may be written over.
+    if (count / kPageSize + 2 > usage_->room()) {
       Recount();
-      if (usage_->pages() + (count + kPageMask) / kPageSize > max && offset + count > size_)
-        return Err(ENOSPC);
+      if ((count + kPageMask) / kPageSize > usage_->room() && !IsBacked(offset, count)) return Err(ENOSPC);
     }
     const ssize_t put = pwrite(host_->fd().get(), from, count, static_cast<off_t>(offset));
     if (put < 0) return LastErrno();
@@ -120,8 +120,7 @@ Result<void> TmpfsData::Resize(uint64_t size) {
     charged_pages_ -= gone;
     // What was cut off must read as zeros if the file grows again.
     auto last = pages_.find(size / kPageSize);
-    if (last != pages_.end())
-      std::memset(last->second.get() + (size & kPageMask), 0, kPageSize - (size & kPageMask));
+    if (last != pages_.end()) std::memset(last->second.get() + (size & kPageMask), 0, kPageSize - (size & kPageMask));
   }
   size_ = size;
   return {};
@@ -134,11 +133,10 @@ Result<void> TmpfsData::Allocate(uint64_t offset, uint64_t length, bool keep_siz
     // What the range holds already is unknown, so at most the file's own pages are taken as a part
     // of it.
     Recount();
-    const uint64_t max = usage_->max_pages(), wanted = length / kPageSize + 1;
-    if (max != 0 && usage_->pages() + wanted - std::min(wanted, charged_pages_) > max)
-      return Err(ENOSPC);
-    if (fallocate(host_->fd().get(), FALLOC_FL_KEEP_SIZE, static_cast<off_t>(offset),
-                  static_cast<off_t>(length)) != 0) {
+    const uint64_t wanted = length / kPageSize + 1;
+    if (wanted - std::min(wanted, charged_pages_) > usage_->room()) return Err(ENOSPC);
+    if (fallocate(host_->fd().get(), FALLOC_FL_KEEP_SIZE, static_cast<off_t>(offset), static_cast<off_t>(length)) !=
+        0) {
       return LastErrno();
     }
     Recount();
@@ -164,15 +162,13 @@ Result<void> TmpfsData::Allocate(uint64_t offset, uint64_t length, bool keep_siz
 Result<void> TmpfsData::PunchHole(uint64_t offset, uint64_t length) {
   if (host_ != nullptr) {
     const int mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
-    if (fallocate(host_->fd().get(), mode, static_cast<off_t>(offset),
-                  static_cast<off_t>(length)) != 0)
+    if (fallocate(host_->fd().get(), mode, static_cast<off_t>(offset), static_cast<off_t>(length)) != 0)
       return LastErrno();
     Recount();
     return {};
   }
   const uint64_t end = offset + length;
-  for (auto it = pages_.lower_bound(offset / kPageSize);
-       it != pages_.end() && it->first * kPageSize < end;) {
+  for (auto it = pages_.lower_bound(offset / kPageSize); it != pages_.end() && it->first * kPageSize < end;) {
     const uint64_t start = it->first * kPageSize;
     const uint64_t from = std::max(offset, start), to = std::min(end, start + kPageSize);
     if (to - from < kPageSize) {
@@ -205,8 +201,7 @@ Result<int64_t> TmpfsData::SeekHole(uint64_t offset) const {
     return host::Seek(host_->fd(), static_cast<int64_t>(offset), SEEK_HOLE);
   }
   uint64_t index = offset / kPageSize;
-  for (auto page = pages_.find(index); page != pages_.end() && page->first == index; ++page)
-    ++index;
+  for (auto page = pages_.find(index); page != pages_.end() && page->first == index; ++page) ++index;
   if (index == offset / kPageSize) return static_cast<int64_t>(offset);
   return static_cast<int64_t>(std::min(index * kPageSize, size_));
 }
@@ -223,8 +218,7 @@ Result<RefPtr<HostMemory>> TmpfsData::ToHostMemory() {
     const uint64_t start = index * kPageSize;
     if (start >= size_) continue;  // allocated past the end: only a promise
     const size_t count = std::min<uint64_t>(kPageSize, size_ - start);
-    if (pwrite(host->fd().get(), page.get(), count, static_cast<off_t>(start)) !=
-        static_cast<ssize_t>(count))
+    if (pwrite(host->fd().get(), page.get(), count, static_cast<off_t>(start)) != static_cast<ssize_t>(count))
       return Err(ENOMEM);
   }
   pages_.clear();

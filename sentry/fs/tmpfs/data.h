@@ -80,6 +80,8 @@ class TmpfsData {
   // Makes the page if it is missing; not `zeroed` when all of it is about to be written.
   Result<char*> PageAt(uint64_t index, bool zeroed);
   bool ShouldMove(uint64_t end) const;
+  // The memory file has pages for all of the range already.
+  bool IsBacked(uint64_t offset, size_t count) const;
   void Recount();  // after a change to host memory
 
   const RefPtr<TmpfsUsage> usage_;

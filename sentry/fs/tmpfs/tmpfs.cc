@@ -65,7 +65,15 @@ const FileSystemTypeRegistrar registrar({
     },
 });
 
+std::atomic<uint64_t>& AllMaxPages() {
+  static std::atomic<uint64_t> pages{MemoryBytes() / 2 / kPageSize};
+  return pages;
+}
+
 }  // namespace
+
+uint64_t TmpfsUsage::all_max_pages() { return AllMaxPages().load(std::memory_order_relaxed); }
+void TmpfsUsage::set_all_max_pages(uint64_t pages) { AllMaxPages().store(pages, std::memory_order_relaxed); }
 
 Result<TmpfsOptions> ParseTmpfsOptions(std::string_view text) {
   TmpfsOptions options;
@@ -90,7 +98,8 @@ RefPtr<TmpfsFileSystem> TmpfsFileSystem::Create(const TmpfsOptions& options) {
 }
 
 TmpfsFileSystem::TmpfsFileSystem(const TmpfsOptions& options)
-    : usage_(MakeRef<TmpfsUsage>((options.max_bytes + kPageMask) / kPageSize, options.max_inodes)), shown_(options.shown) {}
+    : usage_(MakeRef<TmpfsUsage>((options.max_bytes + kPageMask) / kPageSize, options.max_inodes)),
+      shown_(options.shown) {}
 
 TmpfsFileSystem::~TmpfsFileSystem() {
   // In a loop: a guest may nest directories deeper than destructors could recurse.

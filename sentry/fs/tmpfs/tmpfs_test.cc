@@ -81,8 +81,7 @@ TEST_F(TmpfsTest, ShrinkingAndGrowingLeavesZeros) {
 TEST_F(TmpfsTest, PunchedHolesAreZero) {
   auto file = *Open("/a", O_CREAT | O_RDWR);
   ASSERT_TRUE(Write(*file, std::string(3 * 4096, 'x')).ok());
-  ASSERT_TRUE(
-      file->Allocate(context(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 100, 8100).ok());
+  ASSERT_TRUE(file->Allocate(context(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 100, 8100).ok());
   const std::string text = ReadAll(*file);
   EXPECT_EQ(text.size(), 3u * 4096);
   EXPECT_EQ(std::count(text.begin(), text.end(), '\0'), 8100);
@@ -206,15 +205,33 @@ TEST_F(TmpfsTest, SealsForbidWhatTheySay) {
 TEST_F(TmpfsTest, MappingsSeeWritesAndTheOtherWayRound) {
   auto file = *Open("/a", O_CREAT | O_RDWR);
   ASSERT_TRUE(Write(*file, "hello").ok());
-  auto backing =
-      *(*file->GetMappable(context()))->Back(context(), 0, 4096, {PROT_READ | PROT_WRITE, 7, true});
-  auto* mapped = static_cast<char*>(
-      mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, backing.fd.get(), 0));
+  auto backing = *(*file->GetMappable(context()))->Back(context(), 0, 4096, {PROT_READ | PROT_WRITE, 7, true});
+  auto* mapped = static_cast<char*>(mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, backing.fd.get(), 0));
   ASSERT_NE(mapped, MAP_FAILED);
   EXPECT_EQ(std::string(mapped, 5), "hello");
   mapped[0] = 'J';
   EXPECT_EQ(ReadAll(*file), "Jello");
   munmap(mapped, 4096);
+}
+
+TEST_F(TmpfsTest, AllInstancesTogetherAreBounded) {
+  const uint64_t before = TmpfsUsage::all_max_pages();
+  auto file = *Open("/big", O_CREAT | O_RDWR);
+  auto memory = *MakeMemoryFile(context(), "m", 0, 0777);  // an instance without a limit of its own
+  ASSERT_TRUE(TruncateFile(context(), *memory, 64 << 20).ok());
+  const std::string chunk(2 << 20, 'x');
+  TmpfsUsage::set_all_max_pages(4 * chunk.size() / 4096);
+  ASSERT_TRUE(Write(*file, chunk).ok());
+  ASSERT_TRUE(Write(*file, chunk).ok());
+  auto write_hole = [&](int64_t at) {
+    auto from = IoSequence::Kernel(const_cast<char*>(chunk.data()), chunk.size());
+    return WriteFileAt(context(), *memory, from, at);
+  };
+  EXPECT_TRUE(write_hole(0).ok());
+  const auto over = write_hole(32 << 20);
+  EXPECT_TRUE(over.Is(ENOSPC) || (over.ok() && !write_hole(48 << 20).ok()));
+  EXPECT_TRUE(write_hole(0).ok());  // what is there may be written over
+  TmpfsUsage::set_all_max_pages(before);
 }
 
 TEST_F(TmpfsTest, VeryDeepTreesAreFreedWithoutRecursion) {

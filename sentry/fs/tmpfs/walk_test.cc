@@ -135,8 +135,8 @@ TEST_F(WalkTest, PivotRootSwapsTheTrees) {
   ASSERT_TRUE(Mkdir("/new").ok());
   ASSERT_TRUE(ns->MountAt(*Find("/new"), TmpfsFileSystem::Create(), nullptr, 0, "new").ok());
   ASSERT_TRUE(Mkdir("/new/old").ok());
-  EXPECT_TRUE(ns->PivotRoot(*Find("/d"), *Find("/d")).Is(EBUSY));
-  ASSERT_TRUE(ns->PivotRoot(*Find("/new"), *Find("/new/old")).ok());
+  EXPECT_TRUE(ns->PivotRoot(ns->root(), *Find("/d"), *Find("/d")).Is(EBUSY));
+  ASSERT_TRUE(ns->PivotRoot(ns->root(), *Find("/new"), *Find("/new/old")).ok());
   base = {ns->root(), ns->root()};
   EXPECT_EQ(Text("/old/d/f"), "/old/d/f");
   EXPECT_TRUE(Find("/d").Is(ENOENT));
@@ -153,7 +153,9 @@ TEST_F(WalkTest, EvictionLosesNothing) {
 TEST(RecordLocksTest, RangesSplitMergeAndConflict) {
   RecordLocks locks;
   int a = 0, b = 0;
-  auto lock = [](LockType type, int64_t start, int64_t end, const void* owner) { return RangeLock{type, start, end, owner, 1}; };
+  auto lock = [](LockType type, int64_t start, int64_t end, const void* owner) {
+    return RangeLock{type, start, end, owner, 1};
+  };
   Context& context = KernelContext();
   ASSERT_TRUE(locks.Set(context, lock(LockType::kExclusive, 0, 100, &a), false).ok());
   EXPECT_TRUE(locks.Set(context, lock(LockType::kShared, 50, 60, &b), false).Is(EAGAIN));

@@ -26,6 +26,11 @@ class HostFamily final : public SocketFamily {
     if (!fd.valid()) return LastErrno();
     return SocketRef(MakeRef<HostSocket>(family_, type, protocol, flags, std::move(fd)));
   }
+  // socketpair(2): what socket(2) would refuse is refused alike, the rest has no pairs.
+  Result<std::pair<SocketRef, SocketRef>> CreatePair(Context& context, int type, int protocol, int flags) override {
+    TRY(Create(context, type, protocol, flags));
+    return Err(EOPNOTSUPP);
+  }
 
  private:
   const int family_;
@@ -33,20 +38,22 @@ class HostFamily final : public SocketFamily {
 
 // Options handed to the host: plain values only, none that holds a pointer or attaches code.
 bool PassesOption(int level, int name) {
-  if (level == IPPROTO_TCP) return name != TCP_ULP && name != TCP_MD5SIG && name != TCP_ZEROCOPY_RECEIVE && name != TCP_REPAIR;
+  if (level == IPPROTO_TCP)
+    return name != TCP_ULP && name != TCP_MD5SIG && name != TCP_ZEROCOPY_RECEIVE && name != TCP_REPAIR;
   if (level == IPPROTO_IP) {
     return name == IP_TOS || name == IP_TTL || name == IP_MTU_DISCOVER || name == IP_RECVERR || name == IP_PKTINFO ||
            name == IP_RECVTTL || name == IP_RECVTOS || name == IP_MULTICAST_TTL || name == IP_MULTICAST_LOOP ||
            name == IP_ADD_MEMBERSHIP || name == IP_DROP_MEMBERSHIP || name == IP_BIND_ADDRESS_NO_PORT || name == IP_MTU;
   }
   if (level == IPPROTO_IPV6) {
-    return name == IPV6_V6ONLY || name == IPV6_UNICAST_HOPS || name == IPV6_MULTICAST_HOPS || name == IPV6_MULTICAST_LOOP ||
-           name == IPV6_RECVERR || name == IPV6_RECVPKTINFO || name == IPV6_TCLASS || name == IPV6_RECVTCLASS ||
-           name == IPV6_MTU_DISCOVER || name == IPV6_JOIN_GROUP || name == IPV6_LEAVE_GROUP;
+    return name == IPV6_V6ONLY || name == IPV6_UNICAST_HOPS || name == IPV6_MULTICAST_HOPS ||
+           name == IPV6_MULTICAST_LOOP || name == IPV6_RECVERR || name == IPV6_RECVPKTINFO || name == IPV6_TCLASS ||
+           name == IPV6_RECVTCLASS || name == IPV6_MTU_DISCOVER || name == IPV6_JOIN_GROUP || name == IPV6_LEAVE_GROUP;
   }
-  return level == SOL_SOCKET && (name == SO_REUSEADDR || name == SO_REUSEPORT || name == SO_BROADCAST ||
-                                 name == SO_KEEPALIVE || name == SO_LINGER || name == SO_SNDBUF || name == SO_RCVBUF ||
-                                 name == SO_OOBINLINE || name == SO_ERROR || name == SO_ACCEPTCONN || name == SO_RCVLOWAT);
+  return level == SOL_SOCKET &&
+         (name == SO_REUSEADDR || name == SO_REUSEPORT || name == SO_BROADCAST || name == SO_KEEPALIVE ||
+          name == SO_LINGER || name == SO_SNDBUF || name == SO_RCVBUF || name == SO_OOBINLINE || name == SO_ERROR ||
+          name == SO_ACCEPTCONN || name == SO_RCVLOWAT);
 }
 
 const sockaddr* Raw(const SocketAddress& address) { return reinterpret_cast<const sockaddr*>(address.bytes.data()); }
@@ -126,7 +133,8 @@ Result<size_t> HostSocket::Send(const SocketCaller&, IoSequence& from, SendReque
   const auto bytes = std::make_unique_for_overwrite<char[]>(size);
   const size_t copied = size > 0 ? TRY(from.PeekIn(bytes.get(), size)) : 0;
   if (!is_stream() && copied != size) return Err(EFAULT);
-  const int flags = (request.flags & (MSG_OOB | MSG_DONTROUTE | MSG_EOR | MSG_MORE | MSG_CONFIRM)) | MSG_DONTWAIT | MSG_NOSIGNAL;
+  const int flags =
+      (request.flags & (MSG_OOB | MSG_DONTROUTE | MSG_EOR | MSG_MORE | MSG_CONFIRM)) | MSG_DONTWAIT | MSG_NOSIGNAL;
   const sockaddr* to = request.to.empty() ? nullptr : Raw(request.to);
   const ssize_t sent = ::sendto(fd_.get(), bytes.get(), copied, flags, to, request.to.size);
   if (sent < 0) {

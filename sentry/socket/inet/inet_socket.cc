@@ -88,7 +88,11 @@ Result<void> InetSocket::SetOption(Context& context, int level, int name, Option
 
 Result<std::string> InetSocket::GetOption(Context& context, int level, int name) {
   if (level == SOL_SOCKET) return Socket::GetOption(context, level, name);
-  if (level == IPPROTO_TCP && type() != SOCK_STREAM) return Err(ENOPROTOOPT);
+  // Linux: a level that nobody of the protocol knows.
+  const bool known_level = level == IPPROTO_IP || level == IPPROTO_IPV6 ||
+                           (level == IPPROTO_TCP && type() == SOCK_STREAM) ||
+                           (level == IPPROTO_UDP && type() == SOCK_DGRAM);
+  if (!known_level) return Err(EOPNOTSUPP);
   if (level == IPPROTO_IPV6 && name == IPV6_V6ONLY) return OptionBytes(v6_only() ? 1 : 0);
   if (level == IPPROTO_TCP && name == TCP_CONGESTION) return std::string("cubic\0\0\0\0\0\0\0\0\0\0\0", 16);
   const KnownOption* known = FindKnown(level, name);
@@ -99,6 +103,10 @@ Result<std::string> InetSocket::GetOption(Context& context, int level, int name)
 }
 
 Result<int64_t> InetSocket::Ioctl(Context& context, uint32_t request, uint64_t argument) {
+  if (request == SIOCATMARK && type() == SOCK_STREAM) {  // no urgent data here, so never at it
+    TRY(OutPtr<int32_t>(GuestAddr(argument)).Write(context.memory(), 0));
+    return 0;
+  }
   if (request != SIOCINQ && request != SIOCOUTQ) return InterfaceIoctl(context, request, argument);
   const int32_t value = request == SIOCINQ ? static_cast<int32_t>(readable_bytes()) : 0;
   TRY(OutPtr<int32_t>(GuestAddr(argument)).Write(context.memory(), value));

@@ -25,6 +25,11 @@ class LoopbackFamily final : public SocketFamily {
     if (type == SOCK_RAW) return Err(context.creds().Has(CAP_NET_RAW) ? EPROTONOSUPPORT : EPERM);
     return Err(ESOCKTNOSUPPORT);
   }
+  // socketpair(2): what socket(2) would refuse is refused alike, the rest has no pairs.
+  Result<std::pair<SocketRef, SocketRef>> CreatePair(Context& context, int type, int protocol, int flags) override {
+    TRY(Create(context, type, protocol, flags));
+    return Err(EOPNOTSUPP);
+  }
 
  private:
   const int family_;

@@ -58,7 +58,8 @@ Result<SocketRef> TcpSocket::Accept(Context&, int flags) {
 // Finds the listener and joins its backlog. The port of our end is chosen first, as the listener sees it.
 Result<void> TcpSocket::Establish(Context& context, const InetAddress& to) {
   const auto candidates = Ports().Find(to);
-  const auto listener = std::find_if(candidates.begin(), candidates.end(), [](const auto& e) { return e->listening(); });
+  const auto listener =
+      std::find_if(candidates.begin(), candidates.end(), [](const auto& e) { return e->listening(); });
   if (listener == candidates.end()) return Err(ECONNREFUSED);
   if (claimed_port_.load() == 0) {
     InetAddress own = to;  // the address that reaches a local destination is that destination
@@ -137,6 +138,7 @@ Result<size_t> TcpSocket::Send(const SocketCaller&, IoSequence& from, SendReques
 
 Result<size_t> TcpSocket::Receive(Context&, IoSequence& to, int flags, ReceiveResult& result) {
   if (flags & MSG_OOB) return Err(EINVAL);
+  if (flags & MSG_ERRQUEUE) return Err(EAGAIN);
   if (!endpoint_->incoming.HasData()) {
     if (const int error = endpoint_->TakeError()) return Err(error);
   }
@@ -154,10 +156,10 @@ Result<size_t> TcpSocket::Receive(Context&, IoSequence& to, int flags, ReceiveRe
 Result<std::string> TcpSocket::GetOption(Context& context, int level, int name) {
   if (level != IPPROTO_TCP || name != TCP_INFO) return InetSocket::GetOption(context, level, name);
   tcp_info info{};
-  info.tcpi_state = listening()                             ? kListen
-                    : !endpoint_->connected()               ? kClose
+  info.tcpi_state = listening()                            ? kListen
+                    : !endpoint_->connected()              ? kClose
                     : endpoint_->incoming.WriterFinished() ? kCloseWait
-                                                            : kEstablished;
+                                                           : kEstablished;
   return OptionBytes(&info, sizeof(info));
 }
 
