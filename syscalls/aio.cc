@@ -23,6 +23,7 @@ Result<RefPtr<AioContext>> FindContext(Task& task, uint64_t id) {
 
 Result<void> SysIoSetup(Task& task, uint32_t size, InOutPtr<uint64_t> out) {
   if (TRY(out.Read(task.memory())) != 0 || size == 0) return Err(EINVAL);
+  if (size > 0x10000000u / sizeof(io_event)) return Err(EINVAL);
   if (size > AioTable::kMaxEvents) return Err(EAGAIN);
   // The page gives the context its name. The C library's wrapper finds no ring in it and asks the kernel.
   MapRequest request{.length = kPageSize, .prot = PROT_READ | PROT_WRITE, .flags = MAP_PRIVATE | MAP_ANONYMOUS};

@@ -11,7 +11,7 @@ EventFd::EventFd(uint32_t initial, bool semaphore, int flags)
 void EventFd::Signal(uint64_t count) {
   {
     MutexLock lock(mu_);
-    count_ += std::min(count, kMax - count_);
+    count_ += std::min(count, ~uint64_t{0} - count_);  // write(2) stops one below: the top means overflow
   }
   wait_queue_.Notify(kReadable);
 }
@@ -37,7 +37,7 @@ Result<size_t> EventFd::Write(Context&, IoSequence& from, int64_t*, int) {
   if (value > kMax) return Err(EINVAL);
   {
     MutexLock lock(mu_);
-    if (kMax - count_ < value) return Err(EAGAIN);
+    if (count_ > kMax || kMax - count_ < value) return Err(EAGAIN);
     count_ += value;
   }
   from.Advance(sizeof(value));
@@ -50,6 +50,7 @@ EventMask EventFd::Readiness(Context&, EventMask) {
   EventMask events = 0;
   if (count_ > 0) events |= kReadable;
   if (count_ < kMax) events |= kWritable;
+  if (count_ > kMax) events |= kEventErr;
   return events;
 }
 
