@@ -2,7 +2,7 @@
 """Runs the benchmarks natively, under runc, crun and Debian's gVisor when they are installed, and under our platforms.
 
 Every round runs each benchmark once under each runtime, so that a change of the machine's load hits all of them; figures
-are medians over rounds. Writes report.json, report.md and index.html (one file, no external resource).
+are medians over rounds. Writes report.json, report.md, readme.md (the README's table) and index.html (one file, no external resource).
 
 With a root file system (the default; made once by tools/rootfs.sh, needs root) each run is a container over it, and the
 native side a chroot. With --root=/ the native side is the program itself and ours is `runsc do`.
@@ -80,8 +80,10 @@ class Bench:
         os.makedirs(self.host + "/data", exist_ok=True)
         os.chmod(self.host, 0o755)
         guest = os.path.realpath(self.options.guest)
-        shutil.copy(guest, self.host + "/guest")
-        shutil.copy(os.path.join(os.path.dirname(guest), "static_true"), self.host + "/static_true")
+        for name, source in (("guest", guest), ("static_true", os.path.join(os.path.dirname(guest), "static_true"))):
+            # A new file: an earlier one may still run.
+            shutil.copy(source, f"{self.host}/{name}.new")
+            os.replace(f"{self.host}/{name}.new", f"{self.host}/{name}")
         subprocess.run([self.host + "/guest", "prepare", self.host + "/data"], check=True)
         if self.root != "/" and not os.path.exists(self.host + "/lua"):
             assets = subprocess.check_output([TOP + "/tests/programs/assets.sh", "lua"], text=True).strip()
@@ -189,6 +191,8 @@ def write(folder, data):
         json.dump(data, file, indent=1)
     with open(os.path.join(folder, "report.md"), "w") as file:
         file.write(report.markdown(data))
+    with open(os.path.join(folder, "readme.md"), "w") as file:
+        file.write(report.readme_table(data))
     with open(os.path.join(folder, "index.html"), "w") as file:
         file.write(page.render(data))
 

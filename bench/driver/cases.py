@@ -77,9 +77,6 @@ CASES = [
     Case("git_add_commit_2000", "cd $S/repo && git add -A && git -c user.name=b -c user.email=b@b commit -qm all",
          before="rm -rf $S/repo; mkdir $S/repo; cd $S/repo; git init -q; for d in $(seq 0 19); do mkdir d$d; "
                 "for f in $(seq $((FILES / 20))); do echo $d $f >d$d/f$f; done; done", needs=("git",)),
-    Case("git_status_2000", "cd $S/repo && git status --short",
-         before="[ -d $S/repo/.git ] || { mkdir $S/repo; cd $S/repo; git init -q; for f in $(seq $FILES); do echo $f >f$f; done; git add -A; }",
-         needs=("git",)),
     Case("find_root", "find $TREE -xdev >/dev/null || [ $TREE != / ]", needs=("find",)),
     Case("tar_usr_share", "tar -cf - -C / usr/share/doc | cat >/dev/null", needs=("tar", "@full")),
     Case("tar_small", "tar -cf - -C $B data | cat >/dev/null", needs=("tar",)),

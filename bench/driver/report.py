@@ -101,8 +101,16 @@ def geometric_means(data):
     return {r: {f: math.exp(sum(v) / len(v)) for f, v in families.items()} for r, families in logs.items()}
 
 
+def cell(row, runtime, unit):
+    if "median" not in row:
+        return "failed" if "error" in row else "–"
+    if runtime != "native" and "ratio" in row:
+        return f"{digits(row['ratio'])} ×"
+    return amount(row["median"], unit)
+
+
 def markdown(data):
-    """The table for a README: native in figures, the others as ratios to it (or figures where there is no native)."""
+    """Everything: native in figures, the others as ratios to it (or figures where there is no native)."""
     names = [r["name"] for r in data["runtimes"]]
     others = [n for n in names if n != "native"]
     out = [f"{data['machine']['cpus']} CPUs ({data['machine']['cpu']}), Linux {data['machine']['kernel']}, {data['machine']['date']}, "
@@ -112,13 +120,37 @@ def markdown(data):
     for name, entry in data["results"].items():
         cells = []
         for runtime in ["native", *others]:
-            row = entry["runtimes"].get(runtime, {})
-            if "median" not in row:
-                cells.append("failed" if "error" in row else "–")
-            elif runtime != "native" and "ratio" in row:
-                cells.append(f"{digits(row['ratio'])} ×")
-            else:
-                cells.append(amount(row["median"], entry["unit"]))
+            cells.append(cell(entry["runtimes"].get(runtime, {}), runtime, entry["unit"]))
         target = f"≤ {digits(entry['target'])} ×" if entry.get("target") else ""
         out.append(f"| {name} | " + " | ".join(cells) + f" | {target} |")
+    return "\n".join(out) + "\n"
+
+
+# What the README shows: benchmark, and what to call it.
+README_ROWS = [
+    ("calls/getpid", "getpid, raw"), ("calls/lseek", "lseek"), ("futex/ping_pong", "futex ping-pong"),
+    ("memory/touch_256m", "touching 256 MiB"), ("memory/mmap_touch_munmap", "mmap, touch, munmap"),
+    ("memory/sigsegv_handler", "SIGSEGV handler"), ("process/fork_wait", "fork, wait"),
+    ("process/fork_exec_wait_static", "fork, exec, wait (static)"), ("process/posix_spawn_bin_true", "posix_spawn of /bin/true"),
+    ("futex/thread_create_join", "thread create, join"), ("files/open_close", "open, close"), ("files/stat_hit", "stat"),
+    ("files/pread_4k", "pread 4 KiB"), ("files/pread_1m", "pread 1 MiB"), ("files/create_write_unlink", "create, write, unlink"),
+    ("channels/pipe_ping_pong", "pipe ping-pong"), ("channels/unix_stream_ping_pong", "unix socket ping-pong"),
+    ("channels/tcp_ping_pong", "loopback TCP ping-pong"), ("readiness/epoll_wait_ready", "epoll_wait"),
+    ("macro/bash_200_commands", "bash, 200 commands"), ("macro/make_lua_j2", "compiling Lua, make -j2"),
+    ("macro/git_add_commit_2000", "git add, commit of 2000 files"), ("macro/find_root", "find /"),
+    ("macro/python_start_imports", "python start with imports"), ("macro/python_50_subprocess", "python, 50 subprocesses"),
+    ("macro/redis_set", "redis SET, 50 clients"), ("macro/nginx_wrk", "nginx and wrk"), ("startup/run_true", "`run` of true"),
+    ("startup/20_at_once", "20 sandboxes at once"), ("idle/pss", "idle container, PSS"),
+]
+
+
+def readme_table(data):
+    """The chosen rows, against native and gVisor."""
+    out = ["| work | native | gVisor | runsc |", "|---|---:|---:|---:|"]
+    for name, label in README_ROWS:
+        rows = data["results"].get(name, {}).get("runtimes", {})
+        if "median" not in rows.get("runsc-systrap", {}):
+            continue
+        cells = [cell(rows.get(r, {}), r, data["results"][name]["unit"]) for r in ("native", "gvisor", "runsc-systrap")]
+        out.append(f"| {label} | " + " | ".join(cells) + " |")
     return "\n".join(out) + "\n"
