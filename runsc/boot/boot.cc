@@ -42,8 +42,7 @@ absl::StatusOr<BootConfig> ReadConfig() {
   for (;;) {
     const ssize_t got = ::read(fd.get(), buffer, sizeof(buffer));
     if (got < 0 && errno == EINTR) continue;
-    if (got < 0)
-      return absl::InternalError(absl::StrCat("boot configuration: ", std::strerror(errno)));
+    if (got < 0) return absl::InternalError(absl::StrCat("boot configuration: ", std::strerror(errno)));
     if (got == 0) break;
     text.append(buffer, got);
   }
@@ -60,8 +59,7 @@ void RaiseFdLimit() {
 
 // A signal from the terminal goes to the foreground process group, one from another process to the
 // program itself, as it would without a sandbox. One that finds nobody is no error.
-void ForwardSignal(Kernel& kernel, const control::Message& message,
-                   const RefPtr<ControllingTerminal>& terminal) {
+void ForwardSignal(Kernel& kernel, const control::Message& message, const RefPtr<ControllingTerminal>& terminal) {
   const TaskRef init = kernel.init();
   if (init == nullptr) return;
   if (message.text != control::kFromTerminal) {
@@ -97,10 +95,10 @@ absl::StatusOr<std::unique_ptr<Kernel>> MakeKernel(const BootConfig& config) {
   options.hostname = config.spec.hostname;
   options.domainname = config.spec.domainname;
   options.strace = config.strace;
+  options.rewrite = config.rewrite;
   options.dispatch = &syscalls::Dispatch;
   auto kernel = Kernel::Create(std::move(options));
-  if (!kernel.ok())
-    return absl::InternalError(absl::StrCat("kernel: ", std::strerror(kernel.error().value())));
+  if (!kernel.ok()) return absl::InternalError(absl::StrCat("kernel: ", std::strerror(kernel.error().value())));
   return *std::move(kernel);
 }
 
@@ -140,10 +138,8 @@ absl::Status Start(const BootConfig& config, std::unique_ptr<Kernel>& kernel, In
   kernel = *std::move(made);
 
   auto gofer = GoferClient::Connect(UniqueFd(kGoferFd));
-  if (!gofer.ok())
-    return absl::InternalError(absl::StrCat("gofer: ", std::strerror(gofer.error().value())));
-  HostMemory::SetReopener(
-      [client = *gofer](BorrowedFd memory) { return client->ReopenMemory(memory); });
+  if (!gofer.ok()) return absl::InternalError(absl::StrCat("gofer: ", std::strerror(gofer.error().value())));
+  HostMemory::SetReopener([client = *gofer](BorrowedFd memory) { return client->ReopenMemory(memory); });
   auto mounts = BuildMounts(config, *gofer, kernel->ipc());
   if (!mounts.ok()) return mounts.status();
 
@@ -180,8 +176,7 @@ int BootMain() {
   absl::Status status = config.status();
   if (status.ok()) status = Start(*config, kernel, init);
   if (!status.ok()) {
-    (void)control::Send(kControl, {control::Message::Kind::kFailed, ExitCodeOf(status),
-                                   std::string(status.message())});
+    (void)control::Send(kControl, {control::Message::Kind::kFailed, ExitCodeOf(status), std::string(status.message())});
     return 1;
   }
   if (!control::Send(kControl, {control::Message::Kind::kStarted, 0, ""}).ok()) return 1;

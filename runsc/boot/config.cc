@@ -12,6 +12,7 @@ void Fields(Archive& ar, BootConfig& v) {
   ar("network", v.network, Presence::kRequired);
   ar("overlay", v.overlay, Presence::kRequired);
   ar("strace", v.strace);
+  ar("rewrite", v.rewrite);
   ar("profile", v.profile);
   ar("debug", v.debug);
   ar("jsonLog", v.json_log);

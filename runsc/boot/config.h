@@ -16,6 +16,7 @@ struct BootConfig {
   std::string network = "none";   // "none" | "host"
   std::string overlay = "memory"; // "none" | "memory"
   bool strace = false;
+  bool rewrite = true;            // call sites of guests, when the platform can
   bool profile = false;           // log where the time went when the container ends
   bool debug = false;             // debug messages to kLogFd; strace implies it
   bool json_log = false;

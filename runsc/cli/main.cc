@@ -37,6 +37,9 @@ void DeclareGlobals(CLI::App& app, GlobalOptions& options) {
   app.add_flag("--profile-syscalls", options.profile,
                "Log at the end where the sentry's time went, by system call (to --debug-log or standard error)");
   app.add_flag("--strace", options.strace, "Log every guest system call with its arguments and result");
+  app.add_option("--rewrite", options.rewrite, "Rewrite hot system call sites of guests: on, or off for diagnosis")
+      ->check(CLI::IsMember({"on", "off"}))
+      ->capture_default_str();
   app.add_flag("--rootless", options.rootless, "Run as an ordinary user even when started as root");
   app.add_flag("--systemd-cgroup", options.systemd_cgroup, "Accepted for engines; cgroups are managed directly");
 }
@@ -61,7 +64,8 @@ CommandRegistration::CommandRegistration(std::unique_ptr<Command> command) { Reg
 std::vector<Command*> AllCommands() {
   std::vector<Command*> commands;
   for (const auto& command : Registry()) commands.push_back(command.get());
-  std::sort(commands.begin(), commands.end(), [](Command* a, Command* b) { return std::strcmp(a->name(), b->name()) < 0; });
+  std::sort(commands.begin(), commands.end(),
+            [](Command* a, Command* b) { return std::strcmp(a->name(), b->name()) < 0; });
   return commands;
 }
 

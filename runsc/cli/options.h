@@ -14,6 +14,7 @@ struct GlobalOptions {
   std::string debug_log;        // --debug-log: file, or "-" for standard error
   bool debug = false;
   bool strace = false;
+  std::string rewrite = "on";   // --rewrite: "off" leaves every system call to the trap
   bool profile = false;
   bool rootless = false;
   bool systemd_cgroup = false;

@@ -13,6 +13,7 @@ boot::BootConfig ConfigFrom(const cli::GlobalOptions& options, spec::Spec spec) 
   config.platform = options.platform;
   config.network = options.network;
   config.strace = options.strace;
+  config.rewrite = options.rewrite == "on";
   config.profile = options.profile;
   config.debug = options.debug;
   config.json_log = options.log_format == "json";

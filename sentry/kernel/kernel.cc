@@ -15,9 +15,19 @@ Result<std::unique_ptr<Kernel>> Kernel::Create(KernelOptions options) {
   return std::unique_ptr<Kernel>(new Kernel(std::move(options)));
 }
 
+namespace {
+
+RefPtr<TextCache> MakeTextCache(const platform::Platform& platform, bool rewrite) {
+  const platform::TextRewriter* const rewriter = platform.text_rewriter();
+  return rewrite && rewriter != nullptr ? MakeRef<TextCache>(*rewriter) : nullptr;
+}
+
+}  // namespace
+
 Kernel::Kernel(KernelOptions options)
     : options_(std::move(options)),
       platform_(std::move(options_.platform)),
+      text_cache_(MakeTextCache(*platform_, options_.rewrite)),
       boot_time_ns_(RealtimeNowNs()),
       start_monotonic_ns_(MonotonicNow().ns),
       uts_(MakeRef<UtsNamespace>(options_.hostname, options_.domainname)),

@@ -24,6 +24,7 @@
 #include "sentry/kernel/signal.h"
 #include "sentry/kernel/task.h"
 #include "sentry/kernel/thread_group.h"
+#include "sentry/mm/text_cache.h"
 #include "sentry/vfs/fd_table.h"
 #include "sentry/vfs/fs_context.h"
 #include "sentry/vfs/mount.h"
@@ -41,6 +42,7 @@ struct KernelOptions {
   std::string hostname = "runsc";
   std::string domainname = "(none)";
   bool strace = false;           // trace calls to the debug log
+  bool rewrite = true;           // rewrite call sites when the platform can
   int32_t pid_max = 4194304;     // /proc/sys/kernel/pid_max; a new pid namespace's default
   int32_t pids_limit = 0;        // most tasks at a time; 0 = no limit but pid_max
 };
@@ -72,6 +74,7 @@ class Kernel {
 
   platform::Platform& platform() { return *platform_; }
   const KernelOptions& options() const { return options_; }
+  const RefPtr<TextCache>& text_cache() const { return text_cache_; }  // null = no text is rewritten
 
   // --- Host side. ---
   // Loads and starts a process. Errors are those of execve(2) and chdir(2).
@@ -137,6 +140,7 @@ class Kernel {
 
   KernelOptions options_;
   const std::unique_ptr<platform::Platform> platform_;
+  const RefPtr<TextCache> text_cache_;
   const int64_t boot_time_ns_, start_monotonic_ns_;
   RefPtr<UtsNamespace> uts_;
   RefPtr<IpcNamespace> ipc_;

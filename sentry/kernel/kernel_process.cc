@@ -74,7 +74,7 @@ Result<TaskRef> Kernel::CreateProcess(CreateProcessArgs args) {
   auto [file, filename] = TRY(FindProgram(*task, args));
   task->thread_ = TRY(platform_->NewProcess(*task));
   Cleanup drop_thread([&] { task->thread_->Exit(); });
-  task->mm_ = MakeRef<MemoryManager>(task->thread_->address_space(), platform_->guest_range());
+  task->mm_ = MakeRef<MemoryManager>(task->thread_->address_space(), platform_->guest_range(), text_cache_);
   LoadArgs load;
   load.file = std::move(file);
   load.filename = filename;

@@ -52,7 +52,7 @@ std::string BaseName(const std::string& path) { return path.substr(path.rfind('/
 Result<void> Task::Exec(ExecArgs args) {
   std::unique_ptr<platform::Thread> thread = TRY(kernel_.platform().NewProcess(*this));
   Cleanup drop_thread([&] { thread->Exit(); });
-  auto mm = MakeRef<MemoryManager>(thread->address_space(), kernel_.platform().guest_range());
+  auto mm = MakeRef<MemoryManager>(thread->address_space(), kernel_.platform().guest_range(), kernel_.text_cache());
   constexpr uint64_t kAddrNoRandomize = 0x0040000;
   LoadArgs load;
   load.file = std::move(args.file);

@@ -72,6 +72,7 @@ void Task::ServeSyscall(const platform::Trap& trap) {
   restart_nr_ = trap.nr;
   restart_ip_ = trap.ip.value();
   current_syscall_.store(static_cast<int64_t>(trap.nr));
+  mm_->NoteSlowCall(*thread_, trap.ip);
   std::optional<Result<int64_t>> refused;
   if (seccomp_mode() != SECCOMP_MODE_DISABLED) refused = CheckSeccomp(trap);
   FinishCall(refused ? *refused : kernel_.options().dispatch(*this, trap.nr, trap.args));
@@ -109,8 +110,8 @@ void Task::ServeFault(const platform::Fault& fault) {
 void Task::ServeFailedOp(const platform::Trap& trap) {
   // The call that queued the op has been answered with success; it is answered again.
   if (trap.failed_op.kind == platform::MemoryOp::Kind::kRseq) rseq_ = {};
-  const int64_t answer = mm_->OpFailed(*thread_, trap.failed_op, trap.failed_errno);
-  if (trap.failed_errno != 0) thread_->SetReturn(answer);
+  const auto answer = mm_->OpFailed(*thread_, trap.failed_op, trap.failed_errno);
+  if (trap.failed_errno != 0 && answer) thread_->SetReturn(*answer);
 }
 
 bool Task::PrepareToResume() {

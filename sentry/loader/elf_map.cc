@@ -9,8 +9,10 @@ namespace {
 
 uint64_t PageUp(uint64_t value) { return (value + kPageMask) & ~kPageMask; }
 
+uint64_t ImageBytes(const ElfFile& elf) { return PageUp(elf.end()) - elf.start(); }
+
 Result<uint64_t> ChooseBias(MemoryManager& mm, platform::Thread& thread, const ElfFile& elf, Placement placement) {
-  const uint64_t length = PageUp(elf.end()) - elf.start();
+  const uint64_t length = ImageBytes(elf);
   if (!elf.position_independent) {
     const GuestRange place{GuestAddr(elf.start()), GuestAddr(PageUp(elf.end()))};
     if (!mm.range().Contains(place)) return Err(ENOEXEC);
@@ -18,12 +20,18 @@ Result<uint64_t> ChooseBias(MemoryManager& mm, platform::Thread& thread, const E
   }
   GuestAddr base;
   if (placement == Placement::kProgram) base = mm.PieBase(length, elf.alignment);
-  if (base.IsNull()) base = TRY(mm.FindFree(thread, length, elf.alignment));
+  if (base.IsNull()) {
+    // The trampolines' place is below, where nothing of the image's is.
+    const uint64_t align = std::max(elf.alignment, kPageSize);
+    const uint64_t room = (mm.TrampolineRoom(length) + align - 1) / align * align;
+    base = TRY(mm.FindFree(thread, room + length, align)) + room;
+  }
   return base.value() - elf.start();
 }
 
+// `image_bytes`: of the whole image for its first segment, 0 for the others.
 Result<void> MapSegment(Context& context, MemoryManager& mm, platform::Thread& thread, const Segment& segment,
-                        const RefPtr<Mappable>& mappable, MappedElf& mapped) {
+                        const RefPtr<Mappable>& mappable, uint64_t image_bytes, MappedElf& mapped) {
   const uint64_t start = (mapped.bias + segment.address) & ~kPageMask;
   const uint64_t file_end = mapped.bias + segment.address + segment.file_size;
   const uint64_t end = PageUp(mapped.bias + segment.end());
@@ -33,6 +41,7 @@ Result<void> MapSegment(Context& context, MemoryManager& mm, platform::Thread& t
     MapRequest request{.hint = GuestAddr(start), .length = anonymous_start - start, .prot = segment.prot};
     request.flags = MAP_PRIVATE | MAP_FIXED;
     request.mappable = mappable;
+    request.image_bytes = image_bytes;
     request.offset = segment.file_offset & ~kPageMask;
     TRY(mm.Map(context, thread, request));
     // Memory beyond the file's bytes reads as zero to the end of its page, which holds the file's next bytes
@@ -56,7 +65,10 @@ Result<MappedElf> MapElf(Context& context, MemoryManager& mm, platform::Thread& 
   MappedElf mapped;
   mapped.bias = TRY(ChooseBias(mm, thread, elf, placement));
   const auto mappable = TRY(file.GetMappable(context));
-  for (const Segment& segment : elf.segments) TRY(MapSegment(context, mm, thread, segment, mappable, mapped));
+  for (const Segment& segment : elf.segments) {
+    const uint64_t image_bytes = &segment == &elf.segments.front() ? ImageBytes(elf) : 0;
+    TRY(MapSegment(context, mm, thread, segment, mappable, image_bytes, mapped));
+  }
   mapped.entry = GuestAddr(mapped.bias + elf.entry);
   mapped.end = GuestAddr(mapped.bias + elf.end());
   return mapped;

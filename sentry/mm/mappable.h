@@ -25,7 +25,9 @@ class Mappable {
     BorrowedFd fd;              // invalid = private anonymous zero memory (/dev/zero)
     RefPtr<void> keep_alive;    // holds the descriptor open until the mapping was made
     uint64_t offset_delta = 0;  // added to the guest's file offset
-    bool read_only = false;     // a shared mapping may never become writable (a write seal)
+    // Every change of the contents shows in the time stamps or the size of `fd`.
+    bool versioned = false;
+    bool read_only = false;  // a shared mapping may never become writable (a write seal)
   };
   // Called for every mmap of the object, after the generic access checks. `shared_writable`
   // mappings of sealed memory files fail with EPERM here. ENODEV when the object cannot be mapped,
@@ -37,8 +39,7 @@ class Mappable {
     bool may_write() const { return shared && (max_prot & PROT_WRITE); }
     bool writes() const { return shared && (prot & PROT_WRITE); }
   };
-  virtual Result<HostBacking> Back(Context& context, uint64_t offset, uint64_t length,
-                                   const Use& use) = 0;
+  virtual Result<HostBacking> Back(Context& context, uint64_t offset, uint64_t length, const Use& use) = 0;
 
   // Called when a mapping appears (+1) or goes (-1); `writable_shared` for seals and write-back
   // accounting.

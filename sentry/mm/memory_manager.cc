@@ -6,8 +6,10 @@
 
 namespace sandbox {
 
-MemoryManager::MemoryManager(RefPtr<platform::AddressSpace> space, GuestRange range)
-    : space_(std::move(space)), range_{std::max(range.start, GuestAddr(kMinAddress)), range.end} {
+MemoryManager::MemoryManager(RefPtr<platform::AddressSpace> space, GuestRange range, RefPtr<TextCache> text_cache)
+    : space_(std::move(space)),
+      range_{std::max(range.start, GuestAddr(kMinAddress)), range.end},
+      text_cache_(std::move(text_cache)) {
   SetUpLayout(kMaxMainStack, /*randomize=*/true);
 }
 
@@ -16,7 +18,9 @@ MemoryManager::~MemoryManager() = default;
 Result<size_t> MemoryManager::ReadSome(GuestAddr from, void* to, size_t size) {
   if (size == 0) return size_t{0};
   if (!range_.Contains(from)) return Err(EFAULT);
-  return space_->Read(from, to, std::min<uint64_t>(size, range_.end - from));
+  const size_t got = TRY(space_->Read(from, to, std::min<uint64_t>(size, range_.end - from)));
+  if (rewritten_count_.load(std::memory_order_acquire) != 0) UnpatchRead(from, to, got);
+  return got;
 }
 
 Result<size_t> MemoryManager::WriteSome(GuestAddr to, const void* from, size_t size) {
@@ -33,6 +37,7 @@ void MemoryManager::Add(Batch& batch, platform::MemoryOp op) {
 }
 
 void MemoryManager::Remember(platform::Thread& thread, Batch& batch) {
+  UnmapZones(batch);
   if (batch.undo.empty()) return;
   auto& pending = pending_[&thread];
   std::move(batch.undo.begin(), batch.undo.end(), std::back_inserter(pending));
@@ -58,8 +63,9 @@ void MemoryManager::OpsExecuted(platform::Thread& thread) {
   pending_count_.store(static_cast<int>(pending_.size()), std::memory_order_release);
 }
 
-int64_t MemoryManager::OpFailed(platform::Thread& thread, const platform::MemoryOp& op, int failed_errno) {
-  int64_t answer = -failed_errno;
+std::optional<int64_t> MemoryManager::OpFailed(platform::Thread& thread, const platform::MemoryOp& op,
+                                               int failed_errno) {
+  std::optional<int64_t> answer = -failed_errno;
   std::vector<Undo> dropped;
   {
     MutexLock lock(mu_);
@@ -79,17 +85,22 @@ int64_t MemoryManager::OpFailed(platform::Thread& thread, const platform::Memory
         brk_ = *undo->brk;
         answer = static_cast<int64_t>(brk_.value());
       }
+      for (const TextMapping& text : undo->texts) TakeBackText(text);
     }
+    const bool all_internal =
+        !dropped.empty() && std::all_of(dropped.begin(), dropped.end(), [](const Undo& undo) { return undo.internal; });
+    if (all_internal) answer.reset();
   }
   OpsExecuted(thread);
   return answer;
 }
 
 RefPtr<MemoryManager> MemoryManager::Fork(RefPtr<platform::AddressSpace> space, platform::Thread* child) {
-  auto copy = MakeRef<MemoryManager>(std::move(space), range_);
+  auto copy = MakeRef<MemoryManager>(std::move(space), range_, text_cache_);
   Batch batch;
   {
     MutexLock lock(mu_);
+    AwaitTexts(range_);
     MutexLock copy_lock(copy->mu_);  // equal rank: a new object nobody else can hold
     copy->dumpable_ = dumpable();
     copy->stack_top_ = stack_top_;
@@ -115,6 +126,7 @@ RefPtr<MemoryManager> MemoryManager::Fork(RefPtr<platform::AddressSpace> space, 
       copy->vmas_.Insert(std::move(vma));
     }
     copy->peak_bytes_ = copy->TotalBytes();
+    copy->InheritTexts(*this);
   }
   if (child != nullptr) Queue(*child, batch);
   return copy;

@@ -25,6 +25,7 @@
 #include "sentry/core/context.h"
 #include "sentry/core/guest_memory.h"
 #include "sentry/mm/mappable.h"
+#include "sentry/mm/text_cache.h"
 #include "sentry/mm/vma.h"
 #include "sentry/mm/vma_set.h"
 
@@ -32,13 +33,15 @@ namespace sandbox {
 
 struct MapRequest {
   GuestAddr hint;
-  uint64_t length = 0;        // bytes, not rounded
+  uint64_t length = 0;  // bytes, not rounded
   int prot = 0;
   int flags = 0;              // MAP_*
   RefPtr<Mappable> mappable;  // null = anonymous
   uint64_t offset = 0;
-  int max_prot = 7;           // from the file's access mode
+  int max_prot = 7;  // from the file's access mode
   std::string label;
+  // The mapping is the first of an ELF image of this many bytes, which the caller placed; 0 = unknown.
+  uint64_t image_bytes = 0;
 };
 
 // Addresses the loader fills in (prctl PR_SET_MM, /proc/*/stat, cmdline and environ).
@@ -57,8 +60,8 @@ class MemoryManager final : public GuestMemory {
   // vm.mmap_min_addr.
   static constexpr uint64_t kMinAddress = 65536;
 
-  // `range`: platform.guest_range(). Layout randomisation is drawn here.
-  MemoryManager(RefPtr<platform::AddressSpace> space, GuestRange range);
+  // `range`: platform.guest_range(). Layout randomisation is drawn here. `text_cache`: null = no text is rewritten.
+  MemoryManager(RefPtr<platform::AddressSpace> space, GuestRange range, RefPtr<TextCache> text_cache = nullptr);
   ~MemoryManager() override;
 
   // GuestMemory over the host address space; EFAULT outside the guest's range, whose rest belongs to the stub.
@@ -95,11 +98,21 @@ class MemoryManager final : public GuestMemory {
   void OpsExecuted(platform::Thread& thread);
   // Restores the list to what the host has. Returns what the call that queued the op must answer instead of success:
   // the host's errno, negated, or where the break is for brk(2), which has no errors.
-  int64_t OpFailed(platform::Thread& thread, const platform::MemoryOp& op, int failed_errno);
+  // None when the op was not the call's.
+  std::optional<int64_t> OpFailed(platform::Thread& thread, const platform::MemoryOp& op, int failed_errno);
 
   // A fault the host could not resolve: true when it was a legal growth of a stack mapping and the access can be
   // repeated.
   bool GrowStack(Context& context, platform::Thread& thread, GuestAddr addr);
+
+  // --- Rewritten text (mm_text.cc). ---
+  // `thread` trapped for a call that could have come without a trap; `ip` is behind the instruction. Nothing may be
+  // queued on the thread. May rewrite the text it came from, and replace it in this process.
+  void NoteSlowCall(platform::Thread& thread, GuestAddr ip);
+  // Puts the original text back, for good: somebody is going to look at it or change it from outside.
+  void RestoreTexts(platform::Thread& thread);
+  // Bytes that an image of `image_bytes` needs free below it.
+  uint64_t TrampolineRoom(uint64_t image_bytes) const;
 
   // For the loader. Places the mapping area below a stack of `stack_limit` bytes; `randomize` is false for
   // ADDR_NO_RANDOMIZE.
@@ -118,8 +131,8 @@ class MemoryManager final : public GuestMemory {
   Result<GuestRange> MapStack(Context& context, platform::Thread& thread, uint64_t stack_limit, uint64_t needed,
                               int prot);
 
-  std::optional<Vma> Find(GuestAddr addr) const;       // mapping containing addr
-  std::vector<Vma> List() const;                       // ascending
+  std::optional<Vma> Find(GuestAddr addr) const;  // mapping containing addr
+  std::vector<Vma> List() const;                  // ascending
   uint64_t total_bytes() const;
   VmaSet::Totals totals() const;
   uint64_t peak_bytes() const;
@@ -143,11 +156,29 @@ class MemoryManager final : public GuestMemory {
   void set_dumpable(bool on) { dumpable_.store(on); }
 
  private:
+  // A mapping of a file's text that is, or may be, rewritten.
+  struct TextMapping {
+    enum class State {
+      kOriginal,   // the file's pages
+      kReplacing,  // on its way from kOriginal to kRewritten; changes of the range wait
+      kRewritten,  // the copy's pages
+      kRetired,    // the file's pages again; the zone stays for threads that are inside
+    };
+    GuestRange text, room;  // `room` was left free for the zone, below the image
+    RefPtr<CachedText> cached = {};
+    Mappable::HostBacking backing = {};
+    RefPtr<const TextCopy> copy = {};  // null while kOriginal
+    State state = State::kOriginal;
+    uint32_t slow_calls = 0;
+    GuestRange zone() const;  // the mapped part of the room
+  };
   // What one queued op replaced, to be put back if it fails.
   struct Undo {
     platform::MemoryOp::Kind kind;
     GuestRange range, target;
-    bool frees = false;  // `range` is quarantined until the op has run
+    bool frees = false;              // `range` is quarantined until the op has run
+    bool internal = false;           // not what the call asked for
+    std::vector<TextMapping> texts;  // that this and the ops after it disturbed
     std::vector<Vma> before, before_target;
     std::optional<GuestAddr> brk;
   };
@@ -155,12 +186,13 @@ class MemoryManager final : public GuestMemory {
   struct Batch {
     std::vector<platform::MemoryOp> ops;
     std::vector<Undo> undo;
+    std::vector<TextMapping> gone;  // their zones are unmapped after everything else
   };
   // What Remap does with one mapping, or a part of it.
   struct Move {
-    Vma vma;                            // as it was found
+    Vma vma;  // as it was found
     GuestRange from, to;
-    bool keep_old = false;              // MREMAP_DONTUNMAP, or an old length of zero: the source stays mapped
+    bool keep_old = false;               // MREMAP_DONTUNMAP, or an old length of zero: the source stays mapped
     Mappable::HostBacking backing = {};  // of the object, for keep_old
   };
 
@@ -187,9 +219,50 @@ class MemoryManager final : public GuestMemory {
 
   uint64_t TotalBytes() const REQUIRES(mu_);
 
+  // --- Rewritten text (mm_text.cc). ---
+  // What is known of a mapping before the lock is taken.
+  struct TextPlan {
+    std::optional<FileVersion> version;  // of executable text
+    uint64_t room = 0;                   // bytes to leave free below an image
+  };
+  enum class Disturbance {
+    kGone,      // unmapped, or something else is mapped there
+    kMoved,     // pages are taken elsewhere
+    kWritable,  // contents may change, or be looked at
+  };
+  TextPlan PlanText(const MapRequest& request, uint64_t length, const Mappable::HostBacking& backing) const;
+  GuestRange RoomOf(const Vma& text) const REQUIRES(mu_);
+  TextMapping* FindText(GuestAddr addr) REQUIRES(mu_);
+  std::optional<TextMapping> EnterText(const Vma& vma, const FileVersion& version,
+                                       const Mappable::HostBacking& backing) const REQUIRES(mu_);
+  // Adds `op`, which maps `vma`, to the batch and the mapping to the list; maps the copy instead when there is one.
+  void MapText(const Vma& vma, const TextPlan& plan, const Mappable::HostBacking& backing, platform::MemoryOp op,
+               Batch& batch) REQUIRES(mu_);
+  void AddInternal(Batch& batch, platform::MemoryOp op) REQUIRES(mu_);
+  void ShowTrampolines(const TextMapping& text) REQUIRES(mu_);
+  void CountRewritten() REQUIRES(mu_);
+  // Waits while text that `range` concerns is being replaced: microseconds. First thing under the lock.
+  void AwaitTexts(GuestRange range) REQUIRES(mu_);
+  // Before anything else is done to `range`: puts originals back and forgets what cannot be rewritten any more.
+  void DisturbTexts(GuestRange range, Disturbance kind, Batch& batch) REQUIRES(mu_);
+  // One that is not kOriginal. Returns whether it has to be remembered.
+  bool DisturbText(TextMapping& text, GuestRange range, Disturbance kind, Batch& batch) REQUIRES(mu_);
+  void UnmapZones(Batch& batch) REQUIRES(mu_);
+  void RestoreOriginal(const TextMapping& text, Batch& batch) REQUIRES(mu_);
+  void TakeBackText(const TextMapping& text) REQUIRES(mu_);
+  void ReplaceText(platform::Thread& thread, GuestAddr addr, const RefPtr<const TextCopy>& copy);
+  bool BeginReplace(GuestAddr addr, const RefPtr<const TextCopy>& copy, GuestRange* range, GuestRange* zone);
+  void EndReplace(GuestAddr addr, bool done);
+  // `size` bytes were read at `from`.
+  void UnpatchRead(GuestAddr from, void* data, size_t size);
+  void InheritTexts(const MemoryManager& parent) REQUIRES(mu_);
+
   // --- Steps of the calls. ---
   Result<GuestAddr> MapLocked(Context& context, platform::Thread& thread, const MapRequest& request, uint64_t length,
-                              const Mappable::HostBacking& backing, Batch& batch) REQUIRES(mu_);
+                              const Mappable::HostBacking& backing, const TextPlan& plan, Batch& batch) REQUIRES(mu_);
+  // Where the mapping goes; sets its range and zone_below.
+  Result<void> PlaceLocked(platform::Thread& thread, const MapRequest& request, uint64_t length, uint64_t room,
+                           Vma& vma) REQUIRES(mu_);
   void UnmapLocked(GuestRange range, Batch& batch, std::optional<GuestAddr> old_brk = {}) REQUIRES(mu_);
   Result<GuestAddr> RemapLocked(Context& context, platform::Thread& thread, Move& move, uint64_t old_length,
                                 uint64_t new_length, int flags, GuestAddr new_addr, Batch& batch) REQUIRES(mu_);
@@ -201,6 +274,7 @@ class MemoryManager final : public GuestMemory {
 
   const RefPtr<platform::AddressSpace> space_;
   const GuestRange range_;
+  const RefPtr<TextCache> text_cache_;
   std::atomic<bool> dumpable_{true};
   // Drawn once; changed only by SetUpLayout, before the process runs.
   GuestAddr stack_top_, mmap_base_, pie_base_;
@@ -210,13 +284,18 @@ class MemoryManager final : public GuestMemory {
   VmaSet vmas_ GUARDED_BY(mu_);
   GuestAddr brk_ GUARDED_BY(mu_);
   uint64_t stack_reserve_ GUARDED_BY(mu_) = 0;  // part of the main stack that is mapped ahead of need
-  bool lock_future_ GUARDED_BY(mu_) = false;  // MCL_FUTURE
+  bool lock_future_ GUARDED_BY(mu_) = false;    // MCL_FUTURE
   uint64_t peak_bytes_ GUARDED_BY(mu_) = 0;
   MmLayout layout_ GUARDED_BY(mu_);
   RefPtr<void> executable_ GUARDED_BY(mu_);
   // By the thread that queued them; the pointer is a key only.
   std::map<const platform::Thread*, std::vector<Undo>> pending_ GUARDED_BY(mu_);
-  std::atomic<int> pending_count_{0};  // size of pending_, to keep OpsExecuted off the lock
+  std::vector<TextMapping> texts_ GUARDED_BY(mu_);
+  bool rewriting_ GUARDED_BY(mu_) = true;
+  CondVar text_replaced_;                // with mu_: nothing is kReplacing any more
+  std::atomic<bool> has_texts_{false};   // texts_ is not empty
+  std::atomic<int> rewritten_count_{0};  // texts_ with a copy, to keep reads off the lock
+  std::atomic<int> pending_count_{0};    // size of pending_, to keep OpsExecuted off the lock
 };
 
 }  // namespace sandbox

@@ -103,7 +103,7 @@ Result<GuestAddr> MemoryManager::ChooseAddress(platform::Thread& thread, GuestAd
     const auto end = start.Add(length);
     if (end.ok() && range_.Contains(GuestRange{start, *end}) && IsFree(thread, {start, *end})) {
       const Vma* next = vmas_.FindFrom(*end);
-      if (next == nullptr || !next->grows_down || next->range.start - *end >= VmaSet::kStackGuardGap) return start;
+      if (next == nullptr || next->range.start - *end >= VmaSet::RoomBelow(*next)) return start;
     }
   }
   if (flags & MAP_32BIT) {

@@ -49,8 +49,7 @@ Protectable FindProtectable(const VmaSet& vmas, GuestRange range, int prot) {
       found.refusal = Err(EACCES);
     if (!found.refusal.ok()) return false;
     const GuestAddr end = std::min(vma.range.end, range.end);
-    if (!vma.writable() && !vma.shared && !vma.grows_down && (prot & PROT_WRITE))
-      found.new_data += end - found.end;
+    if (!vma.writable() && !vma.shared && !vma.grows_down && (prot & PROT_WRITE)) found.new_data += end - found.end;
     found.end = end;
     found.changes |= vma.prot != prot;
     return true;
@@ -61,8 +60,7 @@ Protectable FindProtectable(const VmaSet& vmas, GuestRange range, int prot) {
 
 }  // namespace
 
-Result<GuestAddr> MemoryManager::Map(Context& context, platform::Thread& thread,
-                                     const MapRequest& request) {
+Result<GuestAddr> MemoryManager::Map(Context& context, platform::Thread& thread, const MapRequest& request) {
   if (request.length == 0) return Err(EINVAL);
   const uint64_t length = TRY(PageRoundUp(request.length));
   uint64_t file_end;
@@ -74,13 +72,14 @@ Result<GuestAddr> MemoryManager::Map(Context& context, platform::Thread& thread,
   Mappable::HostBacking backing;
   if (request.mappable != nullptr) {
     const bool shared = (request.flags & MAP_TYPE) != MAP_PRIVATE;
-    backing = TRY(request.mappable->Back(context, request.offset, length,
-                                         {request.prot, request.max_prot, shared}));
+    backing = TRY(request.mappable->Back(context, request.offset, length, {request.prot, request.max_prot, shared}));
   }
+  const TextPlan plan = PlanText(request, length, backing);
   Batch batch;
   const auto addr = [&]() -> Result<GuestAddr> {
     MutexLock lock(mu_);
-    auto result = MapLocked(context, thread, request, length, backing, batch);
+    AwaitTexts({request.hint, GuestAddr(request.hint.value() + length)});
+    auto result = MapLocked(context, thread, request, length, backing, plan, batch);
     if (result.ok()) Remember(thread, batch);
     return result;
   }();
@@ -88,9 +87,9 @@ Result<GuestAddr> MemoryManager::Map(Context& context, platform::Thread& thread,
   return addr;
 }
 
-Result<GuestAddr> MemoryManager::MapLocked(Context& context, platform::Thread& thread,
-                                           const MapRequest& request, uint64_t length,
-                                           const Mappable::HostBacking& backing, Batch& batch) {
+Result<GuestAddr> MemoryManager::MapLocked(Context& context, platform::Thread& thread, const MapRequest& request,
+                                           uint64_t length, const Mappable::HostBacking& backing, const TextPlan& plan,
+                                           Batch& batch) {
   TRY(CheckMapCount(1));
   Vma vma;
   vma.prot = request.prot & (PROT_READ | PROT_WRITE | PROT_EXEC);
@@ -107,49 +106,61 @@ Result<GuestAddr> MemoryManager::MapLocked(Context& context, platform::Thread& t
     vma.offset = request.offset;
   }
 
-  if (request.flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) {
-    vma.range = TRY(FixedRange(request.hint, length));
-    if (request.flags & MAP_FIXED_NOREPLACE && !IsFree(thread, vma.range)) return Err(EEXIST);
-  } else {
-    const bool huge = vma.mappable == nullptr && length >= kHugePage && length % kHugePage == 0;
-    const GuestAddr start = TRY(ChooseAddress(thread, request.hint, length, request.flags, huge));
-    vma.range = {start, start + length};
-  }
+  TRY(PlaceLocked(thread, request, length, plan.room, vma));
   if (vma.locked) TRY(CheckLock(context, length, EAGAIN));
   TRY(CheckExpand(context, vma, vmas_.MappedBytes(vma.range)));
   TRY(CheckMapCount(1 + vmas_.SplitsNeeded(vma.range)));
 
-  Add(batch, MapOp(vma, request.flags, backing));
-  const auto replaced = vmas_.Remove(vma.range);
-  const GuestAddr start = vma.range.start;
-  vmas_.Insert(std::move(vma));
-  return start;
+  DisturbTexts(vma.range, Disturbance::kGone, batch);
+  MapText(vma, plan, backing, MapOp(vma, request.flags, backing), batch);
+  return vma.range.start;
+}
+
+Result<void> MemoryManager::PlaceLocked(platform::Thread& thread, const MapRequest& request, uint64_t length,
+                                        uint64_t room, Vma& vma) {
+  GuestAddr start;
+  if (request.flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) {
+    vma.range = TRY(FixedRange(request.hint, length));
+    if (request.flags & MAP_FIXED_NOREPLACE && !IsFree(thread, vma.range)) return Err(EEXIST);
+    start = vma.range.start;
+  } else {
+    const bool huge = vma.mappable == nullptr && length >= kHugePage && length % kHugePage == 0;
+    if (room != 0 && request.hint.IsNull()) {
+      const auto with_room = ChooseAddress(thread, {}, length + room, request.flags, false);
+      if (with_room.ok()) start = *with_room + room;
+    }
+    if (start.IsNull()) start = TRY(ChooseAddress(thread, request.hint, length, request.flags, huge));
+    vma.range = {start, start + length};
+  }
+  // Where somebody else chose the place, the room is a wish.
+  const GuestRange below{start - std::min(start.value(), room), start};
+  if (room != 0 && range_.Contains(below) && IsFree(thread, below)) vma.zone_below = room;
+  return {};
 }
 
 void MemoryManager::UnmapLocked(GuestRange range, Batch& batch, std::optional<GuestAddr> old_brk) {
   // Only the guest's part of the address space may be touched on the host.
   range = {std::max(range.start, range_.start), std::min(range.end, range_.end)};
   if (range.empty() || !vmas_.Overlaps(range)) return;
+  DisturbTexts(range, Disturbance::kGone, batch);
   Undo undo{.kind = MemoryOp::Kind::kUnmap, .range = range, .frees = true, .brk = old_brk};
   undo.before = vmas_.Remove(range);
   batch.undo.push_back(std::move(undo));
   batch.ops.push_back({.kind = MemoryOp::Kind::kUnmap, .range = range});
 }
 
-Result<void> MemoryManager::Unmap(Context&, platform::Thread& thread, GuestAddr addr,
-                                  uint64_t length) {
-  if (!addr.IsPageAligned() || addr.value() > kTaskSize || length > kTaskSize - addr.value())
-    return Err(EINVAL);
+Result<void> MemoryManager::Unmap(Context&, platform::Thread& thread, GuestAddr addr, uint64_t length) {
+  if (!addr.IsPageAligned() || addr.value() > kTaskSize || length > kTaskSize - addr.value()) return Err(EINVAL);
   length = TRY(PageRoundUp(length));
   if (length == 0) return Err(EINVAL);
   const GuestRange range{addr, addr + length};
   Batch batch;
   {
     MutexLock lock(mu_);
+    AwaitTexts(range);
     // Only a hole in the middle of one mapping adds to the count.
     const Vma* first = vmas_.Find(range.start);
-    if (first != nullptr && first->range.start < range.start && first->range.end > range.end)
-      TRY(CheckMapCount(1));
+    if (first != nullptr && first->range.start < range.start && first->range.end > range.end) TRY(CheckMapCount(1));
     UnmapLocked(range, batch);
     Remember(thread, batch);
   }
@@ -157,8 +168,8 @@ Result<void> MemoryManager::Unmap(Context&, platform::Thread& thread, GuestAddr 
   return {};
 }
 
-Result<void> MemoryManager::Protect(Context& context, platform::Thread& thread, GuestAddr addr,
-                                    uint64_t length, int prot) {
+Result<void> MemoryManager::Protect(Context& context, platform::Thread& thread, GuestAddr addr, uint64_t length,
+                                    int prot) {
   const int grows = prot & (PROT_GROWSDOWN | PROT_GROWSUP);
   prot &= ~(PROT_GROWSDOWN | PROT_GROWSUP);
   if (grows == (PROT_GROWSDOWN | PROT_GROWSUP) || !addr.IsPageAligned()) return Err(EINVAL);
@@ -175,6 +186,7 @@ Result<void> MemoryManager::Protect(Context& context, platform::Thread& thread, 
   Batch batch;
   {
     MutexLock lock(mu_);
+    AwaitTexts(range);
     const Vma* first = vmas_.FindFrom(range.start);
     if (first == nullptr) return Err(ENOMEM);
     if (grows & PROT_GROWSDOWN) {
@@ -188,11 +200,11 @@ Result<void> MemoryManager::Protect(Context& context, platform::Thread& thread, 
     result = allowed.refusal;
     range.end = allowed.end;
     if (range.empty() || !allowed.changes) return result;
-    if (allowed.new_data > 0 &&
-        vmas_.totals().data + allowed.new_data > context.rlimit(RLIMIT_DATA)) {
+    if (allowed.new_data > 0 && vmas_.totals().data + allowed.new_data > context.rlimit(RLIMIT_DATA)) {
       return Err(ENOMEM);
     }
     TRY(CheckMapCount(vmas_.SplitsNeeded(range)));
+    if (prot & PROT_WRITE) DisturbTexts(range, Disturbance::kWritable, batch);
     Add(batch, {.kind = MemoryOp::Kind::kProtect, .range = range, .prot = prot});
     vmas_.Modify(range, [&](Vma& vma) { vma.prot = prot; });
     Remember(thread, batch);
@@ -206,6 +218,7 @@ Result<GuestAddr> MemoryManager::Brk(Context& context, platform::Thread& thread,
   GuestAddr result;
   {
     MutexLock lock(mu_);
+    AwaitTexts(range_);
     const GuestAddr old = brk_;
     if (addr < layout_.start_brk || addr >= range_.end || old.IsNull()) return old;
     const uint64_t data = (addr - layout_.start_brk) + (layout_.end_data - layout_.start_data);
@@ -215,15 +228,11 @@ Result<GuestAddr> MemoryManager::Brk(Context& context, platform::Thread& thread,
     if (new_end < old_end) {
       UnmapLocked({new_end, old_end}, batch, old);
     } else if (new_end > old_end) {
-      Vma heap{.range = {old_end, new_end},
-               .prot = PROT_READ | PROT_WRITE,
-               .max_prot = 7,
-               .label = "[heap]"};
+      Vma heap{.range = {old_end, new_end}, .prot = PROT_READ | PROT_WRITE, .max_prot = 7, .label = "[heap]"};
       heap.locked = lock_future_;
       // One page stays free above the heap, and a stack's guard gap.
       const Vma* next = vmas_.FindFrom(old_end);
-      const uint64_t room =
-          next != nullptr && next->grows_down ? VmaSet::kStackGuardGap : kPageSize;
+      const uint64_t room = next != nullptr ? std::max(VmaSet::RoomBelow(*next), kPageSize) : kPageSize;
       if (next != nullptr && next->range.start < new_end + room) return old;
       if (!range_.Contains(heap.range) || QuarantinedIn(thread, heap.range)) return old;
       if (!CheckExpand(context, heap, 0).ok() || !CheckMapCount(1).ok()) return old;
@@ -239,8 +248,8 @@ Result<GuestAddr> MemoryManager::Brk(Context& context, platform::Thread& thread,
   return result;
 }
 
-Result<GuestRange> MemoryManager::MapStack(Context& context, platform::Thread& thread,
-                                           uint64_t stack_limit, uint64_t needed, int prot) {
+Result<GuestRange> MemoryManager::MapStack(Context& context, platform::Thread& thread, uint64_t stack_limit,
+                                           uint64_t needed, int prot) {
   const uint64_t least = kInitialStack + TRY(PageRoundUp(needed));
   const uint64_t size = std::max(std::min(stack_limit & ~kPageMask, kMaxMainStack), least);
   const GuestRange range{stack_top_ - size, stack_top_};

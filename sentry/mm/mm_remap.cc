@@ -25,8 +25,7 @@ Result<void> CheckArguments(GuestAddr old_addr, uint64_t old_length, uint64_t ne
   if (!old_addr.IsPageAligned() || new_length == 0) return Err(EINVAL);
   if (old_length > kTaskSize || old_addr.value() > kTaskSize - old_length) return Err(EFAULT);
   if (!(flags & MREMAP_FIXED)) return {};
-  if (!new_addr.IsPageAligned() || new_length > kTaskSize ||
-      new_addr.value() > kTaskSize - new_length) {
+  if (!new_addr.IsPageAligned() || new_length > kTaskSize || new_addr.value() > kTaskSize - new_length) {
     return Err(EINVAL);
   }
   const GuestRange from{old_addr, old_addr + old_length}, to{new_addr, new_addr + new_length};
@@ -36,9 +35,8 @@ Result<void> CheckArguments(GuestAddr old_addr, uint64_t old_length, uint64_t ne
 
 }  // namespace
 
-Result<GuestAddr> MemoryManager::Remap(Context& context, platform::Thread& thread,
-                                       GuestAddr old_addr, uint64_t old_length, uint64_t new_length,
-                                       int flags, GuestAddr new_addr) {
+Result<GuestAddr> MemoryManager::Remap(Context& context, platform::Thread& thread, GuestAddr old_addr,
+                                       uint64_t old_length, uint64_t new_length, int flags, GuestAddr new_addr) {
   old_length = PageRoundUp(old_length).value_or(0);
   new_length = PageRoundUp(new_length).value_or(0);
   TRY(CheckArguments(old_addr, old_length, new_length, flags, new_addr));
@@ -51,12 +49,12 @@ Result<GuestAddr> MemoryManager::Remap(Context& context, platform::Thread& threa
   move.vma = *vma;
   if (move.keep_old && vma->mappable != nullptr) {
     const uint64_t offset = vma->offset + (old_addr - vma->range.start);
-    move.backing = TRY(
-        vma->mappable->Back(context, offset, new_length, {vma->prot, vma->max_prot, vma->shared}));
+    move.backing = TRY(vma->mappable->Back(context, offset, new_length, {vma->prot, vma->max_prot, vma->shared}));
   }
   Batch batch;
   const auto result = [&] {
     MutexLock lock(mu_);
+    AwaitTexts(range_);
     auto addr = RemapLocked(context, thread, move, old_length, new_length, flags, new_addr, batch);
     Remember(thread, batch);  // what was done before a failure stays done, as in Linux
     return addr;
@@ -66,8 +64,8 @@ Result<GuestAddr> MemoryManager::Remap(Context& context, platform::Thread& threa
 }
 
 Result<GuestAddr> MemoryManager::RemapLocked(Context& context, platform::Thread& thread, Move& move,
-                                             uint64_t old_length, uint64_t new_length, int flags,
-                                             GuestAddr new_addr, Batch& batch) {
+                                             uint64_t old_length, uint64_t new_length, int flags, GuestAddr new_addr,
+                                             Batch& batch) {
   const GuestAddr old_addr = move.from.start;
   const bool to_target = flags & (MREMAP_FIXED | MREMAP_DONTUNMAP);
   // Between the look-up and the lock another thread may have changed the mapping: as if this call
@@ -83,8 +81,7 @@ Result<GuestAddr> MemoryManager::RemapLocked(Context& context, platform::Thread&
   const bool several = std::min(old_length, new_length) > vma->range.end - old_addr;
   const bool cut_in_place = !to_target && new_length <= old_length;
   if (several && !cut_in_place) {
-    if (!(flags & MREMAP_FIXED) || (flags & MREMAP_DONTUNMAP) || old_length != new_length)
-      return Err(EFAULT);
+    if (!(flags & MREMAP_FIXED) || (flags & MREMAP_DONTUNMAP) || old_length != new_length) return Err(EFAULT);
     return MoveSeveral(move, batch);
   }
   if (old_length > new_length) {
@@ -102,14 +99,12 @@ Result<GuestAddr> MemoryManager::RemapLocked(Context& context, platform::Thread&
   if (growth > 0) {
     Vma added = *vma;
     uint64_t end;
-    if (__builtin_add_overflow(vma->offset + (old_addr - vma->range.start), new_length, &end))
-      return Err(EINVAL);
+    if (__builtin_add_overflow(vma->offset + (old_addr - vma->range.start), new_length, &end)) return Err(EINVAL);
     added.range = {old_addr, old_addr + growth};
     if (vma->locked) TRY(CheckLock(context, growth, EAGAIN));
     TRY(CheckExpand(context, added, 0));
   }
-  if (!to_target && old_length != 0 && GrowInPlace(thread, *vma, move.from, new_length, batch))
-    return old_addr;
+  if (!to_target && old_length != 0 && GrowInPlace(thread, *vma, move.from, new_length, batch)) return old_addr;
   if (!(flags & MREMAP_MAYMOVE)) return Err(ENOMEM);
   TRY(CheckMapCount(3));
   move.vma = *vma;
@@ -133,17 +128,16 @@ Result<GuestAddr> MemoryManager::MoveSeveral(const Move& move, Batch& batch) {
   return move.to.start;
 }
 
-bool MemoryManager::GrowInPlace(platform::Thread& thread, const Vma& vma, GuestRange old,
-                                uint64_t new_length, Batch& batch) {
+bool MemoryManager::GrowInPlace(platform::Thread& thread, const Vma& vma, GuestRange old, uint64_t new_length,
+                                Batch& batch) {
   if (old.end != vma.range.end) return false;
   const auto end = old.start.Add(new_length);
-  if (!end.ok() || !range_.Contains(GuestRange{old.end, *end}) || !IsFree(thread, {old.end, *end}))
-    return false;
+  if (!end.ok() || !range_.Contains(GuestRange{old.end, *end}) || !IsFree(thread, {old.end, *end})) return false;
   const Vma* next = vmas_.FindFrom(*end);
-  if (next != nullptr && next->grows_down && next->range.start - *end < VmaSet::kStackGuardGap)
-    return false;
+  if (next != nullptr && next->range.start - *end < VmaSet::RoomBelow(*next)) return false;
   Vma added = vma;
   added.range = {old.end, *end};
+  added.zone_below = 0;
   added.offset = vma.mappable != nullptr ? vma.offset + vma.range.length() : 0;
   Add(batch, {.kind = MemoryOp::Kind::kMove, .range = old, .target = {old.start, *end}});
   vmas_.Insert(std::move(added));
@@ -152,8 +146,11 @@ bool MemoryManager::GrowInPlace(platform::Thread& thread, const Vma& vma, GuestR
 
 void MemoryManager::MoveLocked(Move& move, Batch& batch) {
   const uint64_t at = move.from.start - move.vma.range.start;
+  DisturbTexts(move.to, Disturbance::kGone, batch);
+  DisturbTexts(move.from, Disturbance::kMoved, batch);
   Vma moved = move.vma;
   moved.range = move.to;
+  moved.zone_below = 0;
   moved.offset = moved.mappable != nullptr ? move.vma.offset + at : 0;
 
   MemoryOp fresh{.kind = MemoryOp::Kind::kMapAnonymous, .prot = moved.prot};

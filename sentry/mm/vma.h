@@ -14,8 +14,8 @@ namespace sandbox {
 
 struct Vma {
   GuestRange range;
-  int prot = 0;             // PROT_*
-  int max_prot = 0;         // what mprotect may grant (VM_MAY*)
+  int prot = 0;      // PROT_*
+  int max_prot = 0;  // what mprotect may grant (VM_MAY*)
   bool shared = false;
   bool grows_down = false;
   bool locked = false;
@@ -23,7 +23,9 @@ struct Vma {
   bool dont_fork = false, wipe_on_fork = false, dont_dump = false;
   RefPtr<Mappable> mappable;  // null = private anonymous
   uint64_t offset = 0;        // file offset of range.start
-  std::string label;          // "[heap]", "[stack]", "[vdso]", PR_SET_VMA name
+  // Bytes below the start that are kept free for the trampolines of rewritten text (mm_text.cc). Nobody else sees them.
+  uint64_t zone_below = 0;
+  std::string label;  // "[heap]", "[stack]", "[vdso]", PR_SET_VMA name
 
   bool writable() const { return (prot & PROT_WRITE) != 0; }
   // Counted for seals and write-back: Linux's VM_SHARED with VM_MAYWRITE.
@@ -35,6 +37,7 @@ struct Vma {
   Vma Slice(GuestRange part) const {
     Vma piece = *this;
     piece.offset = mappable != nullptr ? offset + (part.start - range.start) : 0;
+    if (part.start != range.start) piece.zone_below = 0;
     piece.range = part;
     return piece;
   }
@@ -43,7 +46,7 @@ struct Vma {
     return range.end == next.range.start && prot == next.prot && max_prot == next.max_prot && shared == next.shared &&
            grows_down == next.grows_down && locked == next.locked && no_reserve == next.no_reserve &&
            dont_fork == next.dont_fork && wipe_on_fork == next.wipe_on_fork && dont_dump == next.dont_dump &&
-           mappable == next.mappable && label == next.label &&
+           mappable == next.mappable && label == next.label && next.zone_below == 0 &&
            (mappable == nullptr || offset + range.length() == next.offset);
   }
 };

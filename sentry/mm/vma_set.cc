@@ -166,16 +166,15 @@ size_t VmaSet::SplitsNeeded(GuestRange range) const {
   return splits;
 }
 
-uint64_t VmaSet::StartWithGuard(const Vma& vma) {
+uint64_t VmaSet::StartWithRoom(const Vma& vma) {
   const uint64_t start = vma.range.start.value();
-  if (!vma.grows_down) return start;
-  return start > kStackGuardGap ? start - kStackGuardGap : 0;
+  return start - std::min(start, RoomBelow(vma));
 }
 
 std::optional<GuestAddr> VmaSet::FindGapTopDown(GuestRange within, uint64_t length, uint64_t align) const {
   auto next = FirstEndingAfter(within.end);  // first mapping not wholly below the window
   uint64_t gap_end = within.end.value();
-  if (next != vmas_.end()) gap_end = std::min(gap_end, StartWithGuard(next->second));
+  if (next != vmas_.end()) gap_end = std::min(gap_end, StartWithRoom(next->second));
   for (;;) {
     const bool at_bottom = next == vmas_.begin();
     const auto before = at_bottom ? next : std::prev(next);
@@ -187,7 +186,7 @@ std::optional<GuestAddr> VmaSet::FindGapTopDown(GuestRange within, uint64_t leng
     }
     if (at_bottom || gap_start == within.start.value()) return std::nullopt;
     next = before;
-    gap_end = std::min(gap_end, StartWithGuard(next->second));
+    gap_end = std::min(gap_end, StartWithRoom(next->second));
   }
 }
 
@@ -195,7 +194,7 @@ std::optional<GuestAddr> VmaSet::FindGapBottomUp(GuestRange within, uint64_t len
   uint64_t start = within.start.value();
   for (auto it = FirstEndingAfter(within.start);; ++it) {
     uint64_t end = within.end.value();
-    if (it != vmas_.end()) end = std::min(end, StartWithGuard(it->second));
+    if (it != vmas_.end()) end = std::min(end, StartWithRoom(it->second));
     if (end >= start && end - start >= length) return GuestAddr(start);
     if (it == vmas_.end() || it->second.range.end >= within.end) return std::nullopt;
     start = std::max(start, it->second.range.end.value());

@@ -31,6 +31,9 @@ class VmaSet {
   size_t count() const { return vmas_.size(); }
   const Totals& totals() const { return totals_; }
 
+  // Bytes that must stay free below a mapping.
+  static uint64_t RoomBelow(const Vma& vma) { return vma.grows_down ? kStackGuardGap : vma.zone_below; }
+
   // The mapping that contains `addr`, or null.
   const Vma* Find(GuestAddr addr) const;
   // The first mapping that ends after `addr`, or null (Linux: find_vma).
@@ -79,8 +82,8 @@ class VmaSet {
   void SplitAt(GuestAddr addr);
   void MergeAround(GuestRange range);
   void Account(const Vma& vma, int sign);
-  // Lower end of what must stay free before the mapping at `it`.
-  static uint64_t StartWithGuard(const Vma& vma);
+  // Lower end of what must stay free before the mapping.
+  static uint64_t StartWithRoom(const Vma& vma);
 
   Map vmas_;  // by start
   Totals totals_;

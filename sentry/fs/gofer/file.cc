@@ -34,7 +34,7 @@ class GoferMappable final : public Mappable {
   Result<HostBacking> Back(Context&, uint64_t, uint64_t, const Use& use) override {
     if (file_->access == O_WRONLY) return Err(EACCES);
     if (use.writes() && file_->access != O_RDWR) return Err(EACCES);
-    return HostBacking{file_->fd.borrow(), file_, 0};
+    return HostBacking{.fd = file_->fd.borrow(), .keep_alive = file_, .versioned = !inode_->was_mapped_writable()};
   }
   void CountMapping(int delta, bool writable_shared) override {
     if (!writable_shared) return;

@@ -2,7 +2,8 @@
 //
 // Attributes are cached. In an exclusive tree they stay valid until this sandbox changes the object; changes through a
 // donated descriptor (writes, mappings) only mark them stale, and the next stat asks the host with fstat(2) on that
-// descriptor, which costs no round trip. In a shared tree they are good for kSharedValidNs only, then the gofer is asked.
+// descriptor, which costs no round trip. In a shared tree they are good for kSharedValidNs only, then the gofer is
+// asked.
 //
 // Locks: mu_ guards attributes, dir_mu_ what is known of the names below; neither is held over a round trip. The VFS
 // serialises lookups and changes in one directory, and dir_version_ catches a listing that was being read meanwhile.
@@ -67,7 +68,12 @@ class GoferInode final : public Inode {
   // The host may have updated atime, as relatime mounts do.
   void NoteRead();
   void OpenCount(int delta);
-  void CountWritableMapping(int delta) { writable_mappings_.fetch_add(delta, std::memory_order_relaxed); }
+  void CountWritableMapping(int delta) {
+    writable_mappings_.fetch_add(delta, std::memory_order_relaxed);
+    was_mapped_writable_.store(true, std::memory_order_relaxed);
+  }
+  // Stores through a mapping do not show in the times of every file system.
+  bool was_mapped_writable() const { return was_mapped_writable_.load(std::memory_order_relaxed); }
   // Appends are atomic with the size; held over one pwrite(2), never over a copy of guest memory.
   Mutex& append_mutex() { return append_mu_; }
   Result<void> SyncWithoutFile() { return tree_->client().Sync(handle()->value()); }
@@ -129,6 +135,7 @@ class GoferInode final : public Inode {
   std::atomic<bool> stale_{false};
   std::atomic<int> open_count_{0};
   std::atomic<int> writable_mappings_{0};
+  std::atomic<bool> was_mapped_writable_{false};
   std::atomic<bool> has_host_files_{false};
   std::atomic<bool> removed_{false};  // no name left
   std::atomic<int> no_capabilities_{0};  // errno of the last look for file capabilities; 0: to be asked for
@@ -136,12 +143,12 @@ class GoferInode final : public Inode {
 
   // Directories only.
   struct DirState {
-    DirListingRef listing;  // complete, and kept so
+    DirListingRef listing;                                 // complete, and kept so
     std::unordered_map<std::string, GoferInodeRef> ahead;  // answers nobody asked for yet; null = no such entry
     int64_t ahead_ns = 0;
     uint64_t version = 0;  // counts changes of names
     int misses = 0;
-    bool large = false;    // not worth listing for the sake of negative answers
+    bool large = false;  // not worth listing for the sake of negative answers
   };
   mutable Mutex dir_mu_{LockRank::kLeaf};
   std::unique_ptr<DirState> dir_ GUARDED_BY(dir_mu_);

@@ -45,8 +45,7 @@ Result<size_t> TmpfsRegular::ReadAt(uint64_t offset, char* to, size_t count) {
   return data_.Read(offset, to, count);
 }
 
-Result<size_t> TmpfsRegular::WriteAt(uint64_t* offset, bool append, const char* from,
-                                     size_t count) {
+Result<size_t> TmpfsRegular::WriteAt(uint64_t* offset, bool append, const char* from, size_t count) {
   MutexLock lock(mu_);
   if (append) *offset = data_.size();
   if (seals_ & kWriteSeals) return Err(EPERM);
@@ -64,8 +63,7 @@ Result<int64_t> TmpfsRegular::Seek(int64_t offset, int whence) {
   MutexLock lock(mu_);
   if (whence == SEEK_END) {
     int64_t target;
-    if (__builtin_add_overflow(static_cast<int64_t>(data_.size()), offset, &target))
-      return Err(EOVERFLOW);
+    if (__builtin_add_overflow(static_cast<int64_t>(data_.size()), offset, &target)) return Err(EOVERFLOW);
     return target;
   }
   if (offset < 0) return Err(ENXIO);
@@ -78,8 +76,7 @@ Result<void> TmpfsRegular::Allocate(Context& context, int mode, int64_t offset, 
   if (mode & ~(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE)) return Err(EOPNOTSUPP);
   const auto at = static_cast<uint64_t>(offset), count = static_cast<uint64_t>(length);
   const uint64_t end = at + count;
-  if (!(mode & (FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE)) && end > size())
-    TRY(CheckSizeLimit(context, end));
+  if (!(mode & (FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE)) && end > size()) TRY(CheckSizeLimit(context, end));
   MutexLock lock(mu_);
   if (mode & FALLOC_FL_PUNCH_HOLE) {
     if (seals_ & kWriteSeals) return Err(EPERM);
@@ -103,8 +100,7 @@ Result<void> TmpfsRegular::AddSeals(uint32_t seals) {
   if (seals & ~kAllSeals) return Err(EINVAL);
   MutexLock lock(mu_);
   if (seals_ & F_SEAL_SEAL) return Err(EPERM);
-  if ((seals & F_SEAL_WRITE) && !(seals_ & F_SEAL_WRITE) && writable_mappings_.load() > 0)
-    return Err(EBUSY);
+  if ((seals & F_SEAL_WRITE) && !(seals_ & F_SEAL_WRITE) && writable_mappings_.load() > 0) return Err(EBUSY);
   // Linux: F_SEAL_EXEC implies the write seals on an executable file.
   if ((seals & F_SEAL_EXEC) && (attr_.mode & 0111)) {
     seals |= F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_FUTURE_WRITE;
@@ -142,7 +138,9 @@ Result<bool> TmpfsRegular::StartMapping(bool writes) {
 }
 
 void TmpfsRegular::CountMapping(int delta, bool writable_shared) {
-  if (writable_shared) writable_mappings_.fetch_add(delta);
+  if (!writable_shared) return;
+  writable_mappings_.fetch_add(delta);
+  was_mapped_writable_.store(true);
 }
 
 }  // namespace sandbox

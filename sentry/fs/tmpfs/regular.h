@@ -38,6 +38,8 @@ class TmpfsRegular final : public TmpfsInode {
   // True when a seal forbids writable shared mappings; EPERM when `writes` asks for one.
   Result<bool> StartMapping(bool writes);
   void CountMapping(int delta, bool writable_shared);
+  // Stores through a mapping do not show in a memory file's times.
+  bool was_mapped_writable() const { return was_mapped_writable_.load(); }
 
  protected:
   void FillSize(Attr& attr) const override REQUIRES(mu_);
@@ -47,6 +49,7 @@ class TmpfsRegular final : public TmpfsInode {
   TmpfsData data_ GUARDED_BY(mu_);
   uint32_t seals_ GUARDED_BY(mu_) = 1;  // F_SEAL_SEAL: only memory files start without it
   std::atomic<int> writable_mappings_{0};
+  std::atomic<bool> was_mapped_writable_{false};
 };
 
 }  // namespace sandbox

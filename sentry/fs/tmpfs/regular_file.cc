@@ -36,14 +36,12 @@ class TmpfsMapping final : public Mappable {
     RefPtr<HostMemory> memory = TRY(inode_->ToHostMemory());
     backing.fd = writable_ && !backing.read_only ? memory->fd() : TRY(memory->ReadOnly());
     backing.keep_alive = std::move(memory);
+    backing.versioned = !inode_->was_mapped_writable();
     return backing;
   }
-  void CountMapping(int delta, bool writable_shared) override {
-    inode_->CountMapping(delta, writable_shared);
-  }
+  void CountMapping(int delta, bool writable_shared) override { inode_->CountMapping(delta, writable_shared); }
   Identity MappingIdentity() const override {
-    return {inode_->device(), inode_->ino(),
-            path_.empty() ? std::string() : PathToString(path_, {})};
+    return {inode_->device(), inode_->ino(), path_.empty() ? std::string() : PathToString(path_, {})};
   }
 
  private:
@@ -63,8 +61,8 @@ class TmpfsFile final : public FileDescription {
   Result<size_t> Read(Context&, IoSequence& to, int64_t* offset, int) override {
     size_t total = 0;
     while (!to.empty()) {
-      const size_t got = TRY(inode().ReadAt(static_cast<uint64_t>(*offset), Scratch(),
-                                            std::min(to.remaining(), kChunk)));
+      const size_t got =
+          TRY(inode().ReadAt(static_cast<uint64_t>(*offset), Scratch(), std::min(to.remaining(), kChunk)));
       if (got == 0) break;
       auto copied = to.CopyOut(Scratch(), got);
       if (!copied.ok()) {
@@ -104,9 +102,7 @@ class TmpfsFile final : public FileDescription {
     return total;
   }
 
-  Result<int64_t> Seek(Context&, int64_t offset, int whence) override {
-    return inode().Seek(offset, whence);
-  }
+  Result<int64_t> Seek(Context&, int64_t offset, int whence) override { return inode().Seek(offset, whence); }
   Result<void> Sync(Context&, bool) override { return {}; }
   Result<void> Allocate(Context& context, int mode, int64_t offset, int64_t length) override {
     return inode().Allocate(context, mode, offset, length);
@@ -120,8 +116,7 @@ class TmpfsFile final : public FileDescription {
 
   // A short write (no space, a seal) leaves the rest of the chunk consumed but unwritten: the call
   // ends there.
-  Result<size_t> WriteChunk(IoSequence& from, int64_t* offset, bool append, char* buffer,
-                            size_t chunk) {
+  Result<size_t> WriteChunk(IoSequence& from, int64_t* offset, bool append, char* buffer, size_t chunk) {
     const size_t want = std::min(from.remaining(), chunk);
     const size_t got = TRY(from.CopyIn(buffer, want));
     auto at = static_cast<uint64_t>(*offset);
@@ -143,8 +138,7 @@ class TmpfsFile final : public FileDescription {
 }  // namespace
 
 Result<FileRef> TmpfsRegular::Open(Context&, const Path& path, int flags) {
-  return FileRef(
-      MakeRef<TmpfsFile>(path, flags, std::static_pointer_cast<TmpfsRegular>(shared_from_this())));
+  return FileRef(MakeRef<TmpfsFile>(path, flags, std::static_pointer_cast<TmpfsRegular>(shared_from_this())));
 }
 
 }  // namespace sandbox
