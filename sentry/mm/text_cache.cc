@@ -75,6 +75,15 @@ RefPtr<const TextCopy> TextCache::NoteSlowCall(CachedText& text, BorrowedFd file
   if (calls < WorthAfter(text.key().length)) return nullptr;
   if (!text.key().file.Settled()) return nullptr;
   if (text.settled_.exchange(true)) return text.copy();
+  {
+    // Guests that map ever more texts may use up the memory, but no more of it.
+    MutexLock lock(mu_);
+    uint64_t bytes = 0;
+    for (const auto& [key, other] : texts_) {
+      if (const auto made = other->copy()) bytes += made->bytes();
+    }
+    if (bytes > kMaxBytes) return nullptr;
+  }
   auto copy = TextCopy::Make(rewriter_, text.key(), file);
   if (!copy.ok()) {
     LOGF(kDebug, "text of %llu bytes at %llu is not rewritten: errno %d",

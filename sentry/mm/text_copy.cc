@@ -17,6 +17,8 @@ constexpr uint64_t kPiece = uint64_t{1} << 20;
 constexpr uint64_t kWholeText = uint64_t{2} << 20;
 // Of a longer one, runs of pages around sites, at most so many: each is a mapping of the guest's.
 constexpr size_t kMaxRuns = 16;
+// Nor does a copy take more memory than this.
+constexpr uint64_t kMaxCopy = uint64_t{16} << 20;
 
 // Fills `to` from `file`; what lies behind its end is zero, as in a mapping.
 Result<void> ReadPiece(BorrowedFd file, uint64_t offset, std::vector<uint8_t>& to) {
@@ -114,6 +116,7 @@ Result<RefPtr<const TextCopy>> TextCopy::Make(const platform::TextRewriter& rewr
   if (copy->rewritten_.patches.empty()) return Err(ENOENT);
   copy->zone_length_ = TRY(PageRoundUp(copy->rewritten_.zone.size()));
   copy->ChooseRuns(key.length);
+  if (copy->bytes() > kMaxCopy) return Err(ENOMEM);
   copy->fd_ = UniqueFd(memfd_create("text", MFD_CLOEXEC | MFD_ALLOW_SEALING));
   if (!copy->fd_.valid()) return LastErrno();
   TRY(copy->Fill(key, file));
