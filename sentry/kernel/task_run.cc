@@ -20,7 +20,10 @@ void Task::RunTrap(const platform::Trap& trap) {
   bool recorded = trap.kind != platform::Trap::Kind::kSyscall;
   ServeTrap(trap);
   for (;;) {
-    if (!PrepareToResume()) return;
+    if (!PrepareToResume()) {
+      start_on_return_ = false;  // killed in exec: the new thread is gone with the task
+      return;
+    }
     const int64_t busy_ns = MonotonicNow().ns - start - slept_ns_;
     system_ns_.fetch_add(std::max<int64_t>(busy_ns, 0));
     if (!std::exchange(recorded, true)) SyscallProfile::Record(trap.nr, lane, busy_ns, slept_ns_);
