@@ -82,7 +82,7 @@ Result<void> AllowPlain(scmp_filter_ctx filter) {
       SCMP_SYS(futex), SCMP_SYS(set_robust_list), SCMP_SYS(rseq), SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigreturn),
       SCMP_SYS(rt_sigaction), SCMP_SYS(sched_yield), SCMP_SYS(exit), SCMP_SYS(exit_group), SCMP_SYS(gettid),
       SCMP_SYS(getpid), SCMP_SYS(tgkill), SCMP_SYS(restart_syscall), SCMP_SYS(getrandom), SCMP_SYS(clock_gettime),
-      SCMP_SYS(sched_getaffinity), SCMP_SYS(getcpu),
+      SCMP_SYS(sched_getaffinity), SCMP_SYS(getcpu), SCMP_SYS(poll),
       // files; openat is below
       SCMP_SYS(openat2), SCMP_SYS(statx), SCMP_SYS(newfstatat), SCMP_SYS(fstat), SCMP_SYS(fstatfs), SCMP_SYS(lseek),
       SCMP_SYS(readlinkat), SCMP_SYS(getdents64), SCMP_SYS(fchmod), SYS_fchmodat2, SCMP_SYS(fchownat),
@@ -136,10 +136,10 @@ Result<void> InstallFilter() {
 
 }  // namespace
 
-Result<void> Confine() {
+Result<void> Confine(bool empty_root) {
   TRY(InitReopen());
   ::umask(0);  // modes arrive masked by the guest's umask
-  if (const auto root = EnterEmptyRoot(); !root.ok()) {
+  if (const auto root = empty_root ? EnterEmptyRoot() : Result<void>(); !root.ok()) {
     // Without CAP_SYS_CHROOT. The starter's mount namespace and the filter still hold: no path from "/" is ever used.
     LOGF(kWarning, "gofer: no empty root: errno %d", root.error().value());
   }

@@ -3,6 +3,7 @@
 #include <malloc.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <csignal>
 
@@ -16,9 +17,11 @@ int GoferMain(GoferOptions options) {
   // With many channels the allocator would size its arenas by reading /sys, which the filter kills for.
   (void)::mallopt(M_ARENA_MAX, 4);
   (void)::signal(SIGPIPE, SIG_IGN);
-  // Terminal and group signals are for the guest: the gofer ends when its last channel closes.
-  (void)::signal(SIGINT, SIG_IGN);
-  (void)::signal(SIGHUP, SIG_IGN);
+  // Terminal and group signals are for the guest. `meanwhile` may want to fetch them: then they are blocked already.
+  if (!options.meanwhile) {
+    (void)::signal(SIGINT, SIG_IGN);
+    (void)::signal(SIGHUP, SIG_IGN);
+  }
   if (const auto ready = InitReopen(); !ready.ok()) {
     LOGF(kError, "gofer: cannot open /proc/self/fd: errno %d", ready.error().value());
     return 1;
@@ -32,12 +35,14 @@ int GoferMain(GoferOptions options) {
   }
   ::umask(0);
   if (options.confine) {
-    if (const auto confined = Confine(); !confined.ok()) {
+    if (const auto confined = Confine(options.empty_root); !confined.ok()) {
       LOGF(kError, "gofer: cannot confine itself: errno %d", confined.error().value());
       return 1;
     }
   }
   if (!session.Start(std::move(options.connection)).ok()) return 1;
+  // Not returned from: the threads that serve use the session.
+  if (options.meanwhile) ::_exit(options.meanwhile());
   session.Wait();
   return 0;
 }

@@ -16,6 +16,7 @@
 #include "platform/api/registry.h"
 #include "runsc/boot/config.h"
 #include "runsc/boot/container.h"
+#include "runsc/boot/control_server.h"
 #include "runsc/boot/mounts.h"
 #include "runsc/control/message.h"
 #include "runsc/hostfilter/sentry_filter.h"
@@ -57,30 +58,6 @@ void RaiseFdLimit() {
   (void)::setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-// A signal from the terminal goes to the foreground process group, one from another process to the
-// program itself, as it would without a sandbox. One that finds nobody is no error.
-void ForwardSignal(Kernel& kernel, const control::Message& message, const RefPtr<ControllingTerminal>& terminal) {
-  const TaskRef init = kernel.init();
-  if (init == nullptr) return;
-  if (message.text != control::kFromTerminal) {
-    (void)kernel.SendSignal(init->group().tgid(), message.number);
-  } else if (terminal != nullptr) {
-    (void)kernel.SendSignalToForeground(*terminal, message.number);
-  } else {
-    (void)kernel.SendSignalToProcessGroup(init->group().pgid(), message.number);
-  }
-}
-
-// Passes host signals on until runsc is gone, which ends the sandbox.
-void ServeControl(Kernel& kernel, const RefPtr<ControllingTerminal>& terminal) {
-  for (;;) {
-    const auto message = control::Receive(kControl);
-    if (!message.ok()) break;
-    if (message->kind == control::Message::Kind::kSignal) ForwardSignal(kernel, *message, terminal);
-  }
-  ::_exit(1);
-}
-
 absl::StatusOr<std::unique_ptr<Kernel>> MakeKernel(const BootConfig& config) {
   platform::PlatformOptions platform_options;
   platform_options.lanes = syscalls::Lanes();
@@ -96,14 +73,14 @@ absl::StatusOr<std::unique_ptr<Kernel>> MakeKernel(const BootConfig& config) {
   options.domainname = config.spec.domainname;
   options.strace = config.strace;
   options.rewrite = config.rewrite;
+  options.pids_limit = config.limits.pids;
   options.dispatch = &syscalls::Dispatch;
   auto kernel = Kernel::Create(std::move(options));
   if (!kernel.ok()) return absl::InternalError(absl::StrCat("kernel: ", std::strerror(kernel.error().value())));
   return *std::move(kernel);
 }
 
-// One arena per thread would cost memory, and the allocator would size that by reading /sys, which
-// is out of reach.
+// One arena per thread would cost memory, and the allocator would size that by reading /sys, which is out of reach.
 void BoundAllocator() { (void)::mallopt(M_ARENA_MAX, 4); }
 
 // Stubs are waited for by a thread of the platform; the signal would only wake another for nothing.
@@ -124,8 +101,18 @@ void OpenLog(const BootConfig& config) {
   InitLog(log);
 }
 
-absl::Status Start(const BootConfig& config, std::unique_ptr<Kernel>& kernel, InitProcess& init) {
+// The filter for everything from here on; see hostfilter.
+absl::Status Confine(const BootConfig& config) {
+  hostfilter::SentryFilterOptions filter;
+  filter.host_network = config.network == "host";
+  if (filter.host_network) UseHostNetwork();
+  filter.platform_rules = platform::HostRulesOf(config.platform);
+  return hostfilter::InstallSentryFilter(filter);
+}
+
+absl::Status Start(const BootConfig& config, std::unique_ptr<Kernel>& kernel, HostStarted& init) {
   OpenLog(config);
+  std::vector<UniqueFd> streams = TakeStandardStreams(config);
   BoundAllocator();
   BlockChildSignal();
   RaiseFdLimit();
@@ -144,14 +131,9 @@ absl::Status Start(const BootConfig& config, std::unique_ptr<Kernel>& kernel, In
   if (!mounts.ok()) return mounts.status();
 
   loader::PrepareVdso();
+  if (auto status = Confine(config); !status.ok()) return status;
 
-  hostfilter::SentryFilterOptions filter;
-  filter.host_network = config.network == "host";
-  if (filter.host_network) UseHostNetwork();
-  filter.platform_rules = platform::HostRulesOf(config.platform);
-  if (auto status = hostfilter::InstallSentryFilter(filter); !status.ok()) return status;
-
-  auto task = StartInit(*kernel, config, *mounts);
+  auto task = LoadInit(*kernel, config, *mounts, std::move(streams));
   if (!task.ok()) return task.status();
   init = *std::move(task);
   return absl::OkStatus();
@@ -172,21 +154,20 @@ void WriteProfile() {
 int BootMain() {
   auto config = ReadConfig();
   std::unique_ptr<Kernel> kernel;
-  InitProcess init;
+  HostStarted init;
   absl::Status status = config.status();
   if (status.ok()) status = Start(*config, kernel, init);
   if (!status.ok()) {
-    (void)control::Send(kControl, {control::Message::Kind::kFailed, ExitCodeOf(status), std::string(status.message())});
+    (void)control::Send(kControl,
+                        {control::Message::Kind::kFailed, control::ExitCodeOf(status), std::string(status.message())});
     return 1;
   }
   if (!control::Send(kControl, {control::Message::Kind::kStarted, 0, ""}).ok()) return 1;
-  std::thread([&] { ServeControl(*kernel, init.terminal); }).detach();
-  const int wait_status = kernel->WaitForExit(init.task->group());
-  if (config->profile) WriteProfile();
-  (void)control::Send(kControl, {control::Message::Kind::kExited, wait_status, ""});
-  // The container is over when its init is: nothing is torn down that the host takes down by
-  // itself.
-  ::_exit(0);
+  ControlServer server(*kernel, *config, std::move(init));
+  std::thread([&] { server.Serve(); }).detach();
+  server.Finish([&] {
+    if (config->profile) WriteProfile();
+  });
 }
 
 }  // namespace sandbox::boot

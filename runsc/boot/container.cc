@@ -6,21 +6,17 @@
 
 #include <cstring>
 
-#include "absl/strings/cord.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "runsc/boot/seccomp_profile.h"
+#include "runsc/control/message.h"
 #include "sentry/fs/devpts/host_tty.h"
 #include "sentry/fs/host/host_file.h"
+#include "sentry/vfs/walk.h"
 
 namespace sandbox::boot {
 namespace {
 
-constexpr char kExitCodeUrl[] = "runsc/exit-code";
-
-absl::Status WithExitCode(absl::Status status, int code) {
-  status.SetPayload(kExitCodeUrl, absl::Cord(absl::StrCat(code)));
-  return status;
-}
+using control::WithExitCode;
 
 absl::StatusOr<CredentialsRef> MakeCredentials(const spec::Process& process) {
   auto creds = std::make_shared<Credentials>();
@@ -54,16 +50,16 @@ absl::StatusOr<LimitSet> MakeLimits(const spec::Process& process) {
   return limits;
 }
 
-// Guest descriptors 0, 1 and 2 are the sandbox's own. A closed one stays closed.
-absl::StatusOr<RefPtr<FdTable>> StandardStreams(RefPtr<ControllingTerminal>& terminal) {
+// Donated descriptors as the process's 0, 1, 2, … An invalid one stays closed.
+absl::StatusOr<RefPtr<FdTable>> MakeFds(std::vector<UniqueFd> streams, RefPtr<ControllingTerminal>& terminal) {
   auto table = MakeRef<FdTable>();
-  for (int fd = 0; fd < 3; ++fd) {
-    if (::fcntl(fd, F_GETFD) < 0) continue;
-    auto file = OpenDonated(UniqueFd(::fcntl(fd, F_DUPFD_CLOEXEC, 3)));
-    if (!file.ok()) return absl::InternalError(absl::StrCat("standard stream ", fd, ": ", std::strerror(file.error().value())));
-    auto installed = table->InstallAt(KernelContext(), Fd(fd), *file, /*close_on_exec=*/false);
-    if (!installed.ok()) return absl::InternalError(absl::StrCat("standard stream ", fd));
-    if (terminal == nullptr) terminal = DonatedTerminal(*file);
+  for (size_t fd = 0; fd < streams.size(); ++fd) {
+    if (!streams[fd].valid()) continue;
+    auto file = OpenDonated(std::move(streams[fd]));
+    if (!file.ok()) return absl::InternalError(absl::StrCat("descriptor ", fd, ": ", std::strerror(file.error().value())));
+    auto installed = table->InstallAt(KernelContext(), Fd(static_cast<int>(fd)), *file, /*close_on_exec=*/false);
+    if (!installed.ok()) return absl::InternalError(absl::StrCat("descriptor ", fd));
+    if (terminal == nullptr && fd < 3) terminal = DonatedTerminal(*file);
   }
   return table;
 }
@@ -85,18 +81,15 @@ absl::Status StartFailure(const std::string& program, const std::string& cwd, Er
   }
 }
 
-}  // namespace
-
-absl::StatusOr<InitProcess> StartInit(Kernel& kernel, const BootConfig& config, const RefPtr<MountNamespace>& mounts) {
-  const spec::Process& process = config.spec.process;
+absl::StatusOr<CreateProcessArgs> MakeArgs(const spec::Process& process, const RefPtr<MountNamespace>& mounts,
+                                           std::vector<UniqueFd> streams) {
   CreateProcessArgs args;
+  args.mounts = mounts;
   args.filename = process.args[0];
   args.argv = process.args;
   args.envv = process.env;
   args.cwd = process.cwd;
-  args.mounts = mounts;
   args.umask = process.user.umask.value_or(022);
-  args.shield_init = false;
   auto creds = MakeCredentials(process);
   if (!creds.ok()) return creds.status();
   args.creds = *creds;
@@ -104,20 +97,61 @@ absl::StatusOr<InitProcess> StartInit(Kernel& kernel, const BootConfig& config, 
   auto limits = MakeLimits(process);
   if (!limits.ok()) return limits.status();
   args.limits = *limits;
-  RefPtr<ControllingTerminal> terminal;
-  auto fds = StandardStreams(terminal);
+  auto fds = MakeFds(std::move(streams), args.terminal);
   if (!fds.ok()) return fds.status();
   args.fds = *fds;
-  args.terminal = terminal;
-  auto task = kernel.CreateProcess(std::move(args));
-  if (!task.ok()) return StartFailure(process.args[0], process.cwd, task.error());
-  return InitProcess{*task, terminal};
+  return args;
 }
 
-int ExitCodeOf(const absl::Status& status) {
-  int code = 1;
-  if (const auto payload = status.GetPayload(kExitCodeUrl)) (void)absl::SimpleAtoi(std::string(*payload), &code);
-  return code;
+absl::StatusOr<RefPtr<const SeccompFilter>> MakeSeccomp(const std::optional<spec::Seccomp>& profile) {
+  if (!profile) return RefPtr<const SeccompFilter>();
+  auto program = CompileSeccomp(*profile);
+  if (!program.ok()) return program.status();
+  auto filter = SeccompFilter::Make(*std::move(program), nullptr, {});
+  if (!filter.ok()) return absl::InternalError(absl::StrCat("linux.seccomp: ", std::strerror(filter.error().value())));
+  return RefPtr<const SeccompFilter>(*filter);
+}
+
+absl::StatusOr<HostStarted> Create(Kernel& kernel, const spec::Process& process, CreateProcessArgs args) {
+  const auto terminal = args.terminal;
+  const auto seccomp = args.seccomp;
+  auto task = kernel.CreateProcess(std::move(args));
+  if (!task.ok()) return StartFailure(process.args[0], process.cwd, task.error());
+  return HostStarted{*task, terminal, seccomp};
+}
+
+}  // namespace
+
+std::vector<UniqueFd> TakeStandardStreams(const BootConfig& config) {
+  std::vector<UniqueFd> streams;
+  for (int fd = 0; fd < 3; ++fd) {
+    streams.emplace_back(::fcntl(fd, F_DUPFD_CLOEXEC, 3));
+    if (config.container) (void)::dup2(kLogFd, fd);
+  }
+  for (int i = 0; i < config.preserved_fds; ++i) streams.emplace_back(kPreservedFd + i);
+  return streams;
+}
+
+absl::StatusOr<HostStarted> LoadInit(Kernel& kernel, const BootConfig& config, const RefPtr<MountNamespace>& mounts,
+                                     std::vector<UniqueFd> streams) {
+  auto args = MakeArgs(config.spec.process, mounts, std::move(streams));
+  if (!args.ok()) return args.status();
+  auto seccomp = MakeSeccomp(config.spec.linux_.seccomp);
+  if (!seccomp.ok()) return seccomp.status();
+  args->seccomp = *seccomp;
+  // Without a container's own life, ^C ends the program as it would without a sandbox. A shielded init is not started yet.
+  args->shield_init = config.container;
+  return Create(kernel, config.spec.process, *std::move(args));
+}
+
+absl::StatusOr<HostStarted> Exec(Kernel& kernel, const spec::Process& process, const RefPtr<MountNamespace>& mounts,
+                                 std::vector<UniqueFd> streams, const HostStarted& init) {
+  if (mounts == nullptr) return absl::FailedPreconditionError("container not running");
+  auto args = MakeArgs(process, mounts, std::move(streams));
+  if (!args.ok()) return args.status();
+  args->init = false;
+  args->seccomp = init.seccomp;
+  return Create(kernel, process, *std::move(args));
 }
 
 }  // namespace sandbox::boot

@@ -1,7 +1,11 @@
-// The container's first process, from its configuration.
+// Processes of the container that the host asks for, from their configuration. The program is looked up in the
+// container's PATH; error texts are those engines match on, with the exit code of control/message.h.
 #pragma once
 
+#include <vector>
+
 #include "absl/status/statusor.h"
+#include "base/unique_fd.h"
 #include "runsc/boot/config.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/vfs/mount.h"
@@ -12,16 +16,26 @@ namespace sandbox::boot {
 inline constexpr int kExitNotFound = 127;
 inline constexpr int kExitNotExecutable = 126;
 
-struct InitProcess {
+// A process the host asked for.
+struct HostStarted {
   TaskRef task;
   RefPtr<ControllingTerminal> terminal;  // the host terminal among its standard streams, or null
+  RefPtr<const SeccompFilter> seccomp;   // the container's profile, or null; for those that join it
 };
 
-// Looks the program up in the container's PATH, and starts it with the configuration's ids, limits and capabilities
-// and the sandbox's own standard streams. Error texts are those engines match on.
-absl::StatusOr<InitProcess> StartInit(Kernel& kernel, const BootConfig& config, const RefPtr<MountNamespace>& mounts);
+// The sentry's own standard streams, for the container's first process; with `preserved` descriptors after them. A closed
+// stream is an invalid descriptor. Moves them away from 0, 1 and 2, which become the debug log in a container: whoever
+// reads the container's output waits for its end, which must not be the sentry's.
+std::vector<UniqueFd> TakeStandardStreams(const BootConfig& config);
 
-// What runsc should exit with for an error of this file; 1 for others.
-int ExitCodeOf(const absl::Status& status);
+// Loads the first process with the configuration's ids, limits and capabilities. It runs once its thread is started:
+// now, unless `config.container`.
+absl::StatusOr<HostStarted> LoadInit(Kernel& kernel, const BootConfig& config, const RefPtr<MountNamespace>& mounts,
+                                     std::vector<UniqueFd> streams);
+
+// Starts a process beside `init`, under its seccomp profile (runsc exec). `streams` become its 0, 1, 2, … FailedPrecondition without `mounts`: the
+// container has ended.
+absl::StatusOr<HostStarted> Exec(Kernel& kernel, const spec::Process& process, const RefPtr<MountNamespace>& mounts,
+                                 std::vector<UniqueFd> streams, const HostStarted& init);
 
 }  // namespace sandbox::boot

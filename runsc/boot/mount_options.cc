@@ -2,6 +2,8 @@
 
 #include <sys/mount.h>
 
+#include <algorithm>
+
 #ifndef MS_NOSYMFOLLOW
 #define MS_NOSYMFOLLOW 256
 #endif
@@ -37,6 +39,36 @@ constexpr FlagOption kFlagOptions[] = {
     {"nostrictatime", 0, MS_STRICTATIME},
     {"nosymfollow", MS_NOSYMFOLLOW, 0},
     {"symfollow", 0, MS_NOSYMFOLLOW},
+    // The recursive forms (mount_setattr(2)): what is mounted below a bound tree is part of it here.
+    {"rro", MS_RDONLY, 0},
+    {"rrw", 0, MS_RDONLY},
+    {"rnosuid", MS_NOSUID, 0},
+    {"rsuid", 0, MS_NOSUID},
+    {"rnodev", MS_NODEV, 0},
+    {"rdev", 0, MS_NODEV},
+    {"rnoexec", MS_NOEXEC, 0},
+    {"rexec", 0, MS_NOEXEC},
+    {"rnoatime", MS_NOATIME, MS_RELATIME | MS_STRICTATIME},
+    {"ratime", 0, MS_NOATIME},
+    {"rnodiratime", MS_NODIRATIME, 0},
+    {"rdiratime", 0, MS_NODIRATIME},
+    {"rrelatime", MS_RELATIME, MS_NOATIME | MS_STRICTATIME},
+    {"rnorelatime", 0, MS_RELATIME},
+    {"rstrictatime", MS_STRICTATIME, MS_NOATIME | MS_RELATIME},
+    {"rnostrictatime", 0, MS_STRICTATIME},
+    {"rnosymfollow", MS_NOSYMFOLLOW, 0},
+    {"rsymfollow", 0, MS_NOSYMFOLLOW},
+    // Mean nothing to this kernel's file systems.
+    {"dirsync", 0, 0},
+    {"iversion", 0, 0},
+    {"noiversion", 0, 0},
+    {"lazytime", 0, 0},
+    {"nolazytime", 0, 0},
+    {"mand", 0, 0},
+    {"nomand", 0, 0},
+    {"silent", 0, 0},
+    {"loud", 0, 0},
+    {"remount", 0, 0},
     // Say how the host would bind; the tree is the gofer's either way.
     {"bind", 0, 0},
     {"rbind", 0, 0},
@@ -72,10 +104,23 @@ MountOptions ParseMountOptions(const std::vector<std::string>& options) {
   MountOptions parsed;
   for (const std::string& option : options) {
     if (ApplyFlag(option, parsed)) continue;
+    if (option == "tmpcopyup") {
+      parsed.copy_up = true;
+      continue;
+    }
     if (!parsed.data.empty()) parsed.data += ',';
     parsed.data += option;
   }
   return parsed;
+}
+
+std::vector<std::string> KnownMountOptions() {
+  std::vector<std::string> names;
+  for (const FlagOption& option : kFlagOptions) names.push_back(option.name);
+  for (const PropagationOption& option : kPropagation) names.push_back(option.name);
+  names.push_back("tmpcopyup");
+  std::sort(names.begin(), names.end());
+  return names;
 }
 
 }  // namespace sandbox::boot

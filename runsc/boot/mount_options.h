@@ -11,9 +11,12 @@ namespace sandbox::boot {
 struct MountOptions {
   MountFlags flags = 0;
   unsigned long propagation = 0;  // MS_SHARED, MS_PRIVATE…; 0 = not given
+  bool copy_up = false;           // tmpcopyup
   std::string data;               // comma separated, for the file system
 };
 
 MountOptions ParseMountOptions(const std::vector<std::string>& options);
+// Names that are flags or propagation types, sorted.
+std::vector<std::string> KnownMountOptions();
 
 }  // namespace sandbox::boot

@@ -2,11 +2,14 @@
 
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 #include <cstring>
+#include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "base/log.h"
+#include "runsc/boot/copy_tree.h"
 #include "runsc/boot/mount_options.h"
 #include "runsc/spec/bundle.h"
 #include "sentry/fs/gofer/fs.h"
@@ -35,6 +38,16 @@ class Builder {
       auto status = spec::IsBind(mount) ? MountTree(mount, next_tree++) : MountType(mount);
       if (!status.ok()) return status;
     }
+    if (auto status = MakeDevices(); !status.ok()) return status;
+    for (const std::string& path : config_.spec.linux_.masked_paths) {
+      if (auto status = Mask(path); !status.ok()) return status;
+    }
+    for (const std::string& path : config_.spec.linux_.readonly_paths) {
+      if (auto status = MakeReadOnly(path); !status.ok()) return status;
+    }
+    // Only now, so that missing mount points could be made.
+    const MountRef& root = mounts_->root().mount;
+    if (config_.spec.root.readonly) root->set_flags(root->flags() | MS_RDONLY);
     return mounts_;
   }
 
@@ -60,11 +73,7 @@ class Builder {
   }
 
   absl::Status MountRoot() {
-    auto lower =
-        Gofer(0,
-              GoferOptions{.exclusive = true,
-                           .read_only = config_.overlay != "none" || config_.spec.root.readonly},
-              "/");
+    auto lower = Gofer(0, GoferOptions{.exclusive = true, .read_only = config_.root_tree_read_only}, "/");
     if (!lower.ok()) return lower.status();
     RefPtr<FileSystem> root = *lower;
     if (config_.overlay == "memory") {
@@ -74,7 +83,94 @@ class Builder {
       if (!overlay.ok()) return Failed("the root's overlay", overlay.error());
       root = *overlay;
     }
-    mounts_ = MountNamespace::Create(root, config_.spec.root.readonly ? MS_RDONLY : 0, "none");
+    mounts_ = MountNamespace::Create(root, 0, "none");
+    const MountOptions propagation = ParseMountOptions({config_.spec.linux_.rootfs_propagation});
+    if (propagation.propagation != 0) SetPropagation(mounts_->root().mount, propagation.propagation);
+    return absl::OkStatus();
+  }
+
+  void SetPropagation(const MountRef& mount, unsigned long type) {
+    for (const MountRef& one : type & MS_REC ? mounts_->Subtree(mount) : std::vector<MountRef>{mount}) {
+      one->set_propagation(type & ~static_cast<unsigned long>(MS_REC));
+    }
+  }
+
+  // Null when nothing is there.
+  absl::StatusOr<std::optional<Path>> Find(const std::string& path) {
+    auto found = Walk(KernelContext(), WalkBase{mounts_->root(), mounts_->root()}, path, {});
+    if (found.ok()) return *found;
+    if (found.Is(ENOENT) || found.Is(ENOTDIR)) return std::nullopt;
+    return Failed(path, found.error());
+  }
+
+  // linux.devices beyond the default ones. They are nodes of this kernel, whatever driver it has for them.
+  absl::Status MakeDevices() {
+    Context& context = KernelContext();
+    const WalkBase base{mounts_->root(), mounts_->root()};
+    for (const spec::Device& device : config_.spec.linux_.devices) {
+      const auto type = DeviceType(device.type);
+      if (!type) return absl::InvalidArgumentError(absl::StrCat("linux.devices: unknown type \"", device.type, "\""));
+      auto found = Find(device.path);
+      if (!found.ok()) return found.status();
+      if (*found) continue;  // a default device
+      if (auto status = MakeParents(device.path); !status.ok()) return status;
+      const uint32_t mode = *type | (device.file_mode.value_or(0666) & 07777);
+      const uint64_t number = makedev(static_cast<unsigned>(device.major), static_cast<unsigned>(device.minor));
+      auto made = MakeNode(context, base, device.path, mode, number, 0);
+      if (!made.ok()) return Failed(absl::StrCat("making device ", device.path), made.error());
+      AttrChange change;
+      change.uid = device.uid.value_or(0);
+      change.gid = device.gid.value_or(0);
+      auto node = Find(device.path);
+      if (node.ok() && *node) (void)(*node)->inode()->SetAttr(context, change);
+    }
+    return absl::OkStatus();
+  }
+
+  static std::optional<uint32_t> DeviceType(const std::string& type) {
+    if (type == "c" || type == "u") return S_IFCHR;
+    if (type == "b") return S_IFBLK;
+    if (type == "p") return S_IFIFO;
+    return std::nullopt;
+  }
+
+  // A folder is hidden by an empty read-only one, a file by /dev/null.
+  absl::Status Mask(const std::string& path) {
+    auto point = Find(path);
+    if (!point.ok()) return point.status();
+    if (!*point) return absl::OkStatus();
+    auto attr = (*point)->inode()->GetAttr(KernelContext());
+    if (!attr.ok()) return Failed(absl::StrCat("masking ", path), attr.error());
+    if (attr->IsDir()) {
+      auto empty = NewFs("tmpfs", "tmpfs", "size=0,mode=755", path);
+      if (!empty.ok()) return empty.status();
+      auto mounted = mounts_->MountAt(**point, *std::move(empty), nullptr, MS_RDONLY, "tmpfs");
+      return mounted.ok() ? absl::OkStatus() : Failed(absl::StrCat("masking ", path), mounted.error());
+    }
+    auto null = Find("/dev/null");
+    if (!null.ok()) return null.status();
+    if (!*null) return absl::FailedPreconditionError(absl::StrCat("masking ", path, ": there is no /dev/null"));
+    auto mounted = mounts_->Bind(**null, **point, false);
+    return mounted.ok() ? absl::OkStatus() : Failed(absl::StrCat("masking ", path), mounted.error());
+  }
+
+  absl::Status MakeReadOnly(const std::string& path) {
+    auto point = Find(path);
+    if (!point.ok()) return point.status();
+    if (!*point) return absl::OkStatus();
+    const MountFlags inherited = (*point)->mount->flags();
+    auto mounted = mounts_->Bind(**point, **point, true);
+    if (!mounted.ok()) return Failed(absl::StrCat("making ", path, " read-only"), mounted.error());
+    (*mounted)->set_flags(inherited | MS_RDONLY);
+    return absl::OkStatus();
+  }
+
+  // The folders that lead to `path`, as far as they are missing.
+  absl::Status MakeParents(const std::string& path) {
+    for (size_t slash = path.find('/', 1); slash != std::string::npos; slash = path.find('/', slash + 1)) {
+      auto made = MakeDir(KernelContext(), WalkBase{mounts_->root(), mounts_->root()}, path.substr(0, slash), 0755, 0);
+      if (!made.ok() && !made.Is(EEXIST)) return Failed(absl::StrCat("making ", path.substr(0, slash)), made.error());
+    }
     return absl::OkStatus();
   }
 
@@ -85,12 +181,7 @@ class Builder {
     auto found = Walk(context, base, destination, {});
     if (found.ok()) return *found;
     if (!found.Is(ENOENT)) return Failed(absl::StrCat("mount point ", destination), found.error());
-    for (size_t slash = destination.find('/', 1); slash != std::string::npos;
-         slash = destination.find('/', slash + 1)) {
-      auto made = MakeDir(context, base, destination.substr(0, slash), 0755, 0);
-      if (!made.ok() && !made.Is(EEXIST))
-        return Failed(absl::StrCat("making ", destination.substr(0, slash)), made.error());
-    }
+    if (auto status = MakeParents(destination); !status.ok()) return status;
     auto made = directory ? MakeDir(context, base, destination, 0755, 0)
                           : MakeNode(context, base, destination, S_IFREG | 0644, 0, 0);
     if (!made.ok() && !made.Is(EEXIST))
@@ -106,11 +197,14 @@ class Builder {
     if (!attr.ok()) return Failed(absl::StrCat("mounting ", mount.destination), attr.error());
     auto point = Point(mount.destination, attr->IsDir());
     if (!point.ok()) return point.status();
+    if (options.copy_up) {
+      const auto copied = CopyTree(*point, fs->root());
+      if (!copied.ok()) return Failed(absl::StrCat("mounting ", mount.destination, " (tmpcopyup)"), copied.error());
+    }
     auto mounted = mounts_->MountAt(*point, std::move(fs), nullptr, options.flags,
                                     mount.source.empty() ? "none" : mount.source);
     if (!mounted.ok()) return Failed(absl::StrCat("mounting ", mount.destination), mounted.error());
-    if (options.propagation != 0)
-      (*mounted)->set_propagation(options.propagation & ~static_cast<unsigned long>(MS_REC));
+    if (options.propagation != 0) SetPropagation(*mounted, options.propagation);
     return absl::OkStatus();
   }
 
@@ -130,11 +224,10 @@ class Builder {
     // The runtime fills /dev (OCI: default devices), which here is a file system of its own.
     if (mount.destination == "/dev" && type == "tmpfs") type = "devtmpfs";
     if (type == "mqueue") return Attach(mount, MqueueNamespace::Of(*ipc_)->fs(), options);
-    // Types this kernel does not have yet: engines always mount them and most programs never look,
-    // so an empty folder stands there.
+    // Types this kernel does not have yet: engines always mount them and most programs never look, so an empty folder stands
+    // there.
     if ((type == "cgroup" || type == "cgroup2") && FindFileSystemType(type) == nullptr) {
-      LOGF(kInfo, "mounting %s: no %s here, an empty folder instead", mount.destination.c_str(),
-           type.c_str());
+      LOGF(kInfo, "mounting %s: no %s here, an empty folder instead", mount.destination.c_str(), type.c_str());
       type = "tmpfs";
       options.data.clear();
     }

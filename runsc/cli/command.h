@@ -5,10 +5,7 @@
 #include <vector>
 
 #include "runsc/cli/options.h"
-
-namespace CLI {
-class App;
-}
+#include "runsc/cli/parser.h"
 
 namespace sandbox::cli {
 
@@ -18,7 +15,7 @@ class Command {
   virtual const char* name() const = 0;
   virtual const char* help() const = 0;
   // Declares options on the subcommand's parser.
-  virtual void Configure(CLI::App& app) = 0;
+  virtual void Configure(Parser& parser) = 0;
   // Returns runsc's exit code. Errors go through ReportError.
   virtual int Run(const GlobalOptions& options) = 0;
 };

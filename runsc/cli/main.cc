@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "runsc/cli/command.h"
 #include "runsc/cli/error_log.h"
+#include "runsc/cli/title.h"
 #include "runsc/cli/version.h"
 
 namespace sandbox::cli {
@@ -25,9 +26,9 @@ void DeclareGlobals(CLI::App& app, GlobalOptions& options) {
   app.add_option("--platform", options.platform, "How guest system calls are intercepted: systrap or ptrace")
       ->check(CLI::IsMember({"systrap", "ptrace", "auto"}))
       ->capture_default_str();
-  app.add_option("--network", options.network, "none: loopback only; host: sockets of the caller's network namespace")
-      ->check(CLI::IsMember({"none", "host"}))
-      ->capture_default_str();
+  app.add_option("--network", options.network, "none: loopback only; host: sockets of the host in the network namespace that the bundle names "
+                 "(default: none for do, host for containers)")
+      ->check(CLI::IsMember({"none", "host"}));
   app.add_option("--log", options.log, "File that errors are appended to");
   app.add_option("--log-format", options.log_format, "Format of --log and --debug-log")
       ->check(CLI::IsMember({"text", "json"}))
@@ -70,14 +71,17 @@ std::vector<Command*> AllCommands() {
 }
 
 int Main(int argc, char** argv) {
+  RememberTitle(argc, argv);
   CLI::App app("Runs containers on a kernel of their own, in user space.", "runsc");
   app.require_subcommand(0, 1);
   // CLI11's -h,--help; -v is runc's short form of --version.
   app.set_version_flag("-v,--version", VersionText());
   GlobalOptions options;
   DeclareGlobals(app, options);
+  std::vector<std::unique_ptr<Parser>> parsers;
   for (Command* command : AllCommands()) {
-    command->Configure(*app.add_subcommand(command->name(), command->help()));
+    parsers.push_back(std::make_unique<Parser>(*app.add_subcommand(command->name(), command->help())));
+    command->Configure(*parsers.back());
   }
   CLI11_PARSE(app, argc, argv);
   if (auto status = OpenDebugLog(options); !status.ok()) return ReportError(options, status);

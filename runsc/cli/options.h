@@ -8,7 +8,7 @@ namespace sandbox::cli {
 struct GlobalOptions {
   std::string root;             // --root: where container state lives; default by user, see DefaultRoot
   std::string platform = "systrap";
-  std::string network = "none";
+  std::string network;          // --network: none, host; empty = none for `do`, the bundle's namespace for containers
   std::string log;              // --log: errors as engines read them
   std::string log_format = "text";
   std::string debug_log;        // --debug-log: file, or "-" for standard error

@@ -6,7 +6,6 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "CLI/CLI.hpp"
 #include "runsc/cli/command.h"
 #include "runsc/cli/error_log.h"
 #include "runsc/cmd/foreground_run.h"
@@ -60,21 +59,17 @@ class Do final : public cli::Command {
  public:
   const char* name() const override { return "do"; }
   const char* help() const override { return "Run a command in a sandbox over the host's root file system"; }
-  void Configure(CLI::App& app) override {
-    app.add_option("--root", root_, "Folder to use as the root file system")->capture_default_str();
-    app.add_option("--cwd", cwd_, "Working directory (default: the caller's)");
-    app.add_option("-e,--env", env_, "NAME=VALUE to add to the environment")->allow_extra_args(false);
-    app.add_option("--hostname", hostname_, "Host name inside (default: the host's)");
-    app.add_option("--overlay", overlay_, "memory: writes are kept in memory and discarded; none: they reach the host")
-        ->check(CLI::IsMember({"memory", "none"}))
-        ->capture_default_str();
-    app.prefix_command();
-    app.footer("usage: runsc [OPTIONS] do [--root DIR] [--cwd DIR] [--env NAME=VALUE] COMMAND [ARG ...]");
-    app_ = &app;
+  void Configure(cli::Parser& parser) override {
+    parser.Option("--root", root_, "Folder to use as the root file system");
+    parser.Option("--cwd", cwd_, "Working directory (default: the caller's)");
+    parser.Option("-e,--env", env_, "NAME=VALUE to add to the environment");
+    parser.Option("--hostname", hostname_, "Host name inside (default: the host's)");
+    parser.Choice("--overlay", overlay_, {"memory", "none"}, "memory: writes are kept in memory and discarded; none: they reach the host");
+    parser.StopAtFirstWord("runsc [OPTIONS] do [--root DIR] [--cwd DIR] [--env NAME=VALUE] COMMAND [ARG ...]");
+    parser_ = &parser;
   }
   int Run(const cli::GlobalOptions& options) override {
-    std::vector<std::string> args = app_->remaining();
-    if (!args.empty() && args[0] == "--") args.erase(args.begin());
+    std::vector<std::string> args = parser_->Rest();
     if (args.empty()) return cli::ReportError(options, "do: no command given; try: runsc do ls -l /");
     boot::BootConfig config = ConfigFrom(options, MakeSpec(std::move(args)));
     config.overlay = overlay_;
@@ -105,7 +100,7 @@ class Do final : public cli::Command {
     return spec;
   }
 
-  CLI::App* app_ = nullptr;
+  const cli::Parser* parser_ = nullptr;
   std::string root_ = "/";
   std::string cwd_;
   std::string hostname_;

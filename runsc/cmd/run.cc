@@ -1,9 +1,14 @@
-// runsc run: creates and starts a container from a bundle, in the foreground.
-#include "CLI/CLI.hpp"
-#include "runsc/cli/command.h"
-#include "runsc/cli/error_log.h"
-#include "runsc/cmd/foreground_run.h"
-#include "runsc/spec/bundle.h"
+// runsc run: create and start; in the foreground also wait and delete.
+#include <signal.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "runsc/cmd/container_commands.h"
+#include "runsc/container/console.h"
+#include "runsc/sandbox/stand_in.h"
 
 namespace sandbox::cmd {
 namespace {
@@ -12,30 +17,49 @@ class RunCommand final : public cli::Command {
  public:
   const char* name() const override { return "run"; }
   const char* help() const override { return "Create and start a container from a bundle"; }
-  void Configure(CLI::App& app) override {
-    app.add_option("-b,--bundle", bundle_, "Folder with config.json")->capture_default_str();
-    app.add_option("--overlay", overlay_, "none: writes reach the bundle's root; memory: they are discarded")
-        ->check(CLI::IsMember({"memory", "none"}))
-        ->capture_default_str();
-    app.add_option("id", id_, "Container id")->required();
+  void Configure(cli::Parser& parser) override {
+    AddCreateOptions(parser, create_);
+    parser.Flag("-d,--detach", detach_, "Return once the container runs");
+    parser.Flag("--keep", keep_, "Do not delete the container after its end");
+    parser.Ignored("--no-subreaper", false, "Accepted; nothing but the container's process is waited for");
   }
   int Run(const cli::GlobalOptions& options) override {
-    if (auto status = spec::CheckContainerId(id_); !status.ok()) return cli::ReportError(options, status);
-    auto bundle = spec::LoadBundle(bundle_);
-    if (!bundle.ok()) return cli::ReportError(options, bundle.status());
-    std::vector<HostTree> trees = {{bundle->spec.root.path, "/", bundle->spec.root.readonly || overlay_ == "memory"}};
-    for (const spec::Mount& mount : bundle->spec.mounts) {
-      if (spec::IsBind(mount)) trees.push_back({mount.source, mount.destination, spec::IsReadOnly(mount)});
+    create_.foreground = !detach_;
+    auto created = CreateContainer(options, create_);
+    if (!created.ok()) return Fail(options, created.status());
+    if (!detach_) HoldSignals();
+    auto status = StartContainer(created->dir, created->state);
+    if (detach_ && status.ok()) return 0;
+    int code = 0;
+    if (status.ok()) {
+      const pid_t pid = created->state.container.pid;
+      const UniqueFd master = std::move(created->master), console_elsewhere;
+      // The lock is for changes; others may work on a running container.
+      created->dir.Unlock();
+      code = Serve(pid, create_.console_socket.empty() ? master.borrow() : console_elsewhere.borrow());
+    } else {
+      code = Fail(options, status);
+      created->dir.Unlock();
     }
-    boot::BootConfig config = ConfigFrom(options, std::move(bundle->spec));
-    config.overlay = overlay_;
-    return RunForeground(options, std::move(config), trees);
+    if (keep_) return code;
+    // Somebody else may have deleted it.
+    status = DeleteContainer(options.root, create_.id, true);
+    return status.ok() || absl::IsNotFound(status) ? code : Fail(options, status);
   }
 
  private:
-  std::string bundle_ = ".";
-  std::string overlay_ = "none";
-  std::string id_;
+  static int Serve(pid_t pid, BorrowedFd master) {
+    const UniqueFd until(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+    (void)ServeForeground(master, until.borrow(), [&](int signo) { ::kill(pid, signo); });
+    int status = 0;
+    while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+    }
+    return ExitCodeOfWait(status);
+  }
+
+  CreateOptions create_;
+  bool detach_ = false;
+  bool keep_ = false;
 };
 
 const cli::CommandRegistration registration(std::make_unique<RunCommand>());

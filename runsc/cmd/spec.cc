@@ -5,7 +5,6 @@
 #include <cerrno>
 #include <cstring>
 
-#include "CLI/CLI.hpp"
 #include "base/unique_fd.h"
 #include "runsc/cli/command.h"
 #include "runsc/cli/error_log.h"
@@ -18,9 +17,9 @@ class SpecCommand final : public cli::Command {
  public:
   const char* name() const override { return "spec"; }
   const char* help() const override { return "Write an example config.json"; }
-  void Configure(CLI::App& app) override {
-    app.add_option("-b,--bundle", bundle_, "Folder to write to")->capture_default_str();
-    app.add_option("command", args_, "The process to run");
+  void Configure(cli::Parser& parser) override {
+    parser.Option("-b,--bundle", bundle_, "Folder to write to");
+    parser.Words("command", args_, "The process to run");
   }
   int Run(const cli::GlobalOptions& options) override {
     spec::Spec spec = spec::DefaultSpec();

@@ -1,7 +1,6 @@
 // runsc syscalls: every call this kernel knows and how well.
 #include <cstdio>
 
-#include "CLI/CLI.hpp"
 #include "nlohmann/json.hpp"
 #include "runsc/cli/command.h"
 #include "syscalls/table.h"
@@ -22,8 +21,8 @@ class Syscalls final : public cli::Command {
  public:
   const char* name() const override { return "syscalls"; }
   const char* help() const override { return "List the system calls and their support"; }
-  void Configure(CLI::App& app) override {
-    app.add_option("-f,--format", format_, "table or json")->check(CLI::IsMember({"table", "json"}))->capture_default_str();
+  void Configure(cli::Parser& parser) override {
+    parser.Choice("-f,--format", format_, {"table", "json"}, "table or json");
   }
   int Run(const cli::GlobalOptions&) override {
     if (format_ == "json") {

@@ -5,8 +5,9 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
-#include <vector>
 
+#include "absl/strings/cord.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "nlohmann/json.hpp"
 
@@ -14,38 +15,34 @@ namespace sandbox::control {
 namespace {
 
 constexpr size_t kMaxMessage = 64 * 1024;
-constexpr std::array kKindNames = {"signal", "started", "exited", "failed"};
+constexpr char kExitCodeUrl[] = "runsc/exit-code";
+constexpr std::array kKindNames = {"signal", "started", "exited", "failed",    "detach", "start",  "exec",
+                                   "wait",   "processes", "status", "ok"};
+static_assert(kKindNames.size() == static_cast<size_t>(Message::Kind::kOk) + 1);
 
-}  // namespace
+absl::Status Failed(const char* what) { return absl::UnavailableError(absl::StrCat(what, ": ", std::strerror(errno))); }
 
-absl::Status Send(BorrowedFd socket, const Message& message) {
-  const nlohmann::json json = {{"kind", kKindNames[static_cast<int>(message.kind)]},
-                               {"number", message.number},
-                               {"text", message.text}};
-  // Error texts may quote guest bytes that are not UTF-8.
-  const std::string text = json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-  ssize_t sent;
-  do {
-    sent = ::send(socket.get(), text.data(), text.size(), MSG_NOSIGNAL);
-  } while (sent < 0 && errno == EINTR);
-  if (sent != static_cast<ssize_t>(text.size())) {
-    return absl::UnavailableError(absl::StrCat("control message: ", std::strerror(errno)));
+struct alignas(cmsghdr) FdBuffer {
+  char bytes[CMSG_SPACE(kMaxFds * sizeof(int))];
+};
+
+void TakeFds(msghdr& header, std::vector<UniqueFd>& fds) {
+  for (cmsghdr* part = CMSG_FIRSTHDR(&header); part != nullptr; part = CMSG_NXTHDR(&header, part)) {
+    if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS) continue;
+    const size_t count = (part->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    for (size_t i = 0; i < count; ++i) {
+      int fd;
+      std::memcpy(&fd, CMSG_DATA(part) + i * sizeof(fd), sizeof(fd));
+      fds.emplace_back(fd);
+    }
   }
-  return absl::OkStatus();
 }
 
-absl::StatusOr<Message> Receive(BorrowedFd socket) {
-  std::vector<char> buffer(kMaxMessage);
-  ssize_t got;
-  do {
-    got = ::recv(socket.get(), buffer.data(), buffer.size(), MSG_TRUNC);
-  } while (got < 0 && errno == EINTR);
-  if (got < 0) return absl::UnavailableError(absl::StrCat("control message: ", std::strerror(errno)));
-  if (got == 0) return absl::OutOfRangeError("control connection closed");
-  if (static_cast<size_t>(got) > buffer.size()) return absl::InvalidArgumentError("control message too long");
-  const nlohmann::json json = nlohmann::json::parse(buffer.data(), buffer.data() + got, nullptr, false);
+absl::StatusOr<Message> Parse(const char* data, size_t size) {
+  const nlohmann::json json = nlohmann::json::parse(data, data + size, nullptr, false);
   if (!json.is_object() || !json.contains("kind") || !json["kind"].is_string() || !json.contains("number") ||
-      !json["number"].is_number_integer() || !json.contains("text") || !json["text"].is_string()) {
+      !json["number"].is_number_integer() || !json.contains("text") || !json["text"].is_string() ||
+      !json.contains("container") || !json["container"].is_string()) {
     return absl::InvalidArgumentError("malformed control message");
   }
   Message message;
@@ -55,7 +52,82 @@ absl::StatusOr<Message> Receive(BorrowedFd socket) {
   message.kind = static_cast<Message::Kind>(kind);
   message.number = json["number"].get<int>();
   message.text = json["text"].get<std::string>();
+  message.container = json["container"].get<std::string>();
   return message;
+}
+
+}  // namespace
+
+absl::Status Send(BorrowedFd socket, const Message& message, const std::vector<BorrowedFd>& fds) {
+  const nlohmann::json json = {{"kind", kKindNames[static_cast<int>(message.kind)]},
+                               {"number", message.number},
+                               {"text", message.text},
+                               {"container", message.container}};
+  // Error texts may quote guest bytes that are not UTF-8.
+  const std::string text = json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  if (text.size() > kMaxMessage || fds.size() > kMaxFds) return absl::InvalidArgumentError("control message too long");
+  iovec part = {const_cast<char*>(text.data()), text.size()};
+  msghdr header = {};
+  header.msg_iov = &part;
+  header.msg_iovlen = 1;
+  FdBuffer buffer = {};
+  if (!fds.empty()) {
+    header.msg_control = buffer.bytes;
+    header.msg_controllen = CMSG_SPACE(fds.size() * sizeof(int));
+    cmsghdr* rights = CMSG_FIRSTHDR(&header);
+    rights->cmsg_level = SOL_SOCKET;
+    rights->cmsg_type = SCM_RIGHTS;
+    rights->cmsg_len = CMSG_LEN(fds.size() * sizeof(int));
+    for (size_t i = 0; i < fds.size(); ++i) {
+      const int fd = fds[i].get();
+      std::memcpy(CMSG_DATA(rights) + i * sizeof(fd), &fd, sizeof(fd));
+    }
+  }
+  ssize_t sent;
+  do {
+    sent = ::sendmsg(socket.get(), &header, MSG_NOSIGNAL);
+  } while (sent < 0 && errno == EINTR);
+  return sent == static_cast<ssize_t>(text.size()) ? absl::OkStatus() : Failed("control message");
+}
+
+absl::StatusOr<Message> Receive(BorrowedFd socket, std::vector<UniqueFd>* fds) {
+  std::vector<char> bytes(kMaxMessage);
+  iovec part = {bytes.data(), bytes.size()};
+  msghdr header = {};
+  header.msg_iov = &part;
+  header.msg_iovlen = 1;
+  FdBuffer buffer;
+  if (fds != nullptr) {
+    header.msg_control = buffer.bytes;
+    header.msg_controllen = sizeof(buffer.bytes);
+  }
+  ssize_t got;
+  do {
+    got = ::recvmsg(socket.get(), &header, MSG_CMSG_CLOEXEC);
+  } while (got < 0 && errno == EINTR);
+  if (got < 0) return Failed("control message");
+  if (fds != nullptr) TakeFds(header, *fds);
+  if (got == 0) return absl::OutOfRangeError("control connection closed");
+  if (header.msg_flags & MSG_TRUNC) return absl::InvalidArgumentError("control message too long");
+  return Parse(bytes.data(), static_cast<size_t>(got));
+}
+
+absl::StatusOr<Message> Call(BorrowedFd socket, const Message& request, const std::vector<BorrowedFd>& fds) {
+  if (auto status = Send(socket, request, fds); !status.ok()) return status;
+  auto answer = Receive(socket);
+  if (!answer.ok() || answer->kind != Message::Kind::kFailed) return answer;
+  return WithExitCode(absl::InternalError(answer->text), answer->number);
+}
+
+absl::Status WithExitCode(absl::Status status, int code) {
+  status.SetPayload(kExitCodeUrl, absl::Cord(absl::StrCat(code)));
+  return status;
+}
+
+int ExitCodeOf(const absl::Status& status) {
+  int code = 1;
+  if (const auto payload = status.GetPayload(kExitCodeUrl)) (void)absl::SimpleAtoi(std::string(*payload), &code);
+  return code;
 }
 
 }  // namespace sandbox::control

@@ -34,7 +34,9 @@ constexpr int kPlainCalls[] = {
     SYS_ftruncate, SYS_fallocate, SYS_dup, SYS_getrandom, SYS_sysinfo,
     SYS_getrusage, SYS_times, SYS_membarrier, SYS_fsync, SYS_fdatasync, SYS_sync_file_range, SYS_copy_file_range,
     SYS_fadvise64, SYS_getcpu, SYS_restart_syscall, SYS_uname, SYS_fstatfs, SYS_splice, SYS_getdents64,
-    SYS_timerfd_create, SYS_timerfd_settime, SYS_prlimit64};
+    SYS_timerfd_create, SYS_timerfd_settime, SYS_prlimit64,
+    // control connections, from a listener that was donated
+    SYS_accept4};
 
 // Terminal and pipe requests on descriptors that were donated as standard streams.
 constexpr unsigned long kIoctls[] = {FIONREAD, TCGETS, TCSETS, TCSETSW, TCSETSF, TIOCGWINSZ, TCSBRK, TCFLSH, TCXONC,

@@ -40,7 +40,7 @@ bool ArrangeFds(const std::vector<std::pair<BorrowedFd, int>>& fds) {
   unsigned next = 3;
   for (const int fd : wanted) {
     if (static_cast<unsigned>(fd) > next) ::syscall(SYS_close_range, next, fd - 1, 0);
-    next = fd + 1;
+    next = std::max(next, static_cast<unsigned>(fd) + 1);
   }
   return ::syscall(SYS_close_range, next, ~0u, 0) == 0;
 }
@@ -99,6 +99,7 @@ absl::StatusOr<pid_t> StartChild(const ChildOptions& options, const std::functio
   }
   absl::Status status;
   if (options.uid_map) status = ns::WriteIdMaps(static_cast<pid_t>(pid), *options.uid_map, *options.gid_map);
+  if (status.ok() && options.place) status = options.place(static_cast<pid_t>(pid));
   if (status.ok() && ::write(sync_write.get(), "g", 1) != 1) status = absl::InternalError("child did not start");
   if (!status.ok()) {
     ::kill(static_cast<pid_t>(pid), SIGKILL);

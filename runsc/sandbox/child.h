@@ -19,9 +19,12 @@ struct ChildOptions {
   int namespaces = 0;         // CLONE_NEW*
   // With CLONE_NEWUSER: which host ids the child's root is.
   std::optional<ns::IdMap> uid_map, gid_map;
-  // Descriptors the child gets, as (ours, number in the child); 0, 1 and 2 are inherited, everything else is closed.
+  // Descriptors the child gets, as (ours, number in the child); 0, 1 and 2 are inherited unless they are replaced here,
+  // everything else is closed.
   std::vector<std::pair<BorrowedFd, int>> fds;
   bool die_with_parent = true;
+  // Called with the child's pid before it runs anything: puts it into its cgroup.
+  std::function<absl::Status(pid_t)> place;
 };
 
 // Forks a child that runs `main` and exits with its result. It is in a session of its own, so that the terminal's

@@ -6,9 +6,15 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <optional>
 
 #include "absl/strings/str_cat.h"
+#include "base/log.h"
+#include "gofer/server/host_fs.h"
 #include "gofer/server/main.h"
+#include "runsc/cli/title.h"
+#include "runsc/sandbox/container_view.h"
+#include "runsc/sandbox/stand_in.h"
 
 namespace sandbox {
 namespace {
@@ -16,7 +22,52 @@ namespace {
 // Numbers of the gofer's descriptors; trees follow the connection.
 constexpr int kConnectionFd = 3;
 constexpr int kLogFd = 4;
-constexpr int kFirstTreeFd = 5;
+constexpr int kStandInFd = 5;
+constexpr int kSentryFd = 6;
+constexpr int kTerminalFd = 7;
+constexpr int kRecordFd = 8;
+constexpr int kFirstTreeFd = 9;
+
+void AddStandInFds(ChildOptions& options, const GoferStandIn& stand_in, int log_fd) {
+  options.fds.emplace_back(stand_in.connection.borrow(), kStandInFd);
+  if (stand_in.sentry.valid()) options.fds.emplace_back(stand_in.sentry.borrow(), kSentryFd);
+  if (stand_in.terminal.valid()) options.fds.emplace_back(stand_in.terminal, kTerminalFd);
+  if (stand_in.record.valid()) options.fds.emplace_back(stand_in.record, kRecordFd);
+  // The caller reads its streams to their end, which must be the container's.
+  for (int stream = 0; stream < 3; ++stream) options.fds.emplace_back(BorrowedFd(log_fd), stream);
+}
+
+int GoferChild(const std::vector<bool>& readonly, const std::vector<HostTree>& view, const GoferStandIn* options) {
+  if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) {
+    std::fprintf(stderr, "runsc: gofer: making mounts private: %s\n", std::strerror(errno));
+    return 1;
+  }
+  gofer::GoferOptions gofer;
+  if (options != nullptr) {
+    if (const auto ready = gofer::InitReopen(); !ready.ok()) return 1;
+    if (auto status = EnterContainerView(view); !status.ok()) {
+      LOGF(kWarning, "gofer: no view of the container for engines: %s", std::string(status.message()).c_str());
+    } else {
+      gofer.empty_root = false;
+    }
+  }
+  gofer.connection.reset(kConnectionFd);
+  for (size_t i = 0; i < readonly.size(); ++i) {
+    gofer.trees.push_back(gofer::Tree{readonly[i], UniqueFd(kFirstTreeFd + static_cast<int>(i))});
+  }
+  std::optional<StandIn> stand_in;
+  if (options != nullptr) {
+    stand_in.emplace(UniqueFd(kStandInFd), UniqueFd(options->sentry.valid() ? kSentryFd : -1),
+                     UniqueFd(options->record.valid() ? kRecordFd : -1));
+    const UniqueFd terminal(options->terminal.valid() ? kTerminalFd : -1);
+    if (auto status = stand_in->Prepare(terminal.borrow()); !status.ok()) {
+      std::fprintf(stderr, "runsc: gofer: %s\n", std::string(status.message()).c_str());
+      return 1;
+    }
+    gofer.meanwhile = [&stand_in] { return stand_in->Run(); };
+  }
+  return gofer::GoferMain(std::move(gofer));
+}
 
 }  // namespace
 
@@ -33,25 +84,18 @@ absl::StatusOr<std::vector<gofer::Tree>> OpenTrees(const std::vector<HostTree>& 
   return opened;
 }
 
-absl::StatusOr<pid_t> StartGofer(ChildOptions options, const std::vector<gofer::Tree>& trees, BorrowedFd connection, int log_fd) {
-  options.name = "runsc-gofer";
+absl::StatusOr<pid_t> StartGofer(ChildOptions options, const std::vector<gofer::Tree>& trees, BorrowedFd connection,
+                                 int log_fd, const std::vector<HostTree>& view, const GoferStandIn* stand_in) {
   options.fds = {{connection, kConnectionFd}, {BorrowedFd(log_fd), kLogFd}};
+  if (stand_in != nullptr) AddStandInFds(options, *stand_in, log_fd);
   std::vector<bool> readonly;
   for (const gofer::Tree& tree : trees) {
     options.fds.emplace_back(tree.root.borrow(), kFirstTreeFd + static_cast<int>(readonly.size()));
     readonly.push_back(tree.read_only);
   }
-  return StartChild(options, [readonly] {
-    if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) {
-      std::fprintf(stderr, "runsc: gofer: making mounts private: %s\n", std::strerror(errno));
-      return 1;
-    }
-    gofer::GoferOptions gofer;
-    gofer.connection.reset(kConnectionFd);
-    for (size_t i = 0; i < readonly.size(); ++i) {
-      gofer.trees.push_back(gofer::Tree{readonly[i], UniqueFd(kFirstTreeFd + static_cast<int>(i))});
-    }
-    return gofer::GoferMain(std::move(gofer));
+  return StartChild(options, [&] {
+    if (stand_in != nullptr) cli::SetTitle(stand_in->title);
+    return GoferChild(readonly, view, stand_in);
   });
 }
 

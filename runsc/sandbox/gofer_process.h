@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -17,7 +18,17 @@ namespace sandbox {
 // NotFound or PermissionDenied with the path.
 absl::StatusOr<std::vector<gofer::Tree>> OpenTrees(const std::vector<HostTree>& trees);
 
-// Starts the gofer serving `trees` on `connection`.
-absl::StatusOr<pid_t> StartGofer(ChildOptions options, const std::vector<gofer::Tree>& trees, BorrowedFd connection, int log_fd);
+// What makes a gofer the stand-in of its container's init (stand_in.h).
+struct GoferStandIn {
+  UniqueFd connection;  // to the sentry
+  UniqueFd sentry;      // its pidfd, if its end is the container's; else invalid
+  BorrowedFd terminal, record;  // may be invalid
+  std::vector<std::string> title;  // the init's arguments
+};
+
+// Starts the gofer serving `trees`, opened from `view`, on `connection`. With `stand_in` it keeps none of runsc's standard
+// streams and shows the container to the host (container_view.h).
+absl::StatusOr<pid_t> StartGofer(ChildOptions options, const std::vector<gofer::Tree>& trees, BorrowedFd connection,
+                                 int log_fd, const std::vector<HostTree>& view, const GoferStandIn* stand_in);
 
 }  // namespace sandbox

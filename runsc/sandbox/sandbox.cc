@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -13,8 +14,6 @@
 #include <cstring>
 #include <utility>
 
-#include "absl/strings/cord.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "gofer/protocol/channel.h"
 #include "runsc/boot/boot.h"
@@ -22,6 +21,7 @@
 #include "runsc/sandbox/child.h"
 #include "runsc/sandbox/foreground.h"
 #include "runsc/sandbox/gofer_process.h"
+#include "runsc/sandbox/launch.h"
 
 namespace sandbox {
 namespace {
@@ -29,9 +29,10 @@ namespace {
 constexpr int kPrivateNamespaces = CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWPID;
 // Host ids of a root-started sentry: nobody. It owns nothing and needs nothing.
 constexpr uint32_t kNobody = 65534;
-constexpr char kExitCodeUrl[] = "runsc/exit-code";
 
 absl::Status Failed(const std::string& what) { return absl::InternalError(absl::StrCat(what, ": ", std::strerror(errno))); }
+
+}  // namespace
 
 absl::StatusOr<std::pair<UniqueFd, UniqueFd>> SocketPair() {
   int fds[2];
@@ -39,7 +40,6 @@ absl::StatusOr<std::pair<UniqueFd, UniqueFd>> SocketPair() {
   return std::make_pair(UniqueFd(fds[0]), UniqueFd(fds[1]));
 }
 
-// The configuration as a descriptor the sentry reads: a memory file, so that no size can block the writer.
 absl::StatusOr<UniqueFd> ConfigFile(const boot::BootConfig& config) {
   UniqueFd fd(::memfd_create("boot-config", MFD_CLOEXEC));
   const std::string text = boot::ToJson(config);
@@ -50,25 +50,43 @@ absl::StatusOr<UniqueFd> ConfigFile(const boot::BootConfig& config) {
   return fd;
 }
 
+namespace {
+
 ChildOptions SentryOptions(const boot::BootConfig& config) {
   ChildOptions options{.name = "runsc-sentry"};
   options.namespaces = kPrivateNamespaces | CLONE_NEWUSER | CLONE_NEWCGROUP;
-  if (config.network != "host") options.namespaces |= CLONE_NEWNET;
+  // A container's own network namespace was entered before.
+  const bool own_network = config.container && spec::FindNamespace(config.spec, "network") != nullptr;
+  if (config.network != "host" && !own_network) options.namespaces |= CLONE_NEWNET;
   const bool privileged = ::geteuid() == 0 && !config.rootless;
   options.uid_map = privileged ? ns::IdMap{0, kNobody, 1} : ns::IdMap{::geteuid(), ::geteuid(), 1};
   options.gid_map = privileged ? ns::IdMap{0, kNobody, 1} : ns::IdMap{::getegid(), ::getegid(), 1};
+  options.die_with_parent = !config.container;
   return options;
 }
 
+}  // namespace
+
 ChildOptions GoferOptions(const boot::BootConfig& config) {
   ChildOptions options{.name = "runsc-gofer"};
-  options.namespaces = kPrivateNamespaces | CLONE_NEWNET;
+  options.namespaces = kPrivateNamespaces;
+  if (!config.container) options.namespaces |= CLONE_NEWNET;
   if (::geteuid() != 0 || config.rootless) {
     options.namespaces |= CLONE_NEWUSER;
     options.uid_map = ns::IdMap{::geteuid(), ::geteuid(), 1};
     options.gid_map = ns::IdMap{::getegid(), ::getegid(), 1};
   }
+  options.die_with_parent = !config.container;
   return options;
+}
+
+void CompleteConfig(SandboxOptions& options) {
+  boot::BootConfig& config = options.config;
+  config.gofer_connections = 1;
+  config.root_tree_read_only = options.trees[0].readonly;
+  config.memory_usage = options.memory_usage.valid();
+  config.preserved_fds = static_cast<int>(options.preserved.size());
+  for (const HostTree& tree : options.trees) config.exports.push_back(tree.destination);
 }
 
 void KillAndReap(pid_t& pid) {
@@ -79,50 +97,91 @@ void KillAndReap(pid_t& pid) {
   pid = -1;
 }
 
+namespace {
+
+// What a container's sentry and gofer get besides what every sandbox has.
+struct ContainerFds {
+  UniqueFd sentry_stand_in, gofer_stand_in;
+};
+
+void AddContainerFds(ChildOptions& sentry, const SandboxOptions& options, const ContainerFds& fds) {
+  sentry.fds.emplace_back(options.listener, boot::kListenerFd);
+  sentry.fds.emplace_back(fds.sentry_stand_in.borrow(), boot::kStandInFd);
+  if (options.memory_usage.valid()) sentry.fds.emplace_back(options.memory_usage, boot::kMemoryUsageFd);
+  if (options.terminal.valid()) {
+    for (int stream = 0; stream < 3; ++stream) sentry.fds.emplace_back(options.terminal, stream);
+  }
+  for (size_t i = 0; i < options.preserved.size(); ++i) {
+    sentry.fds.emplace_back(options.preserved[i], boot::kPreservedFd + static_cast<int>(i));
+  }
+}
+
 }  // namespace
 
-absl::StatusOr<Sandbox> Sandbox::Start(boot::BootConfig config, const std::vector<HostTree>& trees, int log_fd) {
+absl::StatusOr<Sandbox> Sandbox::Launch(SandboxOptions options) {
   Sandbox sandbox;
-  auto control = SocketPair();
-  if (!control.ok()) return control.status();
+  boot::BootConfig& config = options.config;
+  auto boot = SocketPair();
+  if (!boot.ok()) return boot.status();
   auto gofer_channel = gofer::Channel::MakePair();
   if (!gofer_channel.ok()) return absl::InternalError("gofer socket pair");
-  auto opened = OpenTrees(trees);
+  auto opened = OpenTrees(options.trees);
   if (!opened.ok()) return opened.status();
 
-  ChildOptions gofer_options = GoferOptions(config);
-  auto gofer = StartGofer(gofer_options, *opened, gofer_channel->first.borrow(), log_fd);
-  if (!gofer.ok()) return gofer.status();
-  sandbox.gofer_ = *gofer;
-  gofer_channel->first.reset();
-
-  config.gofer_connections = 1;
-  for (const HostTree& tree : trees) config.exports.push_back(tree.destination);
+  CompleteConfig(options);
   auto config_file = ConfigFile(config);
   if (!config_file.ok()) return config_file.status();
   ChildOptions sentry_options = SentryOptions(config);
+  sentry_options.place = options.place;
   sentry_options.fds = {{config_file->borrow(), boot::kConfigFd},
-                        {control->second.borrow(), boot::kControlFd},
-                        {BorrowedFd(log_fd), boot::kLogFd},
+                        {boot->second.borrow(), boot::kControlFd},
+                        {BorrowedFd(options.log_fd), boot::kLogFd},
                         {gofer_channel->second.borrow(), boot::kGoferFd}};
+  GoferStandIn stand_in;
+  ContainerFds fds;
+  if (config.container) {
+    auto pair = SocketPair();
+    if (!pair.ok()) return pair.status();
+    fds.sentry_stand_in = std::move(pair->first);
+    stand_in.connection = std::move(pair->second);
+    stand_in.terminal = options.terminal;
+    stand_in.record = options.record;
+    stand_in.title = config.spec.process.args;
+    AddContainerFds(sentry_options, options, fds);
+  }
   auto sentry = StartChild(sentry_options, boot::BootMain);
   if (!sentry.ok()) return sentry.status();
   sandbox.sentry_ = *sentry;
-  control->second.reset();
-  sandbox.control_ = std::move(control->first);
+  sandbox.boot_ = std::move(boot->first);
 
-  auto first = control::Receive(sandbox.control_.borrow());
+  ChildOptions gofer_options = GoferOptions(config);
+  gofer_options.place = options.place;
+  if (config.container) {
+    stand_in.sentry.reset(static_cast<int>(::syscall(SYS_pidfd_open, *sentry, 0)));
+    if (!stand_in.sentry.valid()) return Failed("pidfd_open");
+  }
+  auto gofer = StartGofer(gofer_options, *opened, gofer_channel->first.borrow(), options.log_fd, options.trees,
+                          config.container ? &stand_in : nullptr);
+  if (!gofer.ok()) return gofer.status();
+  sandbox.gofer_ = *gofer;
+  return sandbox;
+}
+
+absl::Status Sandbox::WaitStarted() {
+  auto first = control::Receive(boot_.borrow());
   if (!first.ok()) return absl::InternalError("the sentry died before it started the container (see --debug-log)");
-  if (first->kind == control::Message::Kind::kStarted) return sandbox;
-  absl::Status failure = absl::InternalError(first->text);
-  failure.SetPayload(kExitCodeUrl, absl::Cord(absl::StrCat(first->number)));
-  return failure;
+  if (first->kind == control::Message::Kind::kStarted) return absl::OkStatus();
+  return control::WithExitCode(absl::InternalError(first->text), first->number);
 }
 
 Sandbox::Sandbox(Sandbox&& other) noexcept
-    : control_(std::move(other.control_)), sentry_(std::exchange(other.sentry_, -1)), gofer_(std::exchange(other.gofer_, -1)) {}
+    : boot_(std::move(other.boot_)),
+      sentry_(std::exchange(other.sentry_, -1)),
+      gofer_(std::exchange(other.gofer_, -1)),
+      kept_(other.kept_) {}
 
 Sandbox::~Sandbox() {
+  if (kept_) return;
   KillAndReap(sentry_);
   KillAndReap(gofer_);
 }
@@ -130,13 +189,13 @@ Sandbox::~Sandbox() {
 absl::StatusOr<int> Sandbox::WaitForeground() {
   auto forwarder = SignalForwarder::Create();
   if (!forwarder.ok()) return forwarder.status();
-  return forwarder->ForwardUntilExit(control_.borrow());
+  return forwarder->ForwardUntilExit(boot_.borrow());
 }
 
-int Sandbox::ExitCodeOf(const absl::Status& status) {
-  int code = 1;
-  if (const auto payload = status.GetPayload(kExitCodeUrl)) (void)absl::SimpleAtoi(std::string(*payload), &code);
-  return code;
+absl::Status Sandbox::Keep() {
+  auto status = control::Send(boot_.borrow(), {control::Message::Kind::kDetach, 0, ""});
+  kept_ = status.ok();
+  return status;
 }
 
 }  // namespace sandbox

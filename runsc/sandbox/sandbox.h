@@ -1,8 +1,9 @@
-// A running sandbox as runsc sees it: the sentry and gofer processes, and the control connection.
+// A running sandbox as runsc sees it: the sentry and gofer processes, and the boot connection.
 #pragma once
 
 #include <sys/types.h>
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -19,29 +20,50 @@ struct HostTree {
   bool readonly = false;
 };
 
+struct SandboxOptions {
+  boot::BootConfig config;
+  std::vector<HostTree> trees;
+  int log_fd = 2;
+
+  // The rest is for config.container, which outlives runsc. Descriptors are borrowed for the time of Launch.
+  BorrowedFd listener;  // where the sentry accepts control connections
+  BorrowedFd terminal;  // the process's standard streams and the gofer's controlling terminal; invalid = runsc's streams
+  BorrowedFd record;    // gets the exit code
+  BorrowedFd memory_usage;  // the host's count of the container's memory; may be invalid
+  std::vector<BorrowedFd> preserved;            // the process's descriptors 3, 4, …
+  std::function<absl::Status(pid_t)> place;     // puts a process into the container's cgroups
+};
+
 class Sandbox {
  public:
-  // Starts the gofer and the sentry, and through them the container's first process. Fails with the reason the sentry
-  // gave; nothing is left running then.
-  static absl::StatusOr<Sandbox> Start(boot::BootConfig config, const std::vector<HostTree>& trees, int log_fd);
+  // Starts the sentry and the gofer. They boot while the caller goes on; see WaitStarted. In the network namespace of the
+  // caller, unless the configuration asks for no network at all.
+  static absl::StatusOr<Sandbox> Launch(SandboxOptions options);
 
   Sandbox(Sandbox&& other) noexcept;
   Sandbox& operator=(Sandbox&&) = delete;
-  // Kills what still runs and reaps it.
+  // Kills what still runs and reaps it, unless Keep was called.
   ~Sandbox();
+
+  // Waits until the container's first process runs (config.container: is loaded), or fails with the reason the sentry
+  // gave; control::ExitCodeOf has the exit code.
+  absl::Status WaitStarted();
 
   // Serves as the container's foreground stand-in: forwards signals to it until it ends. Returns the wait status.
   absl::StatusOr<int> WaitForeground();
 
-  // Exit code runsc should report for a Start that failed: 127 not found, 126 not executable, else 1.
-  static int ExitCodeOf(const absl::Status& status);
+  // The sandbox lives on without this process. The gofer's pid is the container's.
+  absl::Status Keep();
+  pid_t sentry() const { return sentry_; }
+  pid_t gofer() const { return gofer_; }
 
  private:
   Sandbox() = default;
 
-  UniqueFd control_;
+  UniqueFd boot_;
   pid_t sentry_ = -1;
   pid_t gofer_ = -1;
+  bool kept_ = false;
 };
 
 }  // namespace sandbox

@@ -46,7 +46,7 @@ bool IsBind(const Mount& mount) {
 }
 
 bool IsReadOnly(const Mount& mount) {
-  return std::find(mount.options.begin(), mount.options.end(), "ro") != mount.options.end();
+  return std::any_of(mount.options.begin(), mount.options.end(), [](const std::string& option) { return option == "ro" || option == "rro"; });
 }
 
 absl::StatusOr<Bundle> LoadBundle(const std::string& path) {

@@ -18,7 +18,7 @@ absl::StatusOr<Bundle> LoadBundle(const std::string& path);
 
 // A bind mount by type or by option.
 bool IsBind(const Mount& mount);
-// Has the option "ro".
+// Has the option "ro" or "rro".
 bool IsReadOnly(const Mount& mount);
 
 // 1 to 1024 characters of [A-Za-z0-9_+.-], not "." or "..", as runc.

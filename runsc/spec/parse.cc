@@ -70,25 +70,52 @@ absl::Status Validate(const Spec& spec) {
   return ValidateProcess(spec.process);
 }
 
+template <typename T>
+absl::StatusOr<T> Parse(std::string_view text) {
+  const nlohmann::json json = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (json.is_discarded()) return absl::InvalidArgumentError("not valid JSON");
+  T value;
+  absl::Status status;
+  JsonReader reader(json, "", status);
+  if (status.ok()) Fields(reader, value);
+  if (!status.ok()) return status;
+  return value;
+}
+
+template <typename T>
+std::string Print(const T& value, int indent) {
+  nlohmann::json json;
+  JsonWriter writer(json);
+  Fields(writer, const_cast<T&>(value));
+  return json.dump(indent, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
 }  // namespace
 
 absl::StatusOr<Spec> ParseSpec(std::string_view text) {
-  const nlohmann::json json = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (json.is_discarded()) return absl::InvalidArgumentError("not valid JSON");
-  Spec spec;
-  absl::Status status;
-  JsonReader reader(json, "", status);
-  if (status.ok()) Fields(reader, spec);
-  if (!status.ok()) return status;
-  if (status = Validate(spec); !status.ok()) return status;
+  auto spec = Parse<Spec>(text);
+  if (!spec.ok()) return spec;
+  if (auto status = Validate(*spec); !status.ok()) return status;
   return spec;
 }
 
-std::string ToJson(const Spec& spec) {
-  nlohmann::json json;
-  JsonWriter writer(json);
-  Fields(writer, const_cast<Spec&>(spec));
-  return json.dump(2);
+absl::StatusOr<Process> ParseProcess(std::string_view text) {
+  auto process = Parse<Process>(text);
+  if (!process.ok()) return process;
+  if (auto status = ValidateProcess(*process); !status.ok()) return status;
+  return process;
+}
+
+absl::StatusOr<Resources> ParseResources(std::string_view text) { return Parse<Resources>(text); }
+
+std::string ToJson(const Spec& spec) { return Print(spec, 2); }
+std::string ToJson(const Process& process) { return Print(process, -1); }
+
+const Namespace* FindNamespace(const Spec& spec, std::string_view type) {
+  for (const Namespace& ns : spec.linux_.namespaces) {
+    if (ns.type == type) return &ns;
+  }
+  return nullptr;
 }
 
 absl::StatusOr<uint64_t> CapabilityMask(const std::vector<std::string>& names) {

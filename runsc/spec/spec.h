@@ -63,8 +63,102 @@ struct Namespace {
   std::string path;
 };
 
+// A program that an engine has run at a point of the container's life.
+struct Hook {
+  std::string path;
+  std::vector<std::string> args, env;
+  std::optional<int64_t> timeout;  // seconds
+};
+
+struct Hooks {
+  std::vector<Hook> prestart, create_runtime, create_container, start_container, poststart, poststop;
+};
+
+struct Device {
+  std::string type;  // "c", "u", "b" or "p"
+  std::string path;
+  int64_t major = 0, minor = 0;
+  std::optional<uint32_t> file_mode, uid, gid;
+};
+
+struct DeviceRule {
+  bool allow = false;
+  std::string type, access;
+  std::optional<int64_t> major, minor;  // absent = any
+};
+
+struct Memory {
+  std::optional<int64_t> limit, reservation, swap, kernel, kernel_tcp;  // bytes, -1 = none
+  std::optional<uint64_t> swappiness;
+  std::optional<bool> disable_oom_killer;
+};
+
+struct Cpu {
+  std::optional<uint64_t> shares, period, burst, realtime_period;
+  std::optional<int64_t> quota, realtime_runtime, idle;
+  std::string cpus, mems;
+};
+
+struct Pids {
+  int64_t limit = 0;
+};
+
+struct WeightDevice {
+  int64_t major = 0, minor = 0;
+  std::optional<uint64_t> weight, leaf_weight;
+};
+
+struct ThrottleDevice {
+  int64_t major = 0, minor = 0;
+  uint64_t rate = 0;
+};
+
+struct BlockIo {
+  std::optional<uint64_t> weight, leaf_weight;
+  std::vector<WeightDevice> weight_device;
+  std::vector<ThrottleDevice> read_bps, write_bps, read_iops, write_iops;
+};
+
+struct HugepageLimit {
+  std::string page_size;
+  uint64_t limit = 0;
+};
+
+struct Resources {
+  std::vector<DeviceRule> devices;
+  std::optional<Memory> memory;
+  std::optional<Cpu> cpu;
+  std::optional<Pids> pids;
+  std::optional<BlockIo> block_io;
+  std::vector<HugepageLimit> hugepage_limits;
+  std::map<std::string, std::string> unified;
+};
+
+struct SyscallArg {
+  uint32_t index = 0;
+  uint64_t value = 0, value_two = 0;
+  std::string op;  // "SCMP_CMP_EQ"
+};
+
+struct SyscallRule {
+  std::vector<std::string> names;
+  std::string action;
+  std::optional<uint32_t> errno_ret;
+  std::vector<SyscallArg> args;
+};
+
+struct Seccomp {
+  std::string default_action;
+  std::optional<uint32_t> default_errno_ret;
+  std::vector<std::string> architectures, flags;
+  std::vector<SyscallRule> syscalls;
+};
+
 struct Linux {
   std::vector<Namespace> namespaces;
+  std::vector<Device> devices;
+  std::optional<Resources> resources;
+  std::optional<Seccomp> seccomp;
   std::vector<std::string> masked_paths;
   std::vector<std::string> readonly_paths;
   std::map<std::string, std::string> sysctl;
@@ -80,6 +174,7 @@ struct Spec {
   std::string hostname;
   std::string domainname;
   std::map<std::string, std::string> annotations;
+  Hooks hooks;
   Linux linux_;
 };
 
@@ -87,6 +182,15 @@ struct Spec {
 absl::StatusOr<Spec> ParseSpec(std::string_view json);
 // The inverse; ParseSpec(ToJson(s)) == s.
 std::string ToJson(const Spec& spec);
+
+// The document of `exec --process`, and its inverse.
+absl::StatusOr<Process> ParseProcess(std::string_view json);
+std::string ToJson(const Process& process);
+// The document of `update --resources`.
+absl::StatusOr<Resources> ParseResources(std::string_view json);
+
+// The namespace of `type` ("network"), or null when the bundle does not ask for one.
+const Namespace* FindNamespace(const Spec& spec, std::string_view type);
 
 // What `runsc spec` prints and `runsc do` starts from: a shell in a container with the usual mounts.
 Spec DefaultSpec();

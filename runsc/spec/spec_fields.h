@@ -63,8 +63,131 @@ void Fields(Archive& ar, Namespace& v) {
   ar("path", v.path);
 }
 template <typename Archive>
+void Fields(Archive& ar, Hook& v) {
+  ar("path", v.path, Presence::kRequired);
+  ar("args", v.args);
+  ar("env", v.env);
+  ar("timeout", v.timeout);
+}
+template <typename Archive>
+void Fields(Archive& ar, Hooks& v) {
+  ar("prestart", v.prestart);
+  ar("createRuntime", v.create_runtime);
+  ar("createContainer", v.create_container);
+  ar("startContainer", v.start_container);
+  ar("poststart", v.poststart);
+  ar("poststop", v.poststop);
+}
+template <typename Archive>
+void Fields(Archive& ar, Device& v) {
+  ar("type", v.type, Presence::kRequired);
+  ar("path", v.path, Presence::kRequired);
+  ar("major", v.major);
+  ar("minor", v.minor);
+  ar("fileMode", v.file_mode);
+  ar("uid", v.uid);
+  ar("gid", v.gid);
+}
+template <typename Archive>
+void Fields(Archive& ar, DeviceRule& v) {
+  ar("allow", v.allow, Presence::kRequired);
+  ar("type", v.type);
+  ar("major", v.major);
+  ar("minor", v.minor);
+  ar("access", v.access);
+}
+template <typename Archive>
+void Fields(Archive& ar, Memory& v) {
+  ar("limit", v.limit);
+  ar("reservation", v.reservation);
+  ar("swap", v.swap);
+  ar("kernel", v.kernel);
+  ar("kernelTCP", v.kernel_tcp);
+  ar("swappiness", v.swappiness);
+  ar("disableOOMKiller", v.disable_oom_killer);
+}
+template <typename Archive>
+void Fields(Archive& ar, Cpu& v) {
+  ar("shares", v.shares);
+  ar("quota", v.quota);
+  ar("period", v.period);
+  ar("burst", v.burst);
+  ar("realtimeRuntime", v.realtime_runtime);
+  ar("realtimePeriod", v.realtime_period);
+  ar("cpus", v.cpus);
+  ar("mems", v.mems);
+  ar("idle", v.idle);
+}
+template <typename Archive>
+void Fields(Archive& ar, Pids& v) {
+  ar("limit", v.limit);
+}
+template <typename Archive>
+void Fields(Archive& ar, WeightDevice& v) {
+  ar("major", v.major, Presence::kRequired);
+  ar("minor", v.minor, Presence::kRequired);
+  ar("weight", v.weight);
+  ar("leafWeight", v.leaf_weight);
+}
+template <typename Archive>
+void Fields(Archive& ar, ThrottleDevice& v) {
+  ar("major", v.major, Presence::kRequired);
+  ar("minor", v.minor, Presence::kRequired);
+  ar("rate", v.rate, Presence::kRequired);
+}
+template <typename Archive>
+void Fields(Archive& ar, BlockIo& v) {
+  ar("weight", v.weight);
+  ar("leafWeight", v.leaf_weight);
+  ar("weightDevice", v.weight_device);
+  ar("throttleReadBpsDevice", v.read_bps);
+  ar("throttleWriteBpsDevice", v.write_bps);
+  ar("throttleReadIOPSDevice", v.read_iops);
+  ar("throttleWriteIOPSDevice", v.write_iops);
+}
+template <typename Archive>
+void Fields(Archive& ar, HugepageLimit& v) {
+  ar("pageSize", v.page_size, Presence::kRequired);
+  ar("limit", v.limit, Presence::kRequired);
+}
+template <typename Archive>
+void Fields(Archive& ar, Resources& v) {
+  ar("devices", v.devices);
+  ar("memory", v.memory);
+  ar("cpu", v.cpu);
+  ar("pids", v.pids);
+  ar("blockIO", v.block_io);
+  ar("hugepageLimits", v.hugepage_limits);
+  ar("unified", v.unified);
+}
+template <typename Archive>
+void Fields(Archive& ar, SyscallArg& v) {
+  ar("index", v.index, Presence::kRequired);
+  ar("value", v.value, Presence::kRequired);
+  ar("valueTwo", v.value_two);
+  ar("op", v.op, Presence::kRequired);
+}
+template <typename Archive>
+void Fields(Archive& ar, SyscallRule& v) {
+  ar("names", v.names, Presence::kRequired);
+  ar("action", v.action, Presence::kRequired);
+  ar("errnoRet", v.errno_ret);
+  ar("args", v.args);
+}
+template <typename Archive>
+void Fields(Archive& ar, Seccomp& v) {
+  ar("defaultAction", v.default_action, Presence::kRequired);
+  ar("defaultErrnoRet", v.default_errno_ret);
+  ar("architectures", v.architectures);
+  ar("flags", v.flags);
+  ar("syscalls", v.syscalls);
+}
+template <typename Archive>
 void Fields(Archive& ar, Linux& v) {
   ar("namespaces", v.namespaces);
+  ar("devices", v.devices);
+  ar("resources", v.resources);
+  ar("seccomp", v.seccomp);
   ar("maskedPaths", v.masked_paths);
   ar("readonlyPaths", v.readonly_paths);
   ar("sysctl", v.sysctl);
@@ -80,6 +203,7 @@ void Fields(Archive& ar, Spec& v) {
   ar("hostname", v.hostname);
   ar("domainname", v.domainname);
   ar("annotations", v.annotations);
+  ar("hooks", v.hooks);
   ar("linux", v.linux_);
 }
 

@@ -118,7 +118,8 @@ void Kernel::StartLoaded(const TaskRef& task, const CreateProcessArgs& args, con
   }
   if (args.terminal != nullptr) (void)JobControl::Acquire(*task, args.terminal, true);
   if (args.limits[RLIMIT_CPU].soft != RLIM_INFINITY) group.timers().FollowCpuLimit();
-  task->thread_->Start();
+  // A container's init waits, loaded, for `runsc start`; the others are shielded by nobody.
+  if (!(args.init && args.shield_init)) task->thread_->Start();
 }
 
 }  // namespace sandbox

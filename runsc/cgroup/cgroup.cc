@@ -1,0 +1,195 @@
+#include "runsc/cgroup/cgroup.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <set>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "base/unique_fd.h"
+#include "runsc/cgroup/files.h"
+#include "runsc/cgroup/hierarchy.h"
+
+namespace sandbox::cgroup {
+namespace {
+
+// Longest that the kernel may take to end killed processes before Remove gives up.
+constexpr int kRemoveTimeoutMs = 10000;
+
+// Version 1: a new group has no CPUs and no memory nodes until somebody says which.
+absl::Status InheritCpuset(const std::string& folder) {
+  for (const char* name : {"/cpuset.cpus", "/cpuset.mems"}) {
+    const auto own = ReadFile(folder + name);
+    if (!own.ok()) return own.status();
+    if (own->find_first_not_of(" \n") != std::string::npos) continue;
+    const auto parent = ReadFile(folder.substr(0, folder.rfind('/')) + name);
+    if (!parent.ok()) return parent.status();
+    if (auto status = WriteFile(folder + name, *parent); !status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
+// Version 2: a controller is there for the children of a group that enables it.
+absl::Status EnableControllers(const std::string& folder) {
+  const auto available = ReadFile(folder + "/cgroup.controllers");
+  if (!available.ok()) return available.status();
+  for (const auto name : absl::StrSplit(*available, absl::ByAnyChar(" \n"), absl::SkipEmpty())) {
+    // One that cannot be enabled (threaded groups, processes in the way) is missed when a limit of it is set.
+    (void)WriteFile(folder + "/cgroup.subtree_control", absl::StrCat("+", name));
+  }
+  return absl::OkStatus();
+}
+
+// Makes `mount` + `path` and what is missing above it. `made` gets the last one.
+absl::Status MakeGroup(const std::string& controller, const std::string& mount, const std::string& path) {
+  for (size_t end = path.find('/', 1);; end = path.find('/', end + 1)) {
+    const std::string folder = mount + path.substr(0, end);
+    const bool last = end == std::string::npos;
+    if (controller.empty()) {
+      if (auto status = EnableControllers(folder.substr(0, folder.rfind('/'))); !status.ok()) return status;
+    }
+    if (::mkdir(folder.c_str(), 0755) != 0 && errno != EEXIST) {
+      return absl::PermissionDeniedError(absl::StrCat("cgroup ", folder, ": ", std::strerror(errno)));
+    }
+    if (controller == "cpuset") {
+      if (auto status = InheritCpuset(folder); !status.ok()) return status;
+    }
+    if (last) return absl::OkStatus();
+  }
+}
+
+bool Known(const std::string& controller) {
+  static const std::set<std::string> kKnown = {"",        "blkio",   "cpu",  "cpuacct",  "cpuset",     "devices",
+                                               "freezer", "hugetlb", "memory", "net_cls", "perf_event", "pids", "name=systemd"};
+  return kKnown.contains(controller);
+}
+
+void KillAll(const std::string& folder) {
+  if (Exists(folder + "/cgroup.kill")) {
+    (void)WriteFile(folder + "/cgroup.kill", "1");
+    return;
+  }
+  const auto text = ReadFile(folder + "/cgroup.procs");
+  if (!text.ok()) return;
+  for (const auto line : absl::StrSplit(*text, '\n', absl::SkipEmpty())) {
+    pid_t pid;
+    if (absl::SimpleAtoi(line, &pid) && pid != ::getpid()) ::kill(pid, SIGKILL);
+  }
+}
+
+// Groups that guests' programs cannot make: only ours are in there, but a group below one is removed too.
+absl::Status RemoveFolder(const std::string& folder) {
+  for (int waited = 0;; waited += 5) {
+    if (::rmdir(folder.c_str()) == 0 || errno == ENOENT) return absl::OkStatus();
+    if (errno != EBUSY || waited >= kRemoveTimeoutMs) {
+      return absl::InternalError(absl::StrCat("removing cgroup ", folder, ": ", std::strerror(errno)));
+    }
+    // Killed processes leave the group when they are done; version 1 has no event for that.
+    KillAll(folder);
+    ::poll(nullptr, 0, 5);
+  }
+}
+
+}  // namespace
+
+absl::StatusOr<Cgroup> Cgroup::Create(const std::string& path, const std::string& id) {
+  if (path.find("..") != std::string::npos) return absl::InvalidArgumentError("linux.cgroupsPath: must not contain \"..\"");
+  const Hierarchies hierarchies = FindHierarchies();
+  std::vector<std::string> folders;
+  for (const auto& [controller, place] : hierarchies.places) {
+    if (!Known(controller) || (controller.empty() && !hierarchies.unified())) continue;
+    const std::string below = !path.empty() && path[0] == '/' ? path : absl::StrCat(place.own, "/", path.empty() ? id : path);
+    const std::string folder = place.mount + below;
+    if (auto status = MakeGroup(controller, place.mount, below); !status.ok()) {
+      (void)Cgroup(folders).Remove();
+      if (path.empty()) return Cgroup({});
+      return status;
+    }
+    if (std::find(folders.begin(), folders.end(), folder) == folders.end()) folders.push_back(folder);
+  }
+  return Cgroup(std::move(folders));
+}
+
+std::string Cgroup::FolderOf(const std::string& controller) const {
+  // A folder's controller shows in its files.
+  static const std::pair<const char*, const char*> kMarks[] = {
+      {"memory", "/memory.limit_in_bytes"}, {"cpu", "/cpu.shares"},         {"cpuacct", "/cpuacct.usage"},
+      {"cpuset", "/cpuset.cpus"},           {"pids", "/pids.current"},      {"blkio", "/blkio.throttle.io_serviced"},
+      {"devices", "/devices.list"},         {"freezer", "/freezer.state"}};
+  if (unified()) return folders_[0];
+  for (const auto& [name, mark] : kMarks) {
+    if (controller != name) continue;
+    for (const std::string& folder : folders_) {
+      if (Exists(folder + mark)) return folder;
+    }
+  }
+  if (controller == "hugetlb") {
+    for (const std::string& folder : folders_) {
+      if (Exists(folder + "/hugetlb.2MB.limit_in_bytes")) return folder;
+    }
+  }
+  return "";
+}
+
+bool Cgroup::unified() const { return folders_.size() == 1 && Exists(folders_[0] + "/cgroup.controllers"); }
+
+absl::Status Cgroup::Apply(const spec::Resources& resources) const {
+  if (folders_.empty()) return absl::OkStatus();
+  return unified() ? ApplyV2(*this, resources) : ApplyV1(*this, resources);
+}
+
+absl::Status Cgroup::Add(pid_t pid) const {
+  for (const std::string& folder : folders_) {
+    if (auto status = WriteFile(folder + "/cgroup.procs", std::to_string(pid)); !status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Cgroup::Freeze(bool freeze) const {
+  const std::string folder = FolderOf("freezer");
+  if (folders_.empty() || folder.empty()) return absl::FailedPreconditionError("the container has no freezer cgroup");
+  if (unified()) return WriteFile(folder + "/cgroup.freeze", freeze ? "1" : "0");
+  return WriteFile(folder + "/freezer.state", freeze ? "FROZEN" : "THAWED");
+}
+
+absl::Status Cgroup::Remove() const {
+  absl::Status result;
+  for (const std::string& folder : folders_) result.Update(RemoveFolder(folder));
+  return result;
+}
+
+UniqueFd Cgroup::OpenMemoryUsage() const {
+  const std::string file = FolderOf("memory") + (unified() ? "/memory.current" : "/memory.usage_in_bytes");
+  return UniqueFd(folders_.empty() ? -1 : ::open(file.c_str(), O_RDONLY | O_CLOEXEC));
+}
+
+std::vector<pid_t> Cgroup::Processes() const {
+  std::vector<pid_t> pids;
+  if (folders_.empty()) return pids;
+  const auto text = ReadFile(folders_[0] + "/cgroup.procs");
+  if (!text.ok()) return pids;
+  for (const auto line : absl::StrSplit(*text, '\n', absl::SkipEmpty())) {
+    pid_t pid;
+    if (absl::SimpleAtoi(line, &pid)) pids.push_back(pid);
+  }
+  std::sort(pids.begin(), pids.end());
+  return pids;
+}
+
+int64_t HostPidsLimit(int64_t guest_limit) {
+  // Each guest task is a task of the host; the sentry serves each on a thread of its own at most; the rest is its
+  // own threads, the gofer's, and prepared stubs.
+  constexpr int64_t kOwnTasks = 128;
+  return guest_limit <= 0 || guest_limit > (INT64_MAX - kOwnTasks) / 2 ? -1 : 2 * guest_limit + kOwnTasks;
+}
+
+}  // namespace sandbox::cgroup

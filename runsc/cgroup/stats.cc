@@ -1,0 +1,147 @@
+#include "runsc/cgroup/stats.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "nlohmann/json.hpp"
+#include "runsc/cgroup/files.h"
+
+namespace sandbox::cgroup {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+uint64_t Number(const std::string& path) { return ReadNumber(path).value_or(0); }
+uint64_t Key(const std::string& path, const char* key) { return ReadKey(path, key).value_or(0); }
+
+Json KeyValues(const std::string& path) {
+  Json all = Json::object();
+  const auto text = ReadFile(path);
+  if (!text.ok()) return all;
+  for (const auto line : absl::StrSplit(*text, '\n', absl::SkipEmpty())) {
+    const std::vector<std::string> parts = absl::StrSplit(line, ' ');
+    uint64_t number;
+    if (parts.size() == 2 && absl::SimpleAtoi(parts[1], &number)) all[parts[0]] = number;
+  }
+  return all;
+}
+
+Json Numbers(const std::string& path) {
+  Json all = Json::array();
+  const auto text = ReadFile(path);
+  if (!text.ok()) return all;
+  for (const auto word : absl::StrSplit(*text, absl::ByAnyChar(" \n"), absl::SkipEmpty())) {
+    uint64_t number;
+    if (absl::SimpleAtoi(word, &number)) all.push_back(number);
+  }
+  return all;
+}
+
+Json CpuV1(const Cgroup& group) {
+  const std::string account = group.FolderOf("cpuacct"), cpu = group.FolderOf("cpu");
+  constexpr uint64_t kNsPerTick = 1000000000 / 100;  // USER_HZ
+  return {{"usage",
+           {{"total", Number(account + "/cpuacct.usage")},
+            {"percpu", Numbers(account + "/cpuacct.usage_percpu")},
+            {"kernel", Key(account + "/cpuacct.stat", "system") * kNsPerTick},
+            {"user", Key(account + "/cpuacct.stat", "user") * kNsPerTick}}},
+          {"throttling",
+           {{"periods", Key(cpu + "/cpu.stat", "nr_periods")},
+            {"throttledPeriods", Key(cpu + "/cpu.stat", "nr_throttled")},
+            {"throttledTime", Key(cpu + "/cpu.stat", "throttled_time")}}}};
+}
+
+Json CpuV2(const std::string& folder) {
+  const std::string stat = folder + "/cpu.stat";
+  return {{"usage",
+           {{"total", Key(stat, "usage_usec") * 1000}, {"kernel", Key(stat, "system_usec") * 1000}, {"user", Key(stat, "user_usec") * 1000}}},
+          {"throttling",
+           {{"periods", Key(stat, "nr_periods")},
+            {"throttledPeriods", Key(stat, "nr_throttled")},
+            {"throttledTime", Key(stat, "throttled_usec") * 1000}}}};
+}
+
+Json MemoryV1(const Cgroup& group) {
+  const std::string folder = group.FolderOf("memory");
+  const auto entry = [&](const std::string& prefix) {
+    return Json{{"limit", Number(folder + prefix + "limit_in_bytes")},
+                {"usage", Number(folder + prefix + "usage_in_bytes")},
+                {"max", Number(folder + prefix + "max_usage_in_bytes")},
+                {"failcnt", Number(folder + prefix + "failcnt")}};
+  };
+  return {{"cache", Key(folder + "/memory.stat", "cache")}, {"usage", entry("/memory.")},       {"swap", entry("/memory.memsw.")},
+          {"kernel", entry("/memory.kmem.")},               {"raw", KeyValues(folder + "/memory.stat")}};
+}
+
+Json MemoryV2(const std::string& folder) {
+  constexpr uint64_t kNone = UINT64_MAX;
+  return {{"cache", Key(folder + "/memory.stat", "file")},
+          {"usage",
+           {{"limit", ReadNumber(folder + "/memory.max").value_or(kNone)},
+            {"usage", Number(folder + "/memory.current")},
+            {"max", Number(folder + "/memory.peak")},
+            {"failcnt", Key(folder + "/memory.events", "max")}}},
+          {"swap", {{"limit", ReadNumber(folder + "/memory.swap.max").value_or(kNone)}, {"usage", Number(folder + "/memory.swap.current")}}},
+          {"raw", KeyValues(folder + "/memory.stat")}};
+}
+
+// Lines of "major:minor operation value".
+Json IoEntries(const std::string& path) {
+  Json all = Json::array();
+  const auto text = ReadFile(path);
+  if (!text.ok()) return all;
+  for (const auto line : absl::StrSplit(*text, '\n', absl::SkipEmpty())) {
+    const std::vector<std::string> parts = absl::StrSplit(line, absl::ByAnyChar(": "), absl::SkipEmpty());
+    uint64_t major, minor, value;
+    if (parts.size() == 4 && absl::SimpleAtoi(parts[0], &major) && absl::SimpleAtoi(parts[1], &minor) && absl::SimpleAtoi(parts[3], &value)) {
+      all.push_back({{"major", major}, {"minor", minor}, {"op", parts[2]}, {"value", value}});
+    }
+  }
+  return all;
+}
+
+}  // namespace
+
+std::string StatsJson(const Cgroup& group) {
+  Json data = Json::object();
+  if (!group.empty()) {
+    const std::string pids = group.FolderOf("pids");
+    data["cpu"] = group.unified() ? CpuV2(group.folders()[0]) : CpuV1(group);
+    data["memory"] = group.unified() ? MemoryV2(group.folders()[0]) : MemoryV1(group);
+    data["pids"] = {{"current", Number(pids + "/pids.current")}, {"limit", Number(pids + "/pids.max")}};
+    const std::string io = group.FolderOf("blkio");
+    data["blkio"] = {{"ioServiceBytesRecursive", IoEntries(io + "/blkio.throttle.io_service_bytes_recursive")},
+                     {"ioServicedRecursive", IoEntries(io + "/blkio.throttle.io_serviced_recursive")}};
+    data["hugetlb"] = Json::object();
+  }
+  return data.dump();
+}
+
+OomNotice WatchOom(const Cgroup& group) {
+  OomNotice notice;
+  const std::string folder = group.FolderOf("memory");
+  if (group.empty() || folder.empty()) return notice;
+  if (group.unified()) {
+    notice.event.reset(::open((folder + "/memory.events").c_str(), O_RDONLY | O_CLOEXEC));
+    notice.poll_events = POLLPRI;
+    return notice;
+  }
+  notice.held.reset(::open((folder + "/memory.oom_control").c_str(), O_RDONLY | O_CLOEXEC));
+  UniqueFd event(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!notice.held.valid() || !event.valid()) return notice;
+  const std::string request = absl::StrCat(event.get(), " ", notice.held.get());
+  if (WriteFile(folder + "/cgroup.event_control", request).ok()) notice.event = std::move(event);
+  notice.poll_events = POLLIN;
+  return notice;
+}
+
+uint64_t OomKills(const Cgroup& group) {
+  const std::string folder = group.FolderOf("memory");
+  return group.unified() ? Key(folder + "/memory.events", "oom_kill") : Key(folder + "/memory.oom_control", "oom_kill");
+}
+
+}  // namespace sandbox::cgroup

@@ -1,0 +1,86 @@
+#include "runsc/cmd/container_commands.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "runsc/cli/error_log.h"
+#include "runsc/control/message.h"
+#include "runsc/spec/bundle.h"
+
+namespace sandbox::cmd {
+
+absl::StatusOr<Found> Find(const cli::GlobalOptions& options, const std::string& id, bool lock) {
+  if (auto status = spec::CheckContainerId(id); !status.ok()) return status;
+  auto dir = ContainerDir::Open(options.root, id, lock);
+  if (!dir.ok()) return dir.status();
+  auto state = dir->Load();
+  if (!state.ok()) return state.status();
+  return Found{*std::move(dir), *std::move(state)};
+}
+
+int Fail(const cli::GlobalOptions& options, const absl::Status& status) {
+  cli::ReportError(options, status);
+  return control::ExitCodeOf(status);
+}
+
+void AddCreateOptions(cli::Parser& parser, CreateOptions& options) {
+  parser.Word("id", options.id, true, "Container id");
+  parser.Option("-b,--bundle", options.bundle, "Folder with config.json");
+  parser.Option("--pid-file", options.pid_file, "File that gets the pid of the container's process");
+  parser.Option("--console-socket", options.console_socket, "Unix socket that gets the terminal's descriptor");
+  parser.Option("--preserve-fds", options.preserve_fds, "Descriptors besides 0, 1 and 2 to pass on, from 3");
+  parser.Choice("--overlay", options.overlay, {"memory", "none"}, "none: writes reach the bundle's root; memory: they are discarded");
+  // What runc has for its own way of making containers.
+  parser.Ignored("--no-pivot", false, "Accepted; the container's root is not a mount of the host");
+  parser.Ignored("--no-new-keyring", false, "Accepted; the host's keyrings are out of reach");
+}
+
+absl::StatusOr<int> ParseSignal(const std::string& text) {
+  int number;
+  if (absl::SimpleAtoi(text, &number)) {
+    if (number >= 1 && number <= 64) return number;
+    return absl::InvalidArgumentError("unknown signal \"" + text + "\"");
+  }
+  std::string name = text;
+  std::transform(name.begin(), name.end(), name.begin(), ::toupper);
+  if (name.rfind("SIG", 0) == 0) name = name.substr(3);
+  for (number = 1; number < 32; ++number) {
+    const char* known = ::sigabbrev_np(number);
+    if (known != nullptr && name == known) return number;
+  }
+  int offset = 0;
+  if (name.rfind("RTMIN+", 0) == 0 && absl::SimpleAtoi(name.substr(6), &offset) && offset >= 0 && offset <= 30) return 34 + offset;
+  if (name.rfind("RTMAX-", 0) == 0 && absl::SimpleAtoi(name.substr(6), &offset) && offset >= 0 && offset <= 30) return 64 - offset;
+  if (name == "RTMIN") return 34;
+  if (name == "RTMAX") return 64;
+  return absl::InvalidArgumentError("unknown signal \"" + text + "\"");
+}
+
+absl::StatusOr<std::string> ReadDocument(const std::string& path) {
+  constexpr size_t kMaxDocument = 16 << 20;
+  UniqueFd file;
+  if (path != "-") {
+    file.reset(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    if (!file.valid()) return absl::NotFoundError(absl::StrCat("open ", path, ": ", strerror(errno)));
+  }
+  const int fd = file.valid() ? file.get() : 0;
+  std::string text;
+  char buffer[16384];
+  for (;;) {
+    const ssize_t got = ::read(fd, buffer, sizeof(buffer));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return absl::InternalError(absl::StrCat("read ", path, ": ", strerror(errno)));
+    if (got == 0) return text;
+    text.append(buffer, got);
+    if (text.size() > kMaxDocument) return absl::InvalidArgumentError(path + ": larger than 16 MiB");
+  }
+}
+
+}  // namespace sandbox::cmd

@@ -1,0 +1,339 @@
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <algorithm>
+#include <climits>
+#include <cstdio>
+#include <ctime>
+#include <optional>
+
+#include "absl/strings/str_cat.h"
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "runsc/cgroup/cgroup.h"
+#include "runsc/container/annotations.h"
+#include "runsc/container/console.h"
+#include "runsc/container/container.h"
+#include "runsc/container/hooks.h"
+#include "runsc/container/oom.h"
+#include "runsc/control/message.h"
+#include "runsc/ns/network.h"
+#include "runsc/sandbox/sandbox.h"
+#include "runsc/spec/bundle.h"
+
+namespace sandbox {
+namespace {
+
+std::string Now() {
+  timespec now;
+  ::clock_gettime(CLOCK_REALTIME, &now);
+  std::tm utc = {};
+  ::gmtime_r(&now.tv_sec, &utc);
+  char date[32];
+  std::strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%S", &utc);
+  char text[48];
+  std::snprintf(text, sizeof(text), "%s.%09ldZ", date, now.tv_nsec);
+  return text;
+}
+
+// Linux's names of namespaces that may be asked for with a path. Only the network is the host's; the others are kept by the
+// sentry, which starts with fresh ones.
+absl::Status CheckNamespaces(const spec::Spec& spec) {
+  for (size_t i = 0; i < spec.linux_.namespaces.size(); ++i) {
+    const spec::Namespace& ns = spec.linux_.namespaces[i];
+    for (size_t j = 0; j < i; ++j) {
+      if (spec.linux_.namespaces[j].type == ns.type) {
+        return absl::InvalidArgumentError("linux.namespaces: \"" + ns.type + "\" is given twice");
+      }
+    }
+    bool known = false;
+    for (const char* type : {"pid", "network", "mount", "ipc", "uts", "user", "cgroup", "time"}) known = known || ns.type == type;
+    if (!known) return absl::InvalidArgumentError("linux.namespaces: unknown type \"" + ns.type + "\"");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckRoot(const spec::Spec& spec) {
+  struct stat st;
+  if (::stat(spec.root.path.c_str(), &st) != 0) {
+    return absl::NotFoundError(absl::StrCat("root.path: stat ", spec.root.path, ": ", std::strerror(errno)));
+  }
+  if (!S_ISDIR(st.st_mode)) return absl::InvalidArgumentError("root.path: " + spec.root.path + ": not a directory");
+  return absl::OkStatus();
+}
+
+// Resolved as the container would. Those inside other mounts are for the sentry to make.
+bool HasMountPoints(const spec::Spec& spec) {
+  const UniqueFd root(::open(spec.root.path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!root.valid()) return false;
+  const auto within_another = [&](const spec::Mount& mount) {
+    return std::any_of(spec.mounts.begin(), spec.mounts.end(),
+                       [&](const spec::Mount& other) { return mount.destination.rfind(other.destination + "/", 0) == 0; });
+  };
+  for (const spec::Mount& mount : spec.mounts) {
+    if (within_another(mount)) continue;
+    open_how how = {};
+    how.flags = O_PATH | O_CLOEXEC;
+    how.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
+    const UniqueFd point(static_cast<int>(::syscall(SYS_openat2, root.get(), mount.destination.c_str(), &how, sizeof(how))));
+    if (!point.valid()) return false;
+  }
+  return true;
+}
+
+// A system with systemd has this folder (sd_booted(3)).
+absl::Status CheckCgroupManager(const cli::GlobalOptions& global, const spec::Spec& spec) {
+  const bool slice = spec.linux_.cgroups_path.find(':') != std::string::npos;
+  if (!global.systemd_cgroup && !slice) return absl::OkStatus();
+  if (::access("/run/systemd/system", F_OK) != 0) {
+    return absl::FailedPreconditionError("systemd not running on this host, cannot use systemd cgroups manager");
+  }
+  return absl::UnimplementedError("systemd cgroups are not supported: use the engine's cgroupfs driver");
+}
+
+// Descriptors 3… of runsc, for --preserve-fds.
+absl::StatusOr<std::vector<BorrowedFd>> Preserved(int count) {
+  std::vector<BorrowedFd> fds;
+  for (int fd = 3; fd < 3 + count; ++fd) {
+    if (::fcntl(fd, F_GETFD) < 0) return absl::InvalidArgumentError(absl::StrCat("please check that preserved-fd ", fd, " is present"));
+    fds.emplace_back(fd);
+  }
+  return fds;
+}
+
+// One creation under way: everything made so far is undone unless it is released.
+class Creation {
+ public:
+  Creation(const cli::GlobalOptions& global, const CreateOptions& options, spec::Bundle bundle, ContainerDir dir)
+      : global_(global), options_(options), dir_(std::move(dir)) {
+    state_.id = options.id;
+    state_.bundle = bundle.path;
+    state_.created = Now();
+    state_.owner = ::geteuid();
+    state_.creator = Identify(::getpid());
+    state_.spec = std::move(bundle.spec);
+  }
+  ~Creation() {
+    if (!done_) (void)dir_.Remove();
+  }
+
+  absl::StatusOr<Created> Run();
+
+ private:
+  absl::Status Configure();
+  absl::Status MakeCgroup();
+  absl::Status MakeTerminal();
+  absl::Status CheckPod();
+  absl::Status Launch();
+  absl::Status LaunchSandbox(SandboxOptions launch);
+  absl::Status WaitStarted();
+  absl::Status RunCreateHooks();
+  SandboxOptions LaunchOptions();
+
+  const cli::GlobalOptions& global_;
+  const CreateOptions& options_;
+  ContainerDir dir_;
+  ContainerState state_;
+  boot::BootConfig config_;
+  cgroup::Cgroup cgroup_ = cgroup::Cgroup::Existing({});
+  Pty pty_;
+  UniqueFd listener_, record_, log_, memory_usage_;
+  std::optional<ns::NetworkNamespace> network_;
+  std::optional<Sandbox> sandbox_;
+  bool done_ = false;
+};
+
+absl::Status Creation::Configure() {
+  config_.id = state_.id;
+  config_.spec = state_.spec;
+  config_.container = true;
+  config_.platform = global_.platform;
+  config_.network = global_.network.empty() ? "host" : global_.network;
+  config_.overlay = options_.overlay;
+  config_.strace = global_.strace;
+  config_.rewrite = global_.rewrite == "on";
+  config_.debug = global_.debug;
+  config_.json_log = global_.log_format == "json";
+  config_.rootless = global_.rootless;
+  if (auto status = ApplyAnnotations(state_.spec.annotations, config_); !status.ok()) return status;
+  if (state_.spec.linux_.resources) config_.limits = GuestLimits(*state_.spec.linux_.resources);
+  state_.network = config_.network;
+  state_.platform = config_.platform;
+  return absl::OkStatus();
+}
+
+absl::Status Creation::MakeCgroup() {
+  if (auto status = CheckCgroupManager(global_, state_.spec); !status.ok()) return status;
+  auto made = cgroup::Cgroup::Create(state_.spec.linux_.cgroups_path, state_.id);
+  if (!made.ok()) return made.status();
+  cgroup_ = *std::move(made);
+  state_.cgroups = cgroup_.folders();
+  memory_usage_ = cgroup_.OpenMemoryUsage();
+  if (state_.spec.linux_.resources) return cgroup_.Apply(*state_.spec.linux_.resources);
+  return absl::OkStatus();
+}
+
+absl::Status Creation::MakeTerminal() {
+  if (!state_.spec.process.terminal) return absl::OkStatus();
+  auto pty = OpenPty(state_.spec.process);
+  if (!pty.ok()) return pty.status();
+  pty_ = *std::move(pty);
+  if (options_.console_socket.empty()) return absl::OkStatus();
+  return SendConsole(options_.console_socket, pty_.master.borrow());
+}
+
+SandboxOptions Creation::LaunchOptions() {
+  SandboxOptions launch;
+  launch.config = config_;
+  // A read-only root whose mount points are all there is read-only for the gofer too; else the sentry makes them first.
+  const bool keeps_root = config_.overlay == "memory" || (state_.spec.root.readonly && HasMountPoints(state_.spec));
+  launch.trees = {{state_.spec.root.path, "/", keeps_root}};
+  for (const spec::Mount& mount : state_.spec.mounts) {
+    if (spec::IsBind(mount)) launch.trees.push_back({mount.source, mount.destination, spec::IsReadOnly(mount)});
+  }
+  // The container's output must not be held open by its sandbox, so without a log file there is no log.
+  launch.log_fd = global_.debug_log.empty() ? log_.get() : LogFd();
+  launch.listener = listener_.borrow();
+  launch.terminal = pty_.slave.borrow();
+  launch.memory_usage = memory_usage_.borrow();
+  launch.record = record_.borrow();
+  launch.place = [this](pid_t pid) {
+    SetGuestOomScore(pid, state_.spec.process.oom_score_adj);
+    return cgroup_.Add(pid);
+  };
+  return launch;
+}
+
+absl::Status Creation::Launch() {
+  log_.reset(::open("/dev/null", O_RDWR | O_CLOEXEC));
+  auto listener = dir_.Listen();
+  if (!listener.ok()) return listener.status();
+  listener_ = *std::move(listener);
+  auto record = dir_.MakeExitFile();
+  if (!record.ok()) return record.status();
+  record_ = *std::move(record);
+  if (const spec::Namespace* network = spec::FindNamespace(state_.spec, "network"); network != nullptr) {
+    auto entered = ns::NetworkNamespace::Enter(network->path);
+    if (!entered.ok()) return entered.status();
+    network_.emplace(*std::move(entered));
+  }
+  if (auto status = ApplyNetworkSysctls(state_.spec, network_.has_value()); !status.ok()) return status;
+  SandboxOptions launch = LaunchOptions();
+  auto preserved = Preserved(options_.preserve_fds);
+  if (!preserved.ok()) return preserved.status();
+  launch.preserved = *preserved;
+  if (auto status = LaunchSandbox(std::move(launch)); !status.ok()) {
+    return status;
+  }
+  return network_ ? network_->Leave() : absl::OkStatus();
+}
+
+absl::Status Creation::LaunchSandbox(SandboxOptions launch) {
+  auto sandbox = Sandbox::Launch(std::move(launch));
+  if (!sandbox.ok()) return sandbox.status();
+  sandbox_.emplace(*std::move(sandbox));
+  state_.sentry = Identify(sandbox_->sentry());
+  state_.container = Identify(sandbox_->gofer());
+  return absl::OkStatus();
+}
+
+// A container that asks for the sandbox of another must not get one of its own.
+absl::Status Creation::CheckPod() {
+  const std::string sandbox = PodOf(state_.spec.annotations);
+  if (sandbox.empty()) return absl::OkStatus();
+  return absl::UnimplementedError("joining sandbox " + sandbox + ": several containers in one sandbox are not supported yet");
+}
+
+absl::Status Creation::WaitStarted() {
+  if (auto status = sandbox_->WaitStarted(); !status.ok()) return status;
+  for (const pid_t pid : {state_.sentry.pid, state_.container.pid}) ProtectFromOom(pid);
+  return absl::OkStatus();
+}
+
+absl::Status Creation::RunCreateHooks() {
+  const spec::Hooks& hooks = state_.spec.hooks;
+  if (hooks.prestart.empty() && hooks.create_runtime.empty() && hooks.create_container.empty()) return absl::OkStatus();
+  const std::string document = OciState(state_, false);
+  if (auto status = RunHooks("prestart", hooks.prestart, document); !status.ok()) return status;
+  if (auto status = RunHooks("createRuntime", hooks.create_runtime, document); !status.ok()) return status;
+  return RunHooks("createContainer", hooks.create_container, document, state_.container.pid);
+}
+
+absl::StatusOr<Created> Creation::Run() {
+  if (auto status = Configure(); !status.ok()) return status;
+  if (auto status = CheckPod(); !status.ok()) return status;
+  if (auto status = dir_.Save(state_); !status.ok()) return status;
+  if (auto status = MakeCgroup(); !status.ok()) return status;
+  Cleanup remove_cgroup([&] { (void)cgroup_.Remove(); });
+  if (auto status = MakeTerminal(); !status.ok()) return status;
+  if (auto status = Launch(); !status.ok()) return status;
+  // From here on, processes are to be found by whoever cleans up after a killed runsc.
+  Cleanup end_sandbox([&] {
+    sandbox_.reset();
+  });
+  if (auto status = dir_.Save(state_); !status.ok()) return status;
+  if (auto status = RunCreateHooks(); !status.ok()) return status;
+  if (auto status = WaitStarted(); !status.ok()) return status;
+  if (!options_.pid_file.empty()) {
+    if (auto status = WritePidFile(options_.pid_file, state_.container.pid); !status.ok()) return status;
+  }
+  state_.status = Status::kCreated;
+  if (auto status = dir_.Save(state_); !status.ok()) return status;
+  if (auto status = sandbox_->Keep(); !status.ok()) return status;
+  end_sandbox.Release();
+  remove_cgroup.Release();
+  done_ = true;
+  return Created{std::move(dir_), std::move(state_), options_.foreground ? std::move(pty_.master) : UniqueFd()};
+}
+
+}  // namespace
+
+absl::StatusOr<Created> CreateContainer(const cli::GlobalOptions& global, const CreateOptions& options) {
+  if (auto status = spec::CheckContainerId(options.id); !status.ok()) return status;
+  auto bundle = spec::LoadBundle(options.bundle);
+  if (!bundle.ok()) return bundle.status();
+  if (auto status = CheckNamespaces(bundle->spec); !status.ok()) return status;
+  if (auto status = CheckRoot(bundle->spec); !status.ok()) return status;
+  if (auto status = CheckConsole(bundle->spec.process, options.console_socket, !options.foreground); !status.ok()) return status;
+  auto dir = ContainerDir::Create(global.root, options.id);
+  if (!dir.ok()) return dir.status();
+  return Creation(global, options, *std::move(bundle), *std::move(dir)).Run();
+}
+
+absl::Status WritePidFile(const std::string& path, pid_t pid) {
+  const std::string text = std::to_string(pid), temporary = absl::StrCat(path, ".", pid, ".tmp");
+  const UniqueFd fd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
+  if (!fd.valid() || ::write(fd.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()) ||
+      ::rename(temporary.c_str(), path.c_str()) != 0) {
+    auto status = absl::InternalError(absl::StrCat("pid file ", path, ": ", std::strerror(errno)));
+    ::unlink(temporary.c_str());
+    return status;
+  }
+  return absl::OkStatus();
+}
+
+boot::Limits GuestLimits(const spec::Resources& resources) {
+  boot::Limits limits;
+  if (resources.memory && resources.memory->limit.value_or(0) > 0) {
+    limits.memory_bytes = static_cast<uint64_t>(*resources.memory->limit);
+    // The bundle's swap limit includes memory.
+    const int64_t both = resources.memory->swap.value_or(0);
+    limits.swap_bytes = both < 0 ? UINT64_MAX : static_cast<uint64_t>(std::max<int64_t>(both - *resources.memory->limit, 0));
+  }
+  if (resources.pids && resources.pids->limit > 0) {
+    limits.pids = static_cast<int32_t>(std::min<int64_t>(resources.pids->limit, INT32_MAX));
+  }
+  if (resources.cpu) {
+    limits.cpu_quota_us = static_cast<uint64_t>(std::max<int64_t>(resources.cpu->quota.value_or(0), 0));
+    if (resources.cpu->period.value_or(0) != 0) limits.cpu_period_us = *resources.cpu->period;
+    if (resources.cpu->shares.value_or(0) != 0) limits.cpu_shares = *resources.cpu->shares;
+  }
+  return limits;
+}
+
+}  // namespace sandbox

@@ -1,0 +1,31 @@
+// The network namespace that a container's bundle names.
+#pragma once
+
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "base/unique_fd.h"
+
+namespace sandbox::ns {
+
+// While it lives, the calling process is in another network namespace, which what it forks inherits.
+class NetworkNamespace {
+ public:
+  // `path` of an existing namespace; empty for a new one, whose loopback interface is brought up.
+  static absl::StatusOr<NetworkNamespace> Enter(const std::string& path);
+  NetworkNamespace(NetworkNamespace&&) = default;
+  NetworkNamespace& operator=(NetworkNamespace&&) = delete;
+  ~NetworkNamespace();
+
+  // Back to where the process was.
+  absl::Status Leave();
+
+ private:
+  explicit NetworkNamespace(UniqueFd old) : old_(std::move(old)) {}
+  UniqueFd old_;
+};
+
+// Writes a sysctl of the calling process's namespaces: "net.ipv4.ip_forward". InvalidArgument for a name that is none.
+absl::Status WriteSysctl(const std::string& name, const std::string& value);
+
+}  // namespace sandbox::ns

@@ -1,0 +1,109 @@
+"""What a container finds: mounts, masked paths, devices, ids, limits of processes, sysctls, its control group, its network."""
+
+import os
+import subprocess
+
+import harness
+
+
+class EnvironmentTest(harness.ContainerTest):
+    def output(self, *args, change=None, code=0, **process):
+        self.config(*args, change=change, **process)
+        result = self.runsc("run", "--bundle", self.bundle, self.new_id())
+        self.assertEqual(result.code, code, result)
+        return result.out
+
+    def test_masked_and_read_only_paths(self):
+        os.makedirs(os.path.join(self.rootfs, "secret"))
+        for name in ("secret/file", "hidden"):
+            with open(os.path.join(self.rootfs, name), "w") as file:
+                file.write("secret")
+        os.makedirs(os.path.join(self.rootfs, "fixed"))
+
+        def change(document):
+            document["linux"].update(maskedPaths=["/secret", "/hidden", "/no/such"], readonlyPaths=["/fixed", "/no/such"])
+
+        out = self.output("sh", "-c", "ls /secret | wc -l; cat /hidden; touch /fixed/x 2>/dev/null; echo $?; touch /tmp/x; echo $?", change=change)
+        self.assertEqual(out.split(), ["0", "1", "0"])
+
+    def test_read_only_root(self):
+        def change(document):
+            document["root"]["readonly"] = True
+            document["mounts"].append({"destination": "/made/by/the/runtime", "type": "tmpfs", "source": "tmpfs"})
+        out = self.output("sh", "-c", "touch /x 2>&1; touch /made/by/the/runtime/x && echo fine", change=change)
+        self.assertIn("Read-only file system", out)
+        self.assertIn("fine", out)
+
+    def test_writes_reach_the_root_and_overlay_keeps_them(self):
+        self.output("sh", "-c", "echo 1 > /tmp/written")
+        self.assertTrue(os.path.exists(os.path.join(self.rootfs, "tmp/written")))
+        self.config("sh", "-c", "echo 1 > /tmp/kept && cat /tmp/kept")
+        result = self.runsc("run", "--overlay", "memory", "--bundle", self.bundle, self.new_id())
+        self.assertEqual((result.code, result.out), (0, "1\n"))
+        self.assertFalse(os.path.exists(os.path.join(self.rootfs, "tmp/kept")))
+
+    def test_annotation_tightens(self):
+        self.output("sh", "-c", "echo 1 > /tmp/kept", change=lambda d: d.update(annotations={"dev.runsc.overlay": "memory"}))
+        self.assertFalse(os.path.exists(os.path.join(self.rootfs, "tmp/kept")))
+        self.config("true", change=lambda d: d.update(annotations={"dev.runsc.overlay": "none"}))
+        self.fails("dev.runsc.overlay", "create", "--overlay", "memory", "--bundle", self.bundle, self.new_id())
+
+    def test_bind_mounts(self):
+        shared = os.path.join(self.folder, "shared")
+        os.makedirs(shared)
+        with open(os.path.join(shared, "file"), "w") as file:
+            file.write("content\n")
+
+        def change(document):
+            document["mounts"] += [{"destination": "/rw", "type": "bind", "source": shared, "options": ["rbind", "rw"]},
+                                   {"destination": "/ro", "type": "bind", "source": shared, "options": ["bind", "ro"]},
+                                   {"destination": "/etc/one", "type": "bind", "source": shared + "/file", "options": ["bind"]}]
+        out = self.output("sh", "-c", "cat /etc/one; touch /rw/new && echo written; touch /ro/x 2>/dev/null || echo refused", change=change)
+        self.assertEqual(out.split(), ["content", "written", "refused"])
+        self.assertTrue(os.path.exists(os.path.join(shared, "new")))
+
+    def test_mounts_keep_the_bundles_order(self):
+        def change(document):
+            document["mounts"] += [{"destination": f"/tmp/{n}", "type": "tmpfs", "source": f"source{n}"} for n in (3, 1, 2)]
+        lines = self.output("cat", "/proc/self/mountinfo", change=change).splitlines()
+        points = [line.split()[4] for line in lines]
+        self.assertEqual(points[0], "/")
+        self.assertEqual([p for p in points if p.startswith("/tmp/")], ["/tmp/3", "/tmp/1", "/tmp/2"])
+        self.assertEqual([line.split(" - ")[1].split()[1] for line in lines if " /tmp/" in line], ["source3", "source1", "source2"])
+
+    def test_devices(self):
+        def change(document):
+            document["linux"]["devices"] = [{"type": "c", "path": "/dev/extra", "major": 1, "minor": 3, "fileMode": 0o640, "uid": 7, "gid": 8}]
+        out = self.output("sh", "-c", "echo x > /dev/extra && stat -c '%a %u %g %t %T' /dev/extra 2>/dev/null || ls -ln /dev/extra", change=change)
+        self.assertRegex(out, r"crw-r----- +1 7 +8 +1, +3|640 7 8 1 3")
+
+    def test_ids_and_capabilities(self):
+        caps = ["CAP_CHOWN"]
+        out = self.output("sh", "-c", "id -u; id -g; id -G; umask; grep CapEff /proc/self/status; grep CapBnd /proc/self/status",
+                          user={"uid": 5, "gid": 6, "additionalGids": [7, 8], "umask": 0o27},
+                          capabilities={k: caps for k in ("bounding", "effective", "inheritable", "permitted", "ambient")})
+        self.assertEqual(out.split(), ["5", "6", "6", "7", "8", "0027", "CapEff:", "0000000000000001", "CapBnd:", "0000000000000001"])
+
+    def test_rlimits_hostname(self):
+        def change(document):
+            document.update(hostname="its-name", domainname="its.domain")
+        out = self.output("sh", "-c", "ulimit -n; hostname; cat /proc/sys/kernel/domainname", change=change,
+                          rlimits=[{"type": "RLIMIT_NOFILE", "soft": 123, "hard": 456}])
+        self.assertEqual(out.split(), ["123", "its-name", "its.domain"])
+
+    def test_network_none(self):
+        self.config("ip", "addr")
+        result = self.runsc("--network", "none", "run", "--bundle", self.bundle, self.new_id())
+        self.assertIn("127.0.0.1", result.out)
+
+    def test_seccomp_profile(self):
+        def change(document):
+            document["linux"]["seccomp"] = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
+                {"names": ["mkdir", "mkdirat", "nosuchcall"], "action": "SCMP_ACT_ERRNO", "errnoRet": 1}]}
+        self.assertIn("not permitted", self.output("sh", "-c", "mkdir /tmp/x 2>&1; touch /tmp/y && echo $?", change=change))
+        self.config("true", change=lambda d: d["linux"].update(seccomp={"defaultAction": "SCMP_ACT_MARTIAN"}))
+        self.fails("SCMP_ACT_MARTIAN", "create", "--bundle", self.bundle, self.new_id())
+
+
+if __name__ == "__main__":
+    harness.main()

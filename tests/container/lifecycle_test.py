@@ -1,0 +1,188 @@
+"""create, start, state, kill, delete, run, wait, list, ps: states, exit codes, error texts."""
+
+import json
+import os
+import signal
+import subprocess
+import tempfile
+
+import harness
+
+
+class LifeCycleTest(harness.ContainerTest):
+    def test_states(self):
+        self.config("sleep", "1000")
+        container = self.create("--pid-file", os.path.join(self.folder, "pid"))
+        state = self.state(container)
+        self.assertEqual(state["status"], "created")
+        self.assertEqual(state["id"], container)
+        self.assertEqual(state["bundle"], self.bundle)
+        self.assertEqual(state["rootfs"], self.rootfs)
+        self.assertEqual(state["owner"], "root")
+        self.assertIn("created", state)
+        with open(os.path.join(self.folder, "pid")) as pid:
+            self.assertEqual(int(pid.read()), state["pid"])
+        self.ok("start", container)
+        self.assertEqual(self.status(container), "running")
+        self.ok("kill", container, "KILL")
+        self.assertEqual(self.wait_exit(state["pid"]), 137)
+        self.assertEqual(self.state(container)["status"], "stopped")
+        self.assertEqual(self.state(container)["pid"], 0)
+        self.ok("delete", container)
+        self.fails("container does not exist", "state", container)
+
+    def test_exit_code_is_the_pid_files_process(self):
+        self.config("sh", "-c", "exit 42")
+        container = self.create()
+        pid = self.state(container)["pid"]
+        self.ok("start", container)
+        self.assertEqual(self.wait_exit(pid), 42)
+        self.assertEqual(json.loads(self.ok("wait", container)), {"id": container, "exitStatus": 42})
+
+    def test_run_in_the_foreground(self):
+        self.config("sh", "-c", "echo out; echo err >&2; cat; exit 7")
+        with tempfile.TemporaryFile() as stdin:
+            stdin.write(b"in\n")
+            stdin.seek(0)
+            result = self.runsc("run", "--bundle", self.bundle, self.new_id(), stdin=stdin)
+        self.assertEqual((result.code, result.out, result.err), (7, "out\nin\n", "err\n"))
+        self.assertEqual(os.listdir(self.root), [])
+
+    def test_run_forwards_signals(self):
+        self.config("sh", "-c", "trap 'exit 9' TERM; echo ready; while :; do sleep 1 & wait $!; done")
+        run = subprocess.Popen(self.argv("run", "--bundle", self.bundle, self.new_id()), stdout=subprocess.PIPE)
+        self.assertEqual(run.stdout.readline(), b"ready\n")
+        run.send_signal(signal.SIGTERM)
+        self.assertEqual(run.wait(harness.LIMIT), 9)
+        run.stdout.close()
+
+    def test_run_detached(self):
+        self.config("sleep", "1000")
+        container = self.new_id()
+        self.ok("run", "--detach", "--bundle", self.bundle, container)
+        self.assertEqual(self.status(container), "running")
+
+    def test_nothing_holds_the_output_open(self):
+        self.config("sh", "-c", "echo done; exec >&- 2>&-; exec sleep 1000")
+        container = self.new_id()
+        run = subprocess.Popen(self.argv("run", "--detach", "--bundle", self.bundle, container), stdout=subprocess.PIPE,
+                               stderr=subprocess.STDOUT)
+        self.assertEqual(run.stdout.read(), b"done\n")  # to its end, though the container runs
+        self.assertEqual(run.wait(harness.LIMIT), 0)
+        run.stdout.close()
+
+    def test_program_is_looked_up_in_create(self):
+        for program, code, text in (("nosuch", 127, "executable file not found"), ("/no/such", 127, "no such file or directory"),
+                                    ("/etc/passwd", 126, "permission denied"), ("/etc", 126, "permission denied")):
+            self.config(program)
+            self.fails(text, "create", "--bundle", self.bundle, self.new_id(), code=code)
+            self.assertEqual(os.listdir(self.root), [])
+
+    def test_kill_and_delete_when_created(self):
+        self.config("sleep", "1000")
+        container = self.create()
+        pid = self.state(container)["pid"]
+        self.ok("kill", container, "15")
+        self.assertEqual(self.wait_exit(pid), 128 + 15)
+        self.assertEqual(self.status(container), "stopped")
+        self.ok("delete", container)
+        container = self.create()
+        self.ok("delete", container)
+
+    def test_wrong_transitions(self):
+        self.config("sleep", "1000")
+        container = self.create()
+        self.fails("container not paused", "resume", container)
+        self.ok("start", container)
+        self.fails("already running", "start", container)
+        self.fails("not stopped: running", "delete", container)
+        self.fails("not paused", "resume", container)
+        self.ok("kill", container, "SIGKILL")
+        harness.wait_for(lambda: self.status(container) == "stopped", "the end")
+        self.fails("container not running", "kill", container, "9")
+        self.ok("kill", "--all", container, "9")
+        self.fails("container that has stopped", "start", container)
+        self.fails("container not running", "exec", container, "true", code=255)
+        self.fails("container not running", "ps", container)
+
+    def test_unknown_container(self):
+        for command in (["state"], ["start"], ["kill"], ["delete"], ["pause"], ["resume"], ["ps"], ["wait"], ["events", "--stats"]):
+            self.fails("container does not exist", *command, "nosuch")
+        self.fails("container does not exist", "exec", "nosuch", "true")
+        self.ok("delete", "--force", "nosuch")
+
+    def test_duplicate_id(self):
+        self.config("sleep", "1000")
+        container = self.create()
+        self.fails("already exists", "create", "--bundle", self.bundle, container)
+        self.assertEqual(self.status(container), "created")
+
+    def test_pause_and_resume(self):
+        self.config("sh", "-c", "i=0; while :; do i=$((i+1)); echo $i > /tmp/count; done")
+        container = self.start()
+        count = os.path.join(self.rootfs, "tmp/count")
+        harness.wait_for(lambda: os.path.exists(count) and os.path.getsize(count), "the first count")
+        self.ok("pause", container)
+        self.assertEqual(self.status(container), "paused")
+        self.fails("paused", "exec", container, "true", code=255)
+        with open(count) as file:
+            before = file.read()
+        with open(count) as file:
+            self.assertEqual(file.read(), before)
+        self.ok("resume", container)
+
+        def goes_on():
+            with open(count) as file:
+                return file.read() not in ("", before)
+
+        harness.wait_for(goes_on, "counting to go on")
+        self.ok("pause", container)
+        self.ok("kill", container, "9")
+        harness.wait_for(lambda: self.status(container) == "stopped", "the end of a paused container")
+
+    def test_kill_all(self):
+        self.config("sh", "-c", "sleep 1000 & sleep 1001 & wait")
+        container = self.start()
+        self.ok("kill", "--all", container, "KILL")
+        harness.wait_for(lambda: self.status(container) == "stopped", "the end")
+
+    def test_list_and_ps(self):
+        self.config("sleep", "1000")
+        container = self.start()
+        self.assertIn(container, self.ok("list"))
+        self.assertEqual(self.ok("list", "--quiet").split(), [container])
+        self.assertEqual([c["id"] for c in json.loads(self.ok("list", "--format", "json"))], [container])
+        self.assertIn("sleep", self.ok("ps", container))
+        pids = json.loads(self.ok("ps", "--format", "json", container))
+        self.assertIn(self.state(container)["pid"], pids)
+        for pid in pids:
+            with open(f"/proc/{pid}/cmdline") as line:
+                self.assertEqual(line.read().rstrip("\0").split("\0"), ["sleep", "1000"])
+
+    def test_kill_reaches_the_program(self):
+        self.config("sh", "-c", "trap 'exit 5' USR1; echo 1 > /tmp/ready; while :; do sleep 1 & wait $!; done")
+        container = self.create()
+        pid = self.state(container)["pid"]
+        self.ok("start", container)
+        harness.wait_for(lambda: os.path.exists(os.path.join(self.rootfs, "tmp/ready")), "the trap")
+        os.kill(pid, signal.SIGUSR1)  # to the stand-in
+        self.assertEqual(self.wait_exit(pid), 5)
+
+    def test_version_and_features(self):
+        version = self.ok("--version")
+        self.assertRegex(version, r"^runsc version \S+\nspec: 1\.\d+\.\d+")
+        features = json.loads(self.ok("features"))
+        self.assertIn("createRuntime", features["hooks"])
+
+    def test_errors_as_json_lines(self):
+        log = os.path.join(self.folder, "log.json")
+        self.fails("does not exist", "--log", log, "--log-format", "json", "state", "nosuch")
+        with open(log) as lines:
+            entry = json.loads(lines.readline())
+        self.assertEqual(entry["level"], "error")
+        self.assertIn("container does not exist", entry["msg"])
+        self.assertIn("time", entry)
+
+
+if __name__ == "__main__":
+    harness.main()
