@@ -38,7 +38,7 @@ Trap GuestThread::ReadFast(Hold hold) {
   trap.fast = true;
   trap.nr = call_nr_ = request.nr;
   std::copy(std::begin(request.args), std::end(request.args), trap.args.begin());
-  trap.ip = GuestAddr(request.rip);
+  trap.ip = GuestAddr(space_->trampolines().Shown(request.rip));
   if (hold == Hold::kRung) CountStreak();
   return trap;
 }

@@ -12,6 +12,7 @@
 #include "base/ref.h"
 #include "platform/api/platform.h"
 #include "platform/stub/layout.h"
+#include "platform/systrap/trampolines.h"
 
 namespace sandbox::platform::systrap {
 
@@ -78,6 +79,13 @@ class StubSpace final : public AddressSpace {
   Result<uint32_t> CompareExchange(GuestAddr at, uint32_t expected, uint32_t desired) override;
   Usage GetUsage() override { return {}; }
 
+  void AddTrampolines(GuestRange text, GuestRange zone, RefPtr<const TrampolineMap> map) override {
+    trampolines_.Add(text, zone, std::move(map));
+  }
+  void RetireTrampolines(GuestRange zone) override { trampolines_.Retire(zone); }
+  void RemoveTrampolines(GuestRange zone) override { trampolines_.Remove(zone); }
+  const Trampolines& trampolines() const { return trampolines_; }
+
   // Like Read and Write, but may touch the platform's own region: signal frames.
   Result<size_t> ReadAny(uint64_t from, void* to, size_t size);
   Result<size_t> WriteAny(uint64_t to, const void* from, size_t size);
@@ -100,6 +108,7 @@ class StubSpace final : public AddressSpace {
     RefPtr<HostProcess> process;
     int tid;
   };
+  Trampolines trampolines_;
   const uint32_t first_slot_;
   Mutex mu_{LockRank::kPlatformThread};
   std::vector<RefPtr<HostProcess>> processes_ GUARDED_BY(mu_);

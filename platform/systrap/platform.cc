@@ -8,7 +8,10 @@
 
 #include "base/log.h"
 #include "platform/api/registry.h"
+#include "platform/stub/stub.h"
 #include "platform/systrap/filter.h"
+#include "platform/systrap/rewriter/rewriter.h"
+#include "platform/systrap/zygote_child.h"
 #include "platform/systrap/host_rules.h"
 
 namespace sandbox::platform::systrap {
@@ -29,7 +32,9 @@ Result<std::unique_ptr<Platform>> StubPlatform::Create(const PlatformOptions& op
 }
 
 StubPlatform::StubPlatform(std::unique_ptr<Zygote> zygote, const PlatformOptions& options)
-    : zygote_(std::move(zygote)), workers_(options.after_trap), pool_(*zygote_, options.pool_size) {
+    : zygote_(std::move(zygote)),
+      rewriter_(HasFsgsbase() ? MakeTextRewriter(stub::PlacedAddress(&stub::StubFastEntry)) : nullptr),
+      workers_(options.after_trap), pool_(*zygote_, options.pool_size) {
   const auto reap = [](void* self) -> void* {
     static_cast<StubPlatform*>(self)->Reap();
     return nullptr;

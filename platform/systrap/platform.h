@@ -26,6 +26,8 @@ class StubPlatform final : public Platform {
   GuestRange guest_range() const override;
   Result<std::unique_ptr<Thread>> NewProcess(TrapHandler& handler) override;
 
+  const TextRewriter* text_rewriter() const override { return rewriter_.get(); }
+
   WorkerPool& workers() { return workers_; }
   SpinPolicy& spin() { return spin_; }
   // Makes the reaper know a stub process. Called before it can run guest code.
@@ -41,6 +43,7 @@ class StubPlatform final : public Platform {
   std::vector<RefPtr<GuestThread>> AllThreads() EXCLUDES(mu_);
 
   const std::unique_ptr<Zygote> zygote_;
+  const std::unique_ptr<TextRewriter> rewriter_;  // null where stubs have no fast lane
   SpinPolicy spin_;
   WorkerPool workers_;
   SlowHandlerMonitor monitor_{workers_};

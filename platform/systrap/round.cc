@@ -105,6 +105,7 @@ void GuestThread::Park() {
 void GuestThread::LoadRegisters() {
   // One copy; the guest's other threads can write the page at any time.
   registers_ = (*page_)->regs;
+  registers_.rip = space_->trampolines().Shown(registers_.rip);
   registers_loaded_ = true;
 }
 
@@ -191,7 +192,10 @@ void GuestThread::Post(stub::Command command, stub::Resume resume, size_t op_lim
   page->return_value = return_value_;
   const bool watch = command == stub::Command::kResume && OpenDoor();
   page->spin_cycles = watch ? platform_.spin().Cycles(kStubSpinNs) : 0;
-  if (resume == stub::Resume::kRegisters) page->regs = registers_;
+  if (resume == stub::Resume::kRegisters) {
+    page->regs = registers_;
+    page->regs.rip = space_->trampolines().Continued(registers_.rip);
+  }
   if (command != stub::Command::kResume) {
     MutexLock lock(mu_);
     in_round_ = true;

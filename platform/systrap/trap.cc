@@ -86,7 +86,7 @@ std::optional<Trap> GuestThread::ReadTrap(const Notification& notification) {
   Trap trap;
   trap.nr = notification.nr;
   std::copy(std::begin(notification.args), std::end(notification.args), trap.args.begin());
-  trap.ip = GuestAddr(notification.ip);
+  trap.ip = GuestAddr(space_->trampolines().Shown(notification.ip));
   return trap;
 }
 
@@ -118,6 +118,8 @@ std::optional<Trap> GuestThread::ReadBell(stub::Bell bell) {
     case stub::Bell::kFault: {
       trap.kind = Trap::Kind::kFault;
       const int signo = (*page_)->fault_signo;
+      // Came to where a rewritten site has an instruction of the original: goes on with it in the zone.
+      if (signo == SIGILL && space_->trampolines().InsideJump(registers_.rip)) return std::nullopt;
       const bool known = signo == SIGSEGV || signo == SIGBUS || signo == SIGFPE || signo == SIGILL || signo == SIGTRAP;
       trap.fault.signo = known ? signo : SIGSEGV;
       trap.fault.code = (*page_)->fault_code;

@@ -97,7 +97,7 @@ char* BuildBlock(const std::vector<sock_filter>& filter) {
   Require(block != nullptr, "mmap");
   std::memcpy(block, __start_stub_text, text_size);
   auto* config = reinterpret_cast<Config*>(block + kTextMax);
-  config->has_fsgsbase = (::getauxval(AT_HWCAP2) & kHwcap2Fsgsbase) != 0;
+  config->has_fsgsbase = HasFsgsbase();
   config->filter_length = filter.size();
   config->filter_address = kConfigStart + sizeof(Config);
   Require(sizeof(Config) + filter.size() * sizeof(sock_filter) <= kConfigSize, "filter too large");
@@ -121,6 +121,8 @@ char* BuildBlock(const std::vector<sock_filter>& filter) {
 }
 
 }  // namespace
+
+bool HasFsgsbase() { return (::getauxval(AT_HWCAP2) & kHwcap2Fsgsbase) != 0; }
 
 void BecomeZygote(int socket, const std::vector<sock_filter>& filter) {
   (void)::setpgid(0, 0);
