@@ -14,8 +14,9 @@
 namespace sandbox::gofer {
 
 int GoferMain(GoferOptions options) {
-  // With many channels the allocator would size its arenas by reading /sys, which the filter kills for.
-  (void)::mallopt(M_ARENA_MAX, 4);
+  // One arena: with more, the C library opens files behind our back, which the filter kills for (/sys/devices/system/cpu
+  // to limit their number, /proc/sys/vm/overcommit_memory before it gives memory of one back).
+  (void)::mallopt(M_ARENA_MAX, 1);
   (void)::signal(SIGPIPE, SIG_IGN);
   // Terminal and group signals are for the guest. `meanwhile` may want to fetch them: then they are blocked already.
   if (!options.meanwhile) {
