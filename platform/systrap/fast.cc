@@ -90,6 +90,10 @@ bool GuestThread::AwaitPosted() {
     return false;
   }
   if (++caught_ > 16) penalty_ = 0;
+  return AcceptPosted();
+}
+
+bool GuestThread::AcceptPosted() {
   __atomic_store_n(&(*page_)->request.state, stub::Door::kClosed, __ATOMIC_RELAXED);
   listener_->NotePosted();
   MutexLock lock(mu_);
@@ -97,6 +101,8 @@ bool GuestThread::AwaitPosted() {
   state_ = State::kServing;
   return true;
 }
+
+bool GuestThread::StopWatching() { return !CloseDoor() && AcceptPosted(); }
 
 void GuestThread::ServePosted() {
   (void)handover_.load(std::memory_order_acquire);

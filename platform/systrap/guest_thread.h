@@ -71,6 +71,8 @@ class GuestThread : public RefFromThis<GuestThread> {
   // After a trap that left the door of the page open (fast.cc): waits for the next call there. True
   // when it came and must be served now.
   bool AwaitPosted() EXCLUDES(mu_);
+  // The same without waiting, for a worker that cannot watch now.
+  bool StopWatching() EXCLUDES(mu_);
   void ServePosted();
   // The host thread is gone. Has Trap::kDead delivered, now or after the trap under way.
   void MarkDead(int signal) EXCLUDES(mu_);
@@ -122,6 +124,7 @@ class GuestThread : public RefFromThis<GuestThread> {
   void CountStreak();
   bool OpenDoor();
   bool CloseDoor();
+  bool AcceptPosted() EXCLUDES(mu_);
   // clone.cc
   bool ApproveClone(const Notification& notification) EXCLUDES(mu_);
   Result<void> AwaitChild(int claimed);

@@ -27,6 +27,10 @@ class Worker {
   }
 
   void GiveUpDuty() {
+    // Nobody would see what is posted at the open door.
+    if (RefPtr<GuestThread> thread = std::move(watched_); thread && thread->StopWatching()) {
+      pool_.ServePosted(std::move(thread));
+    }
     if (const RefPtr<Listener> next = std::move(next_)) pool_.Dispatch(next);
     LeaveDuty();
   }
@@ -48,6 +52,8 @@ class Worker {
       WorkerPool::Job job = std::move(job_);
       if (job.thread && job.notification) {
         job.thread->ServeTrap(*job.notification);
+      } else if (job.thread && job.posted) {
+        job.thread->ServePosted();
       } else if (job.thread && job.deferred) {
         job.thread->ServeDeferred();
       } else if (job.thread) {
@@ -149,6 +155,13 @@ void WorkerPool::ServeDeferred(RefPtr<GuestThread> thread) {
   Job job;
   job.thread = std::move(thread);
   job.deferred = true;
+  Give(std::move(job));
+}
+
+void WorkerPool::ServePosted(RefPtr<GuestThread> thread) {
+  Job job;
+  job.thread = std::move(thread);
+  job.posted = true;
   Give(std::move(job));
 }
 

@@ -34,6 +34,8 @@ class WorkerPool {
   void Serve(RefPtr<GuestThread> thread, RefPtr<Listener> listener, const Notification& notification);
   // Has a worker go on with the deferred trap of `thread`.
   void ServeDeferred(RefPtr<GuestThread> thread);
+  // Has a worker serve a call that was posted and accepted (GuestThread::StopWatching).
+  void ServePosted(RefPtr<GuestThread> thread);
   // Has a worker deliver Trap::kDead.
   void DeliverDeath(RefPtr<GuestThread> thread);
 
@@ -47,7 +49,8 @@ class WorkerPool {
     bool on_duty = false;
     RefPtr<GuestThread> thread;                // whose trap or death is to be served
     std::optional<Notification> notification;  // its trap; none: its death, or
-    bool deferred = false;                     // the rest of its trap
+    bool deferred = false;                     // the rest of its trap, or
+    bool posted = false;                       // the call in its page
   };
   void Give(Job job) EXCLUDES(mu_);
   // Parks the calling worker; false when it should end.
