@@ -4,8 +4,6 @@
 namespace sandbox::syscalls {
 namespace {
 
-// Tracing other tasks is not built yet.
-SYSCALL_UNSUPPORTED(ptrace, ENOSYS, "not built");
 SYSCALL_UNSUPPORTED(bpf, ENOSYS, "as CONFIG_BPF_SYSCALL=n");
 SYSCALL_UNSUPPORTED(perf_event_open, ENOSYS, "as CONFIG_PERF_EVENTS=n");
 SYSCALL_UNSUPPORTED(userfaultfd, ENOSYS, "as CONFIG_USERFAULTFD=n");

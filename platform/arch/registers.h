@@ -42,6 +42,9 @@ inline constexpr uint64_t kUserCs = 0x33, kUserSs = 0x2b;
 // A thread that is not in a system call carries this in orig_rax.
 inline constexpr uint64_t kNoSyscall = ~uint64_t{0};
 
+// EFLAGS.TF: a trap after the next instruction.
+inline constexpr uint64_t kTrapFlag = 0x100;
+
 // Makes the thread enter call `nr` again with the arguments it still has.
 inline void RestartSyscall(Registers& regs, uint64_t nr) {
   regs.rax = nr;

@@ -74,15 +74,72 @@ struct ChildWaiter {
     return std::nullopt;
   }
 
+  static const ThreadGroup* TracerOf(const ThreadGroup& child) {
+    return child.leader_ == nullptr ? nullptr : child.leader_->ptrace_.tracer;
+  }
+
+  bool FitsTracee(const Task& tracee) const {
+    const ThreadGroup& group = tracee.group();
+    if ((selector.options & __WNOTHREAD) && tracee.ptrace_.tracer_tid != task.tid()) return false;
+    switch (selector.kind) {
+      case WaitSelector::kAny:
+        return true;
+      case WaitSelector::kPid:
+        return tracee.tid() == selector.id;
+      case WaitSelector::kProcessGroup:
+        return group.process_group_ != nullptr && group.process_group_->id == selector.id;
+    }
+    return false;
+  }
+
+  // Tracees, threads among them; their stops count whatever the options say.
+  std::optional<WaitResult> Traced(bool* any) NO_THREAD_SAFETY_ANALYSIS {
+    const std::vector<TaskRef> tracees = self.tracees_;
+    for (const TaskRef& tracee : tracees) {
+      if (!FitsTracee(*tracee)) continue;
+      *any = true;
+      PtraceState& state = tracee->ptrace_;
+      ThreadGroup& group = tracee->group();
+      const bool keep = selector.options & WNOWAIT;
+      const bool leader_gone = group.zombie() && group.leader_ == tracee && group.parent_ != &self;
+      WaitResult result;
+      result.pid = tracee->tid();
+      result.uid = tracee->creds_ref()->uid;
+      if ((state.thread_exited || leader_gone) && (selector.options & WEXITED)) {
+        result.status = leader_gone ? group.exit_status() : state.exit_status;
+        result.code = DeathCode(result.status);
+        result.code_status = WIFEXITED(result.status) ? WEXITSTATUS(result.status) : WTERMSIG(result.status);
+        result.usage = leader_gone ? group.usage() : tracee->usage();
+        if (keep) return result;
+        Ptrace::UnlinkLocked(*tracee);
+        if (leader_gone) {
+          ProcessTree::UntracedZombieLocked(group);
+        } else {
+          task.kernel().ForgetTaskLocked(*tracee);
+        }
+        return result;
+      }
+      if (!state.stopped || !state.unreported) continue;
+      state.unreported = keep;
+      result.status = state.report.status << 8 | 0x7f;
+      result.code = CLD_TRAPPED;
+      result.code_status = state.report.status;
+      return result;
+    }
+    return std::nullopt;
+  }
+
   Result<WaitResult> Attempt() {
     MutexLock tree(task.kernel().tree_lock());
     bool any = false;
     for (const auto& [pid, child] : self.children_) {
       if (!Fits(*child)) continue;
       any = true;
+      const ThreadGroup* const tracer = TracerOf(*child);
+      if (tracer != nullptr && tracer != &self) continue;  // the tracer sees everything first
       auto result = Exited(*child);
       const bool reap = result && !(selector.options & WNOWAIT);
-      if (!result && !child->zombie()) result = StoppedOrContinued(*child);
+      if (!result && !child->zombie() && tracer == nullptr) result = StoppedOrContinued(*child);
       if (!result) continue;
       result->pid = pid;
       result->uid = ProcessTree::UidOf(*child);
@@ -92,6 +149,7 @@ struct ChildWaiter {
       if (reap) ProcessTree::ReapLocked(*hold);
       return *result;
     }
+    if (auto result = Traced(&any)) return *result;
     if (!any) return Err(ECHILD);
     if (selector.options & WNOHANG) return WaitResult{};
     return Err(EAGAIN);

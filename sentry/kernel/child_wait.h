@@ -51,6 +51,8 @@ class ProcessTree {
   static void GroupExited(ThreadGroup& group);
   // Removes a zombie for good; its usage goes to the parent. Tree lock held.
   static void ReapLocked(ThreadGroup& group);
+  // A zombie whose tracer, not its parent, let go of it: now the parent hears of its end. Tree lock held.
+  static void UntracedZombieLocked(ThreadGroup& group);
   static void JoinProcessGroupLocked(ThreadGroup& group, RefPtr<ProcessGroup> to);
   static void SignalProcessGroupLocked(ProcessGroup& group, const SignalInfo& info, SignalOrigin origin);
 

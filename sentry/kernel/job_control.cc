@@ -8,7 +8,14 @@
 namespace sandbox {
 
 void ThreadGroup::BeginStopLocked(int signo) {
-  if (exiting_.load() || stop_requested_) return;
+  if (exiting_.load()) return;
+  if (stop_requested_) {
+    // Stopped already, but for those whom their tracers let run.
+    for (Task* task : tasks_) {
+      if (std::exchange(task->stop_waived_, false)) task->KickLocked();
+    }
+    return;
+  }
   stop_requested_ = true;
   stop_complete_ = false;
   stop_signal_ = signo;
@@ -16,7 +23,7 @@ void ThreadGroup::BeginStopLocked(int signo) {
   for (Task* task : tasks_) {
     if (task->exited_) continue;
     ++stopping_;
-    task->stop_joined_ = false;
+    task->stop_joined_ = task->stop_waived_ = false;
     task->KickLocked();
   }
 }
@@ -38,7 +45,7 @@ void ThreadGroup::ContinueLocked() {
   stop_unreported_ = false;
   stopping_ = 0;
   for (Task* task : tasks_) {
-    task->stop_joined_ = false;
+    task->stop_joined_ = task->stop_waived_ = false;
     task->KickLocked();
   }
 }

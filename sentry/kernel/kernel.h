@@ -118,6 +118,7 @@ class Kernel {
   friend class ThreadGroup;
   friend class Task;
   friend class JobControl;
+  friend class Ptrace;
   friend struct ChildWaiter;
   friend class ProcessTree;
   friend struct TaskCloner;

@@ -144,14 +144,24 @@ void ProcessTree::GroupExited(ThreadGroup& group) {
     OrphanCheckLocked(group, group.parent_);
     group.zombie_.store(true);
     if (kernel.init_group_ == &group) kernel.init_group_ = nullptr;
-    const bool reap = NotifyExitLocked(group);
-    ThreadGroup* parent = group.parent_;
-    if (reap) ReapLocked(group);
-    if (parent != nullptr) parent->child_events_.Notify(kReadable);
+    const int status = group.exit_status();
+    const ThreadGroup* const tracer = group.leader_ == nullptr ? nullptr : group.leader_->ptrace_.tracer;
+    if (tracer != nullptr && tracer != group.parent_) {
+      const int code_status = WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status);
+      Ptrace::NotifyTracerLocked(*group.leader_, DeathCode(status), code_status);
+    } else {
+      UntracedZombieLocked(group);
+    }
     if (auto found = kernel.exit_callbacks_.extract(&group)) callbacks = std::move(found.mapped());
   }
   group.exit_events_.Notify(kReadable);
   for (const auto& done : callbacks) done(group.exit_status());
+}
+
+void ProcessTree::UntracedZombieLocked(ThreadGroup& group) {
+  ThreadGroup* const parent = group.parent_;
+  if (NotifyExitLocked(group)) ReapLocked(group);
+  if (parent != nullptr) parent->child_events_.Notify(kReadable);
 }
 
 void ProcessTree::ReapLocked(ThreadGroup& group) NO_THREAD_SAFETY_ANALYSIS {
@@ -169,7 +179,9 @@ void ProcessTree::ReapLocked(ThreadGroup& group) NO_THREAD_SAFETY_ANALYSIS {
   }
   JoinProcessGroupLocked(group, nullptr);
   const TaskRef leader = std::exchange(group.leader_, nullptr);
-  if (leader != nullptr) kernel.ForgetTaskLocked(*leader);
+  if (leader == nullptr) return;
+  Ptrace::UnlinkLocked(*leader);
+  kernel.ForgetTaskLocked(*leader);
 }
 
 }  // namespace sandbox

@@ -92,7 +92,7 @@ void Task::SetCredentials(CredentialsRef creds) {
 void Task::UpdateLocalIdentity() {
   MutexLock lock(mu_);
   // A watched task's calls must all be seen.
-  if (kernel_.options().strace || seccomp_mode() != SECCOMP_MODE_DISABLED) {
+  if (kernel_.options().strace || traced() || seccomp_mode() != SECCOMP_MODE_DISABLED) {
     return thread_->SetLocalIdentity(std::nullopt);
   }
   thread_->SetLocalIdentity(platform::LocalIdentity{.pid = tgid(),

@@ -23,6 +23,7 @@
 #include "sentry/core/context.h"
 #include "sentry/kernel/clone_args.h"
 #include "sentry/kernel/namespaces.h"
+#include "sentry/kernel/ptrace.h"
 #include "sentry/kernel/seccomp.h"
 #include "sentry/kernel/signal.h"
 #include "sentry/kernel/thread_group.h"
@@ -143,6 +144,11 @@ class Task final : public Context, public platform::TrapHandler, public RefFromT
   // mode.
   Result<int64_t> AttachSeccomp(SeccompState next, bool all_threads);
 
+  // --- ptrace(2). What Ptrace::Do's work may use: on the stopped tracee's own thread. ---
+  bool traced() const { return traced_.load(std::memory_order_relaxed); }  // (any)
+  Result<void> ForceWrite(GuestAddr addr, const void* from, size_t size);  // EIO
+  void RegistersChanged();                                                 // after thread().regs() were written
+
   // --- rseq(2) (task_rseq.cc), own trap. The host keeps the area up to date and aborts critical sections; here is what
   // the guest registered. EINVAL, EPERM, EBUSY, EFAULT as on Linux. ---
   Result<void> RegisterRseq(GuestAddr addr, uint32_t length, uint32_t signature);
@@ -166,7 +172,7 @@ class Task final : public Context, public platform::TrapHandler, public RefFromT
   // --- Accounting (any). ---
   Usage usage() const;
   int64_t start_time_ns() const { return start_time_ns_; }  // CLOCK_BOOTTIME
-  enum class State : char { kRunning = 'R', kSleeping = 'S', kStopped = 'T', kZombie = 'Z', kDead = 'X' };
+  enum class State : char { kRunning = 'R', kSleeping = 'S', kStopped = 'T', kTracing = 't', kZombie = 'Z', kDead = 'X' };
   State state() const;
   // Number and arguments of the call being served, or nullopt (/proc/*/syscall); -1 number when none.
   int64_t current_syscall() const { return current_syscall_.load(); }
@@ -201,6 +207,7 @@ class Task final : public Context, public platform::TrapHandler, public RefFromT
   friend class ProcessTree;
   friend class FutexTable;
   friend struct ChildWaiter;
+  friend class Ptrace;
 
   // --- task_defer.cc. ---
   // Runs the trap's coroutine until it ends or sleeps.
@@ -228,8 +235,26 @@ class Task final : public Context, public platform::TrapHandler, public RefFromT
   // --- task_seccomp.cc. ---
   void SetSeccomp(SeccompState state);
   // The result of a call that the filters do not let through.
-  std::optional<Result<int64_t>> CheckSeccomp(const platform::Trap& trap);
-  std::optional<Result<int64_t>> Obey(const SeccompFilter::Verdict& verdict, const SeccompData& data);
+  // `skip`: a tracer took the call's place.
+  std::optional<Result<int64_t>> CheckSeccomp(platform::Trap& trap, bool* skip);
+  std::optional<Result<int64_t>> Obey(const SeccompFilter::Verdict& verdict, const SeccompData& data, bool* skip);
+
+  // --- task_ptrace.cc. ---
+  void LookAtTracer();  // (any) wakes it out of a stop, or makes it trap when ptrace_trap_ is set
+  bool TracedWith(uint32_t option) const;
+  bool IsSeized() const;
+  bool GroupIsStopping() const;
+  std::optional<int> PtraceStop(const PtraceReport& report);
+  void SleepInPtraceStop();
+  void TracedGroupStop(int signo);
+  void ReportTrap(int status, uint64_t message, uint8_t syscall_stop);
+  void ReportEvent(int event, uint64_t message);
+  void ReportExec();
+  std::optional<QueuedSignal> ShowToTracer(QueuedSignal signal);
+  void ServePtraceTrap();
+  void LoadCall(platform::Trap& call);
+  void ServeWatchedCall(const platform::Trap& trap);
+  std::optional<Result<int64_t>> AskTracer(uint16_t data, bool* skip);
 
   // --- task_signal.cc. ---
   void DeliverSignals();
@@ -299,7 +324,9 @@ class Task final : public Context, public platform::TrapHandler, public RefFromT
   std::atomic<SignalSet> mask_{0};
   std::atomic<bool> signal_work_{false};  // a deliverable signal, a stop or an exit is pending
   std::atomic<bool> killed_{false};
-  bool stop_joined_ = false;  // counted as stopped
+  bool stop_joined_ = false;             // counted as stopped
+  bool stop_waived_ = false;             // its tracer let it run in spite of the group's stop
+  std::atomic<bool> ptrace_trap_{false};  // PTRACE_EVENT_STOP, or the report of an exec, is due
   bool exited_ = false;
   std::atomic<SignalSet> raised_{0};
 
@@ -317,6 +344,8 @@ class Task final : public Context, public platform::TrapHandler, public RefFromT
   uint64_t restart_nr_ = 0, restart_ip_ = 0;
   bool exit_requested_ = false;
   int exit_status_ = 0;
+  bool stepping_ = false, trace_syscalls_ = false, emulate_syscalls_ = false;  // as the tracer resumed it
+  int32_t exec_from_tid_ = 0;         // an exec that the tracer has not been told of, and the tid before it
   bool serving_trap_ = false;         // inside HandleTrap
   bool start_on_return_ = false;      // exec made a new thread_, which runs when the trap ends
   std::shared_ptr<VforkWait> vfork_;  // the parent that waits for this task's exec or exit
@@ -325,6 +354,9 @@ class Task final : public Context, public platform::TrapHandler, public RefFromT
   std::unique_ptr<arch::Coroutine> coroutine_;
   const platform::Trap* trap_ = nullptr;
   std::unique_ptr<Timer> wait_timer_;
+
+  PtraceState ptrace_;               // tree lock
+  std::atomic<bool> traced_{false};  // ptrace_.tracer != nullptr
 
   // The sleep word of task_block.cc.
   std::atomic<uint32_t> wake_word_{0};

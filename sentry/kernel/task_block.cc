@@ -96,13 +96,15 @@ void Task::StopHere() {
   int signo;
   {
     MutexLock lock(group_->sig_mu_);
-    if (!group_->stop_requested_ || killed_.load()) return;
-    stop_joined_ = true;
-    group_->ThreadStoppedLocked();
+    if (!group_->stop_requested_ || stop_waived_ || killed_.load()) return;
     signo = group_->stop_signal_;
-    notify = group_->stop_complete_;
+    if (!std::exchange(stop_joined_, true)) {
+      group_->ThreadStoppedLocked();
+      notify = group_->stop_complete_;
+    }
   }
   if (notify) group_->NotifyParentOfJobControl(CLD_STOPPED, signo);
+  if (traced()) return TracedGroupStop(signo);
   const int64_t since = MonotonicNow().ns;
   sleep_state_.store('T');
   thread_->BeginBlock();
@@ -112,13 +114,15 @@ void Task::StopHere() {
     const uint32_t bits = wake_word_.fetch_and(~kKicked) & ~kKicked;
     {
       MutexLock lock(group_->sig_mu_);
-      if (!stop_joined_ || killed_.load()) break;
+      if (!stop_joined_ || killed_.load() || traced()) break;
     }
     SleepOnThread(bits, std::nullopt);
   }
   thread_->EndBlock();
   sleep_state_.store('R');
   slept_ns_ += MonotonicNow().ns - since;
+  // Attached to while it was stopped.
+  if (traced() && !killed_.load()) TracedGroupStop(signo);
 }
 
 }  // namespace sandbox

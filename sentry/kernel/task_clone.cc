@@ -1,5 +1,6 @@
 // clone(2) and its kin (Linux: kernel/fork.c copy_process).
 #include <linux/capability.h>
+#include <linux/ptrace.h>
 #include <sched.h>
 
 #include "base/cleanup.h"
@@ -143,6 +144,14 @@ struct TaskCloner {
     return {};
   }
 
+  // The event a tracer asked for, 0 = none.
+  int TraceEvent() const {
+    if (Has(CLONE_UNTRACED)) return 0;
+    if (Has(CLONE_VFORK)) return parent.TracedWith(PTRACE_O_TRACEVFORK) ? PTRACE_EVENT_VFORK : 0;
+    if (args.exit_signal != SIGCHLD) return parent.TracedWith(PTRACE_O_TRACECLONE) ? PTRACE_EVENT_CLONE : 0;
+    return parent.TracedWith(PTRACE_O_TRACEFORK) ? PTRACE_EVENT_FORK : 0;
+  }
+
   Result<int32_t> Run();
 };
 
@@ -185,9 +194,15 @@ Result<int32_t> TaskCloner::Run() {
   const TaskRef running = std::move(child);
   // CPU time starts at zero again, the limit stays.
   if (!Has(CLONE_THREAD) && parent.rlimit(RLIMIT_CPU) != RLIM_INFINITY) running->group_->timers().FollowCpuLimit();
+  const int event = TraceEvent();
+  if (event != 0 || (Has(CLONE_PTRACE) && parent.traced())) Ptrace::Inherit(parent, *running);
   running->thread_->Start();
+  if (event != 0) parent.ReportEvent(event, static_cast<uint64_t>(tid));
   while (vfork != nullptr && !vfork->done.load()) {
     if (!parent.BlockKillable(std::nullopt).ok()) break;
+  }
+  if (vfork != nullptr && parent.TracedWith(PTRACE_O_TRACEVFORKDONE)) {
+    parent.ReportEvent(PTRACE_EVENT_VFORK_DONE, static_cast<uint64_t>(tid));
   }
   return tid;
 }

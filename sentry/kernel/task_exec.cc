@@ -35,6 +35,7 @@ Result<void> Task::BecomeOnlyThread() {
   // The survivor takes the leader's place and number (Linux: de_thread).
   const TaskRef old_leader = std::exchange(group.leader_, shared_from_this());
   group.leader_task_ = this;
+  if (old_leader != nullptr) Ptrace::UnlinkLocked(*old_leader);
   kernel_.tasks_.erase(tid());
   kernel_.ReleasePidLocked(tid(), creds_->uid);
   tid_.store(group.tgid());
@@ -50,6 +51,7 @@ std::string BaseName(const std::string& path) { return path.substr(path.rfind('/
 }  // namespace
 
 Result<void> Task::Exec(ExecArgs args) {
+  const int32_t old_tid = tid();
   std::unique_ptr<platform::Thread> thread = TRY(kernel_.platform().NewProcess(*this));
   Cleanup drop_thread([&] { thread->Exit(); });
   auto mm = MakeRef<MemoryManager>(thread->address_space(), kernel_.platform().guest_range(), kernel_.text_cache());
@@ -74,6 +76,8 @@ Result<void> Task::Exec(ExecArgs args) {
   ReplaceImage(std::move(thread), std::move(mm));
   ResetForExec(image);
   SetName(BaseName(args.filename));
+  stepping_ = false;
+  exec_from_tid_ = traced() ? old_tid : 0;
   return {};
 }
 

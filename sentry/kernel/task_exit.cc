@@ -1,4 +1,6 @@
 // The end of a thread and of its group (Linux: kernel/exit.c do_exit).
+#include <linux/ptrace.h>
+
 #include <algorithm>
 
 #include "abi/futex.h"
@@ -94,17 +96,20 @@ void Task::EndOfInit() {
   kernel_.KillAll(group_.get());
   // A task that cannot die (a hung host call) must not keep the sandbox for ever.
   const int64_t deadline = MonotonicNow().ns + 10'000'000'000;
-  thread_->BeginBlock();
+  if (!start_on_return_) thread_->BeginBlock();
   HandOnWoken();
   for (;;) {
     const uint32_t seen = kernel_.departures_.load();
     if (kernel_.OnlyGroupLeft(*group_) || MonotonicNow().ns >= deadline) break;
     HostFutexWait(kernel_.departures_, seen, deadline);
   }
-  thread_->EndBlock();
+  if (!start_on_return_) thread_->EndBlock();
 }
 
 void Task::RunExit() {
+  if (traced() && !killed_.load() && !host_thread_dead_ && TracedWith(PTRACE_O_TRACEEXIT)) {
+    ReportEvent(PTRACE_EVENT_EXIT, static_cast<uint64_t>(exit_status_));
+  }
   bool group_dead;
   {
     MutexLock lock(group_->sig_mu_);
@@ -120,6 +125,7 @@ void Task::RunExit() {
   LeaveRseq();
   ReleaseMemory();
   SignalOrphans();
+  Ptrace::TracerExits(*this);
   const Usage last_usage = usage();
   ReleaseResources();
   std::unique_ptr<platform::Thread> thread;
@@ -158,7 +164,12 @@ void Task::RunExit() {
 void Task::LeaveGroup(bool last) {
   const ThreadGroupRef group = group_;
   const bool is_leader = tid() == group->tgid_;
-  if (!is_leader) {
+  int status = exit_status_;
+  if (killed_.load()) {
+    MutexLock lock(group->sig_mu_);
+    status = group->group_status_;
+  }
+  if (!is_leader && !Ptrace::ThreadExited(*this, status)) {
     MutexLock tree(kernel_.tree_lock());
     kernel_.ForgetTaskLocked(*this);
   }

@@ -30,7 +30,7 @@ void Task::RunTrap(const platform::Trap& trap) {
     slept_ns_ = 0;
     serving_trap_ = false;
     in_guest_.store(true);
-    if (!HasWork()) break;
+    if (!HasWork() || start_on_return_) break;
     if (!thread_->has_registers()) {
       // A notification can only be answered; the interrupt's trap brings the registers that
       // delivery needs.
@@ -75,10 +75,12 @@ void Task::ServeSyscall(const platform::Trap& trap) {
   restart_nr_ = trap.nr;
   restart_ip_ = trap.ip.value();
   current_syscall_.store(static_cast<int64_t>(trap.nr));
-  mm_->NoteSlowCall(*thread_, trap.ip);
-  std::optional<Result<int64_t>> refused;
-  if (seccomp_mode() != SECCOMP_MODE_DISABLED) refused = CheckSeccomp(trap);
-  FinishCall(refused ? *refused : kernel_.options().dispatch(*this, trap.nr, trap.args));
+  if (!traced()) mm_->NoteSlowCall(*thread_, trap.ip);  // a tracer sees the text as it was mapped
+  if (traced() || seccomp_mode() != SECCOMP_MODE_DISABLED) {
+    ServeWatchedCall(trap);
+  } else {
+    FinishCall(kernel_.options().dispatch(*this, trap.nr, trap.args));
+  }
   current_syscall_.store(-1);
 }
 
@@ -95,7 +97,7 @@ void Task::FinishCall(Result<int64_t> result) {
     case kErestartRestartblock:
       // What the guest sees if it can only be told now; normally RestartCall replaces it.
       restart_code_ = error;
-      return thread_->SetReturn(-EINTR);
+      return thread_->SetReturn(traced() ? -error : -EINTR);  // tracers know what the kernel calls it
     default:
       return thread_->SetReturn(-error);
   }
@@ -125,6 +127,15 @@ bool Task::PrepareToResume() {
       RunExit();
       return false;
     }
+    if (start_on_return_) {
+      // The new program's thread cannot stop before it has started: it traps at once.
+      if (HasWork()) thread_->Interrupt();
+      return true;
+    }
+    if (ptrace_trap_.load()) {
+      ServePtraceTrap();
+      continue;
+    }
     if (signal_work_.load()) {
       if (ServeJobControl()) continue;
     }
@@ -145,7 +156,7 @@ bool Task::ServeJobControl() {
   int notice;
   {
     MutexLock lock(group_->sig_mu_);
-    stop = group_->stop_requested_;
+    stop = group_->stop_requested_ && !stop_waived_;
     notice = std::exchange(group_->pending_notice_, 0);
   }
   if (notice != 0) group_->NotifyParentOfJobControl(notice, SIGCONT);

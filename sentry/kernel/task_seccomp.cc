@@ -56,7 +56,7 @@ Result<int64_t> Task::AttachSeccomp(SeccompState next, bool all_threads) {
   return 0;
 }
 
-std::optional<Result<int64_t>> Task::CheckSeccomp(const platform::Trap& trap) {
+std::optional<Result<int64_t>> Task::CheckSeccomp(platform::Trap& trap, bool* skip) {
   const SeccompState state = seccomp();
   if (state.mode == SECCOMP_MODE_STRICT) {
     if (!AllowedInStrictMode(trap.nr)) {
@@ -73,11 +73,18 @@ std::optional<Result<int64_t>> Task::CheckSeccomp(const platform::Trap& trap) {
   std::copy(trap.args.begin(), trap.args.end(), data.args);
   const SeccompFilter::Verdict verdict = state.filter->Run(data);
   if (verdict.filter == nullptr) return std::nullopt;
-  return Obey(verdict, data);
+  auto answer = Obey(verdict, data, skip);
+  // What the tracer made of the call is filtered again, as if nobody traced (Linux: __seccomp_filter, recheck).
+  if (verdict.action != SECCOMP_RET_TRACE || answer || *skip) return answer;
+  LoadCall(trap);
+  data.nr = static_cast<int>(trap.nr);
+  std::copy(trap.args.begin(), trap.args.end(), data.args);
+  const SeccompFilter::Verdict second = state.filter->Run(data);
+  if (second.filter == nullptr || second.action == SECCOMP_RET_TRACE) return std::nullopt;
+  return Obey(second, data, skip);
 }
 
-std::optional<Result<int64_t>> Task::Obey(const SeccompFilter::Verdict& verdict,
-                                          const SeccompData& data) {
+std::optional<Result<int64_t>> Task::Obey(const SeccompFilter::Verdict& verdict, const SeccompData& data, bool* skip) {
   const bool kills =
       verdict.action == SECCOMP_RET_KILL_PROCESS || verdict.action == SECCOMP_RET_KILL_THREAD;
   if (kills || verdict.action == SECCOMP_RET_LOG || verdict.filter->options().log) {
@@ -94,7 +101,7 @@ std::optional<Result<int64_t>> Task::Obey(const SeccompFilter::Verdict& verdict,
       return Result<int64_t>(-int64_t{error});
     }
     case SECCOMP_RET_TRACE:
-      return Result<int64_t>(Err(ENOSYS));  // no tracer
+      return AskTracer(verdict.data, skip);
     case SECCOMP_RET_USER_NOTIF: {
       const RefPtr<SeccompListener> listener = verdict.filter->options().listener;
       if (listener == nullptr) return Result<int64_t>(Err(ENOSYS));

@@ -18,7 +18,8 @@ constexpr uint64_t kSaRestorer = 0x04000000;
 // With the group's sig_mu_ held.
 void Task::RecalcSignalsLocked() NO_THREAD_SAFETY_ANALYSIS {
   const SignalSet ready = (pending_.set() | group_->pending_.set()) & ~mask_.load();
-  signal_work_.store(ready != 0 || killed_.load() || group_->stop_requested_ || group_->pending_notice_ != 0);
+  const bool stop = group_->stop_requested_ && !stop_waived_;
+  signal_work_.store(ready != 0 || killed_.load() || stop || group_->pending_notice_ != 0 || ptrace_trap_.load());
 }
 
 void Task::SetSignalMask(SignalSet mask) {
@@ -94,7 +95,8 @@ void Task::DeliverSignals() {
     std::optional<QueuedSignal> next;
     {
       MutexLock lock(group_->sig_mu_);
-      if (killed_.load() || group_->stop_requested_ || group_->pending_notice_ != 0) return;
+      const bool stop = group_->stop_requested_ && !stop_waived_;
+      if (killed_.load() || stop || group_->pending_notice_ != 0 || ptrace_trap_.load()) return;
       const SignalSet allowed = ~mask_.load();
       next = pending_.Take(allowed);
       if (!next) next = group_->pending_.Take(allowed);
@@ -102,6 +104,11 @@ void Task::DeliverSignals() {
     }
     if (!next) return RestartCall(nullptr);
     if (next->before_delivery) next->before_delivery(*next);
+    if (traced() && next->info.signo != SIGKILL) {
+      next = ShowToTracer(std::move(*next));
+      if (killed_.load()) return;
+      if (!next) continue;
+    }
     DeliverOne(*next);
     if (exit_requested_) return;
   }
@@ -119,6 +126,8 @@ void Task::DeliverOne(const QueuedSignal& signal) {
     reset.handler = 0;
     handlers->Set(signo, reset);
   }
+  const bool stepping = std::exchange(stepping_, false);
+  if (stepping) thread_->regs().eflags &= ~arch::kTrapFlag;
   if (!PushFrame(signal.info, action).ok()) {
     // No room for the frame (Linux: force_sigsegv): a second failure must not loop.
     if (signo == SIGSEGV) handlers->Set(SIGSEGV, SignalAction{});
@@ -127,6 +136,7 @@ void Task::DeliverOne(const QueuedSignal& signal) {
   SignalSet mask = mask_.load() | action.mask;
   if (!(action.flags & SA_NODEFER)) mask |= SignalBit(signo);
   SetSignalMask(mask);
+  if (stepping && traced()) ReportTrap(SIGTRAP, 0, 0);  // the step ends at the handler's first instruction
 }
 
 void Task::ApplyDefault(int signo) {

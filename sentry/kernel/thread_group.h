@@ -117,6 +117,7 @@ class ThreadGroup final : public RefFromThis<ThreadGroup> {
   friend class Kernel;
   friend class Task;
   friend class JobControl;
+  friend class Ptrace;
   friend struct ChildWaiter;
   friend struct TaskCloner;
   friend struct TaskExec;
@@ -172,6 +173,7 @@ class ThreadGroup final : public RefFromThis<ThreadGroup> {
   int32_t parent_tid_ = 0;                // the thread that made it (__WNOTHREAD, PR_SET_PDEATHSIG)
   int exit_signal_ = 0;                   // to the parent; 0 = none
   std::map<int32_t, ThreadGroupRef> children_;
+  std::vector<TaskRef> tracees_;  // of any of its threads (ptrace.h)
   RefPtr<ProcessGroup> process_group_;
   TaskRef leader_;                        // until reaped
   bool reaped_ = false;

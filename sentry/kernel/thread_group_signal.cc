@@ -76,6 +76,7 @@ bool ThreadGroup::IgnoredLocked(const Task* target, int signo, SignalOrigin orig
   const Task* witness = target != nullptr ? target : tasks_.front();
   // Blocked signals stay: the disposition may change before they are unblocked.
   if (witness->mask_.load() & SignalBit(signo)) return false;
+  if (witness->traced() && signo != SIGKILL) return false;  // the tracer is to see it
   const SignalAction action = handlers_->Get(signo);
   if (unkillable_ && action.is_default()) {
     const bool forced = origin == SignalOrigin::kHost && (SignalBit(signo) & kUnblockable);
@@ -103,7 +104,7 @@ void ThreadGroup::WakeForLocked(Task* target, int signo, SignalOrigin) {
   const auto wants = [signo](const Task* task) {
     if (task->exited_ || task->killed()) return false;
     // Only SIGKILL and SIGCONT reach a stopped thread; it finds the others when it is continued.
-    return signo == SIGKILL || (!task->stop_joined_ && !(task->signal_mask() & SignalBit(signo)));
+    return signo == SIGKILL || ((!task->stop_joined_ || task->stop_waived_) && !(task->signal_mask() & SignalBit(signo)));
   };
   Task* taker = nullptr;
   if (target != nullptr) {
@@ -121,7 +122,7 @@ void ThreadGroup::WakeForLocked(Task* target, int signo, SignalOrigin) {
   }
   if (taker == nullptr) return;
   const DefaultAction def = DefaultActionOf(signo);
-  const bool fatal = signo == SIGKILL || (def == DefaultAction::kTerminate && handlers_->Get(signo).is_default());
+  const bool fatal = signo == SIGKILL || (!taker->traced() && def == DefaultAction::kTerminate && handlers_->Get(signo).is_default());
   if (fatal) return BeginGroupExitLocked(signo);
   taker->KickLocked();
 }

@@ -102,6 +102,7 @@ const char* StateName(Task::State state) {
     case Task::State::kRunning: return "R (running)";
     case Task::State::kSleeping: return "S (sleeping)";
     case Task::State::kStopped: return "T (stopped)";
+    case Task::State::kTracing: return "t (tracing stop)";
     case Task::State::kZombie: return "Z (zombie)";
     case Task::State::kDead: return "X (dead)";
   }
@@ -110,8 +111,8 @@ const char* StateName(Task::State state) {
 
 void AddIds(std::string& text, Task& task) {
   const ThreadGroup& group = task.group();
-  text += StrPrintf("Tgid:\t%d\nNgid:\t0\nPid:\t%d\nPPid:\t%d\nTracerPid:\t0\n", group.tgid(), task.tid(),
-                    group.ppid());
+  text += StrPrintf("Tgid:\t%d\nNgid:\t0\nPid:\t%d\nPPid:\t%d\nTracerPid:\t%d\n", group.tgid(), task.tid(),
+                    group.ppid(), Ptrace::TracerTgid(task));
   const auto creds = task.creds_ref();
   if (creds == nullptr) return;
   text += StrPrintf("Uid:\t%u\t%u\t%u\t%u\n", creds->uid, creds->euid, creds->suid, creds->fsuid);
