@@ -59,6 +59,13 @@ Result<void> Ptrace::Attach(Task& tracer, Task& target, bool seize, uint32_t opt
   }
   // A task that job control stopped becomes a traced stop; another one gets the signal that stops it.
   target.LookAtTracer();
+  // The caller finds a task that was stopped in a traced stop (Linux: JOBCTL_TRAPPING).
+  TRY(BlockUntil(tracer, tracer.group().child_events(), kReadable, std::nullopt, [&]() -> Result<void> {
+    MutexLock tree(tracer.kernel().tree_lock());
+    MutexLock lock(target.group().sig_mu_);
+    const bool becomes_traced = target.group().stop_complete_ && target.ptrace_.tracer == &tracer.group();
+    return becomes_traced && !target.ptrace_.stopped && !target.killed() ? Result<void>(Err(EAGAIN)) : Result<void>();
+  }));
   if (seize) return {};
   return target.group().SendSignalTo(target, SignalInfo::Kernel(SIGSTOP), SignalOrigin::kKernel);
 }

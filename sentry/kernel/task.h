@@ -244,8 +244,9 @@ class Task final : public Context, public platform::TrapHandler, public RefFromT
   bool TracedWith(uint32_t option) const;
   bool IsSeized() const;
   bool GroupIsStopping() const;
-  std::optional<int> PtraceStop(const PtraceReport& report);
-  void SleepInPtraceStop();
+  // `dying`: on the way out, where being killed is no news.
+  std::optional<int> PtraceStop(const PtraceReport& report, bool dying = false);
+  void SleepInPtraceStop(bool dying);
   void TracedGroupStop(int signo);
   void ReportTrap(int status, uint64_t message, uint8_t syscall_stop);
   void ReportEvent(int event, uint64_t message);

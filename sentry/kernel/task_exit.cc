@@ -107,7 +107,8 @@ void Task::EndOfInit() {
 }
 
 void Task::RunExit() {
-  if (traced() && !killed_.load() && !host_thread_dead_ && TracedWith(PTRACE_O_TRACEEXIT)) {
+  // Threads that die with others do not stop once more.
+  if (traced() && exit_requested_ && !host_thread_dead_ && TracedWith(PTRACE_O_TRACEEXIT)) {
     ReportEvent(PTRACE_EVENT_EXIT, static_cast<uint64_t>(exit_status_));
   }
   bool group_dead;

@@ -27,7 +27,7 @@ bool Task::TracedWith(uint32_t option) const {
 }
 
 // Sleeps until the tracer, or death, ends the stop. Nullopt: nobody traces this task.
-std::optional<int> Task::PtraceStop(const PtraceReport& report) {
+std::optional<int> Task::PtraceStop(const PtraceReport& report, bool dying) {
   if (!thread_->has_registers()) {
     // A short call's registers come with parking it.
     thread_->BeginBlock();
@@ -37,7 +37,7 @@ std::optional<int> Task::PtraceStop(const PtraceReport& report) {
   stepping_ = false;
   {
     MutexLock tree(kernel_.tree_lock());
-    if (ptrace_.tracer == nullptr || killed_.load()) return std::nullopt;
+    if (ptrace_.tracer == nullptr || (killed_.load() && !dying)) return std::nullopt;
     ptrace_.report = report;
     ptrace_.stopped = ptrace_.unreported = true;
     ptrace_.resume = ptrace_.listening = false;
@@ -46,7 +46,7 @@ std::optional<int> Task::PtraceStop(const PtraceReport& report) {
     Ptrace::NotifyTracerLocked(*this, CLD_TRAPPED, report.status & 0x7f);
   }
   const int64_t since = MonotonicNow().ns;
-  SleepInPtraceStop();
+  SleepInPtraceStop(dying);
   sleep_state_.store('R');
   slept_ns_ += MonotonicNow().ns - since;
   MutexLock tree(kernel_.tree_lock());
@@ -64,7 +64,7 @@ std::optional<int> Task::PtraceStop(const PtraceReport& report) {
   return ptrace_.signal;
 }
 
-void Task::SleepInPtraceStop() {
+void Task::SleepInPtraceStop(bool dying) {
   thread_->BeginBlock();
   for (;;) {
     // Wakes meant for a later Block must survive, so only the kick is taken.
@@ -74,7 +74,7 @@ void Task::SleepInPtraceStop() {
       MutexLock tree(kernel_.tree_lock());
       work = std::exchange(ptrace_.work, nullptr);
       if (work == nullptr) {
-        if (killed_.load() || ptrace_.resume || ptrace_.tracer == nullptr) break;
+        if ((killed_.load() && !dying) || ptrace_.resume || ptrace_.tracer == nullptr) break;
         if (ptrace_.listening && (ptrace_trap_.load() || !GroupIsStopping())) break;
       }
     }
@@ -133,7 +133,7 @@ void Task::ReportTrap(int status, uint64_t message, uint8_t syscall_stop) {
   report.message = message;
   report.info = SignalInfo::User(SIGTRAP, tid(), creds_->uid, status);
   report.syscall_stop = syscall_stop;
-  const auto signal = PtraceStop(report);
+  const auto signal = PtraceStop(report, status >> 8 == PTRACE_EVENT_EXIT);
   if (signal.value_or(0) == 0 || killed_.load()) return;
   (void)group_->SendSignalTo(*this, SignalInfo::User(*signal, Ptrace::TracerTgid(*this), 0), SignalOrigin::kKernel);
 }

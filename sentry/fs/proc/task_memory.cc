@@ -180,11 +180,12 @@ Result<std::string> Auxv(Context&, Task& task) {
   return std::string(reinterpret_cast<const char*>(auxv.data()), auxv.size() * sizeof(auxv[0]));
 }
 
-// /proc/<pid>/mem: another task's memory through the sentry, with the rights its mappings have. Linux lets a writer
-// through to read-only private pages too (FOLL_FORCE); the host's process_vm_writev does not.
+// /proc/<pid>/mem: another task's memory through the sentry, with the rights its mappings have. Linux lets every writer
+// through to read-only private pages (FOLL_FORCE); here a tracer gets there while a thread of its tracee is stopped.
 class OpenMemory final : public FileDescription {
  public:
-  OpenMemory(const Path& path, int flags, RefPtr<MemoryManager> mm) : FileDescription(path, flags), mm_(std::move(mm)) {}
+  OpenMemory(const Path& path, int flags, RefPtr<MemoryManager> mm, const ThreadGroupRef& group)
+      : FileDescription(path, flags), mm_(std::move(mm)), group_(group) {}
 
   bool seekable() const override { return true; }
   Result<size_t> Read(Context&, IoSequence& to, int64_t* offset, int) override {
@@ -193,14 +194,29 @@ class OpenMemory final : public FileDescription {
       return to.CopyOut(buffer, got);
     });
   }
-  Result<size_t> Write(Context&, IoSequence& from, int64_t* offset, int) override {
+  Result<size_t> Write(Context& context, IoSequence& from, int64_t* offset, int) override {
     return Transfer(*offset, from.remaining(), offset, [&](GuestAddr at, char* buffer, size_t size) -> Result<size_t> {
       const size_t got = TRY(from.CopyIn(buffer, size));
-      return mm_->WriteSome(at, buffer, got);
+      const auto written = mm_->WriteSome(at, buffer, got);
+      return written.ok() ? written : WriteAsTracer(context, at, buffer, got);
     });
   }
 
  private:
+  Result<size_t> WriteAsTracer(Context& context, GuestAddr at, const char* buffer, size_t size) {
+    Task* const writer = Task::Of(context);
+    const ThreadGroupRef group = group_.lock();
+    if (writer == nullptr || group == nullptr) return Err(EIO);
+    for (const TaskRef& thread : group->tasks()) {
+      const auto done = Ptrace::Do(*writer, *thread, [&](Task& tracee) -> Result<void> {
+        if (&tracee.mm() != mm_.get()) return Err(EIO);
+        return tracee.ForceWrite(at, buffer, size);
+      });
+      if (done.ok()) return size;
+      if (!done.Is(ESRCH)) return done.error();
+    }
+    return Err(EIO);
+  }
   template <typename Step>
   static Result<size_t> Transfer(int64_t start, size_t size, int64_t* offset, Step step) {
     char buffer[kPageSize];
@@ -216,6 +232,7 @@ class OpenMemory final : public FileDescription {
     return done;
   }
   const RefPtr<MemoryManager> mm_;
+  const WeakRef<ThreadGroup> group_;
 };
 
 // /proc/<pid>/pagemap for a reader without privilege over the machine: frames are not shown (pagemap.rst).
@@ -248,7 +265,7 @@ class MemoryNode final : public synthetic::Node {
     auto mm = task->mm_ref();
     if (mm == nullptr) return Err(ESRCH);
     if (kind_ == Kind::kPagemap) return FileRef(MakeRef<OpenPagemap>(path, flags));
-    return FileRef(MakeRef<OpenMemory>(path, flags, std::move(mm)));
+    return FileRef(MakeRef<OpenMemory>(path, flags, std::move(mm), task->group().shared_from_this()));
   }
 
  private:
