@@ -151,12 +151,12 @@ Result<void> SetXstate(const Call& c, const std::vector<uint8_t>& wanted) {
 Result<int64_t> RegisterSet(const Call& c, bool set) {
   const GuestIovec iov = TRY(InPtr<GuestIovec>(c.data).Read(c.task.memory()));
   const uint64_t type = c.addr.value();
+  if (iov.length % sizeof(uint64_t) != 0) return Err(EINVAL);
   if (type != NT_PRSTATUS && type != NT_PRFPREG && type != NT_X86_XSTATE) return Err(EINVAL);
   GuestMemory& memory = c.task.memory();
   std::vector<uint8_t> bytes = TRY(type == NT_PRSTATUS ? GetRegisters(c) : GetXstate(c));
   if (type == NT_PRFPREG) bytes.resize(kFpRegsSize);
   bytes.resize(std::min<uint64_t>(bytes.size(), iov.length));
-  if (type != NT_X86_XSTATE && bytes.size() % sizeof(uint64_t) != 0) return Err(EINVAL);
   if (set) {
     TRY(memory.Read(GuestAddr(iov.base), bytes.data(), bytes.size()));
     TRY(type == NT_PRSTATUS ? SetRegisters(c, bytes) : SetXstate(c, bytes));

@@ -5,9 +5,9 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-#include "base/host_futex.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/task.h"
+#include "sentry/kernel/wake_word.h"
 
 namespace sandbox {
 
@@ -79,7 +79,8 @@ void Task::SleepInPtraceStop(bool dying) {
       }
     }
     if (work == nullptr) {
-      HostFutexWait(wake_word_, bits, std::nullopt);
+      HandOnWoken();  // the tracer among them
+      SleepOnThread(bits, std::nullopt);
       continue;
     }
     thread_->EndBlock();

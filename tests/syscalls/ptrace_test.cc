@@ -291,7 +291,9 @@ TEST(PtraceTest, ThreadsAreTracees) {
 TEST(PtraceTest, RegisterSets) {
   const pid_t pid = Traced([] { return 0; });
   user_regs_struct regs = {};
-  iovec iov = {&regs, sizeof(regs) + 100};
+  iovec iov = {&regs, sizeof(regs) + 4};
+  EXPECT_ERRNO(EINVAL, PtraceTo(PTRACE_GETREGSET, pid, &iov, NT_PRSTATUS));
+  iov.iov_len = sizeof(regs) + 96;
   ASSERT_OK(PtraceTo(PTRACE_GETREGSET, pid, &iov, NT_PRSTATUS));
   EXPECT_EQ(iov.iov_len, sizeof(regs));
   EXPECT_NE(regs.rip, 0u);
