@@ -27,6 +27,6 @@ signal.signal(signal.SIGALRM, lambda *_: print("alarm")); signal.setitimer(signa
 s = threading.Semaphore(2); print(s.acquire(), s.acquire(), s.acquire(timeout=0.05))
 signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1}); os.kill(os.getpid(), signal.SIGUSR1)
 print(signal.sigpending() == {signal.SIGUSR1}, signal.sigwait({signal.SIGUSR1}) == signal.SIGUSR1)
-many = [threading.Thread(target=time.sleep, args=(0.2,)) for _ in range(100)]
-[t.start() for t in many]; print(threading.active_count()); [t.join() for t in many]
+go = threading.Event(); many = [threading.Thread(target=go.wait) for _ in range(100)]
+[t.start() for t in many]; print(threading.active_count()); go.set(); [t.join() for t in many]
 EOF
