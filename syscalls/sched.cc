@@ -162,6 +162,12 @@ Result<void> SysSchedGetattr(Task& task, int32_t pid, GuestAddr out, uint32_t si
 }
 SYSCALL_ROW(sched_getattr, Lane::kShort, Support::kFull, SysSchedGetattr, "");
 
+// The affinity calls look a negative pid up like any other.
+Result<TaskRef> AffinityTarget(Task& task, int32_t pid) {
+  if (pid < 0) return Err(ESRCH);
+  return Target(task, pid);
+}
+
 // Processors this sandbox may use: the sentry's own mask, which a cpuset of the host limits.
 std::vector<uint64_t> HostCpus() {
   cpu_set_t set;
@@ -176,7 +182,7 @@ std::vector<uint64_t> HostCpus() {
 Result<int32_t> SysSchedGetaffinity(Task& task, int32_t pid, uint32_t size, GuestAddr out) {
   const std::vector<uint64_t> host = HostCpus();
   if (size % sizeof(uint64_t) != 0 || size < host.size() * sizeof(uint64_t)) return Err(EINVAL);
-  const TaskRef target = TRY(Target(task, pid));
+  const TaskRef target = TRY(AffinityTarget(task, pid));
   std::vector<uint64_t> mask = target->cpu_affinity();
   if (mask.empty()) mask = host;
   TRY(task.memory().Write(out, mask.data(), mask.size() * sizeof(uint64_t)));
@@ -188,7 +194,7 @@ Result<void> SysSchedSetaffinity(Task& task, int32_t pid, uint32_t size, GuestAd
   std::vector<uint64_t> mask = HostCpus();
   std::vector<uint64_t> wanted(mask.size());
   TRY(task.memory().Read(in, wanted.data(), std::min<size_t>(size, wanted.size() * sizeof(uint64_t))));
-  const TaskRef target = TRY(Target(task, pid));
+  const TaskRef target = TRY(AffinityTarget(task, pid));
   if (!Owns(task, *target)) return Err(EPERM);
   bool any = false;
   for (size_t i = 0; i < mask.size(); ++i) any |= (mask[i] &= wanted[i]) != 0;

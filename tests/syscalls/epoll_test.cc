@@ -4,9 +4,11 @@
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <thread>
 #include <vector>
@@ -239,6 +241,26 @@ TEST_F(EpollTest, ManyThreadsShareTheWork) {
   for (auto& t : threads) t.join();
   EXPECT_EQ(taken, 300);
   close(counter);
+}
+
+TEST_F(EpollTest, OneCallReturnsAsManyEventsAsAreAskedFor) {
+  constexpr int kWatches = 1500;
+  rlimit limit{};
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &limit), 0);
+  const rlimit raised{std::max<rlim_t>(limit.rlim_cur, kWatches + 100), limit.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &raised), 0) << "needs " << raised.rlim_cur << " descriptors";
+  Write("x");
+  std::vector<int> copies;
+  for (int i = 0; i < kWatches; ++i) {
+    copies.push_back(dup(pipe_[0]));
+    ASSERT_GE(copies.back(), 0);
+    ASSERT_EQ(Control(EPOLL_CTL_ADD, copies.back(), EPOLLIN, i), 0);
+  }
+  std::vector<epoll_event> events(2 * kWatches);
+  EXPECT_EQ(epoll_wait(set_, events.data(), 2 * kWatches, 0), kWatches);
+  EXPECT_EQ(epoll_wait(set_, events.data(), kWatches - 1, 0), kWatches - 1);
+  for (const int fd : copies) close(fd);
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
 }
 
 }  // namespace

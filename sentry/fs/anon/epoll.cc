@@ -12,7 +12,6 @@ constexpr uint32_t kPrivateBits = EPOLLWAKEUP | EPOLLONESHOT | EPOLLET | EPOLLEX
 constexpr uint32_t kExclusiveBits =
     kEventIn | kEventOut | kEventErr | kEventHup | EPOLLWAKEUP | EPOLLET | EPOLLEXCLUSIVE;
 constexpr int kMaxNesting = 4;      // Linux: EP_MAX_NESTS
-constexpr size_t kMaxBatch = 1024;  // events one call returns; the caller asks again for the rest
 constexpr size_t kMaxWatches = 1 << 20;  // Linux: /proc/sys/fs/epoll/max_user_watches
 
 // Serialises changes of who watches whom, so that loop checks see a stable graph.
@@ -245,7 +244,7 @@ std::vector<epoll_event> Epoll::Collect(Context& context, size_t max, bool waiti
 Result<std::vector<epoll_event>> Epoll::Wait(Context& context, size_t max,
                                              const Deadline& deadline) {
   using Events = std::vector<epoll_event>;
-  max = std::min(max, kMaxBatch);
+  max = std::min(max, kMaxWatches);
   if (auto events = Collect(context, max, false); !events.empty()) return events;
   if (deadline && deadline->ns <= MonotonicNow().ns) return Events{};
   Waker waker(context);
