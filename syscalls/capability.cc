@@ -35,8 +35,8 @@ Result<void> SysCapget(Task& task, InOutPtr<Header> header_ptr, OutPtr<Data> dat
   if (data_ptr.IsNull()) return {};
   if (header.pid < 0) return Err(EINVAL);
   CredentialsRef creds = task.creds_ref();
-  if (header.pid != 0 && header.pid != task.tid()) {
-    const TaskRef other = task.kernel().FindTask(header.pid);
+  if (header.pid != 0 && header.pid != task.pid()->own()) {
+    const TaskRef other = task.Find(header.pid);
     if (other == nullptr) return Err(ESRCH);
     creds = other->creds_ref();
   }
@@ -49,7 +49,7 @@ SYSCALL_ROW(capget, Lane::kShort, Support::kFull, SysCapget, "");
 Result<void> SysCapset(Task& task, InOutPtr<Header> header_ptr, InPtr<Data> data_ptr) {
   Header header;
   const int words = TRY(Words(task, header_ptr, header, false));
-  if (header.pid != 0 && header.pid != task.tid()) return Err(EPERM);
+  if (header.pid != 0 && header.pid != task.pid()->own()) return Err(EPERM);
   const auto data = TRY(data_ptr.ReadArray(task.memory(), words));
   CapabilitySet effective = 0, permitted = 0, inheritable = 0;
   for (int i = 0; i < words; ++i) {
@@ -62,7 +62,7 @@ Result<void> SysCapset(Task& task, InOutPtr<Header> header_ptr, InPtr<Data> data
   inheritable &= kAllCapabilities;
   const Credentials& old = task.creds();
   // In Linux's order (security/commoncap.c, cap_capset; capabilities(7), "Programmatically adjusting").
-  if (!old.Has(CAP_SETPCAP) && (inheritable & ~(old.inheritable | old.permitted))) return Err(EPERM);
+  if (!old.HasOwn(CAP_SETPCAP) && (inheritable & ~(old.inheritable | old.permitted))) return Err(EPERM);
   if (inheritable & ~(old.inheritable | old.bounding)) return Err(EPERM);
   if (permitted & ~old.permitted) return Err(EPERM);
   if (effective & ~permitted) return Err(EPERM);

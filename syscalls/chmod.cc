@@ -29,15 +29,17 @@ SYSCALL_ROW(chmod, Lane::kShort, Support::kFull, SysChmod, "");
 Result<void> SysFchmod(Task& task, Fd fd, uint32_t mode) { return ChangeMode(task, PathOfFile(TRY(task.fds().Get(fd))), mode); }
 SYSCALL_ROW(fchmod, Lane::kShort, Support::kFull, SysFchmod, "");
 
-// -1 leaves an id alone.
-std::optional<uint32_t> Id(uint32_t id) {
-  if (id == UINT32_MAX) return std::nullopt;
-  return id;
+// -1 leaves an id alone; EINVAL for ids that mean nothing to the caller.
+Result<void> ChangeOwnerAs(Task& task, const Path& path, uint32_t uid, uint32_t gid) {
+  std::optional<uint32_t> owner, group;
+  if (uid != UINT32_MAX) owner = TRY(task.creds().ActualUid(uid));
+  if (gid != UINT32_MAX) group = TRY(task.creds().ActualGid(gid));
+  return ChangeOwner(task, path, owner, group);
 }
 
 Result<void> SysFchownat(Task& task, Fd dirfd, GuestStr path, uint32_t uid, uint32_t gid, int flags) {
   if (flags & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH)) return Err(EINVAL);
-  return ChangeOwner(task, TRY(WalkAt(task, dirfd, path, flags)), Id(uid), Id(gid));
+  return ChangeOwnerAs(task, TRY(WalkAt(task, dirfd, path, flags)), uid, gid);
 }
 SYSCALL_ROW(fchownat, Lane::kShort, Support::kFull, SysFchownat, "");
 
@@ -52,7 +54,7 @@ Result<void> SysLchown(Task& task, GuestStr path, uint32_t uid, uint32_t gid) {
 SYSCALL_ROW(lchown, Lane::kShort, Support::kFull, SysLchown, "");
 
 Result<void> SysFchown(Task& task, Fd fd, uint32_t uid, uint32_t gid) {
-  return ChangeOwner(task, PathOfFile(TRY(task.fds().Get(fd))), Id(uid), Id(gid));
+  return ChangeOwnerAs(task, PathOfFile(TRY(task.fds().Get(fd))), uid, gid);
 }
 SYSCALL_ROW(fchown, Lane::kShort, Support::kFull, SysFchown, "");
 

@@ -39,7 +39,7 @@ SYSCALL_ROW(fchdir, Lane::kShort, Support::kFull, SysFchdir, "");
 
 Result<void> SysChroot(Task& task, GuestStr path) {
   Path found = TRY(SearchableDirectory(task, path));
-  if (!task.creds().Has(CAP_SYS_CHROOT)) return Err(EPERM);
+  if (!task.creds().HasOwn(CAP_SYS_CHROOT)) return Err(EPERM);
   task.fs().SetRoot(std::move(found));
   return {};
 }

@@ -97,19 +97,25 @@ Result<void> ChangeOwner(Task& task, FileDescription& file, int type, int32_t id
   return {};
 }
 
+// The root namespace's number; 0 stays, and what names nobody is nobody's.
+int32_t ToActual(Task& task, int32_t number) {
+  const int32_t actual = number > 0 ? task.ActualPid(number) : number;
+  return number > 0 && actual == 0 ? -1 : actual;
+}
+
 Result<int64_t> OwnerCommand(Task& task, FileDescription& file, int command, GuestAddr addr) {
   const AsyncOwner owner = file.async().owner();
   switch (command) {
     case F_SETOWN_EX: {
       const auto wanted = TRY(InPtr<abi::OwnerEx>(addr).Read(task.memory()));
       if (wanted.type < F_OWNER_TID || wanted.type > F_OWNER_PGRP) return Err(EINVAL);
-      TRY(ChangeOwner(task, file, wanted.type, wanted.pid));
+      TRY(ChangeOwner(task, file, wanted.type, ToActual(task, wanted.pid)));
       return int64_t{0};
     }
     case F_GETOWN_EX: {
       const bool alive = owner.id != 0 && Exists(task.kernel(), owner.type, owner.id);
       TRY(OutPtr<abi::OwnerEx>(addr).Write(
-          task.memory(), abi::OwnerEx{owner.id != 0 ? owner.type : F_OWNER_TID, alive ? owner.id : 0}));
+          task.memory(), abi::OwnerEx{owner.id != 0 ? owner.type : F_OWNER_TID, alive ? task.ShownPid(owner.id) : 0}));
       return int64_t{0};
     }
     default: {  // F_GETOWNER_UIDS
@@ -163,7 +169,7 @@ Result<void> ChangeFlags(Task& task, const FileRef& file, Fd fd, int flags) {
 
 Result<void> SetOwner(Task& task, FileDescription& file, int32_t who) {
   if (who == INT32_MIN) return Err(EINVAL);
-  return ChangeOwner(task, file, who < 0 ? F_OWNER_PGRP : F_OWNER_PID, who < 0 ? -who : who);
+  return ChangeOwner(task, file, who < 0 ? F_OWNER_PGRP : F_OWNER_PID, ToActual(task, who < 0 ? -who : who));
 }
 
 int32_t GetOwner(Task& task, FileDescription& file) {
@@ -171,7 +177,8 @@ int32_t GetOwner(Task& task, FileDescription& file) {
   if (async == nullptr) return 0;
   const AsyncOwner owner = async->owner();
   if (owner.id == 0 || !Exists(task.kernel(), owner.type, owner.id)) return 0;
-  return owner.type == F_OWNER_PGRP ? -owner.id : owner.id;
+  const int32_t shown = task.ShownPid(owner.id);
+  return owner.type == F_OWNER_PGRP ? -shown : shown;
 }
 
 Result<int64_t> AsyncCommand(Task& task, const FileRef& file, Fd fd, int command, uint64_t arg) {

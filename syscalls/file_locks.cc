@@ -66,7 +66,7 @@ Result<void> GetLock(Task& task, const FileRef& file, bool ofd, GuestAddr addr) 
     in.l_whence = SEEK_SET;
     in.l_start = held->start;
     in.l_len = held->end == kLockToEof ? 0 : held->end - held->start;
-    in.l_pid = held->pid;
+    in.l_pid = held->pid > 0 ? task.ShownPid(held->pid) : held->pid;
   }
   return OutPtr<struct flock>(addr).Write(task.memory(), in);
 }

@@ -129,10 +129,11 @@ Result<void> SysSetRobustList(Task& task, GuestAddr head, uint64_t size) {
 SYSCALL_ROW(set_robust_list, Lane::kShort, Support::kFull, SysSetRobustList, "");
 
 Result<void> SysGetRobustList(Task& task, int32_t tid, OutPtr<uint64_t> head, OutPtr<uint64_t> size) {
-  const TaskRef target = tid == 0 ? task.shared_from_this() : task.kernel().FindTask(tid);
+  const TaskRef target = tid == 0 ? task.shared_from_this() : task.Find(tid);
   if (target == nullptr) return Err(ESRCH);
   const bool same_user = task.creds().uid == target->creds_ref()->uid;
-  if (target.get() != &task && !same_user && !task.creds().Has(CAP_SYS_PTRACE)) return Err(EPERM);
+  if (target.get() != &task && !same_user && !task.creds().HasIn(*target->creds_ref()->user_ns, CAP_SYS_PTRACE))
+    return Err(EPERM);
   TRY(size.Write(task.memory(), kRobustHeadSize));
   return head.Write(task.memory(), target->robust_list.load());
 }

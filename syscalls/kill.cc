@@ -23,25 +23,37 @@ Result<void> MaySignal(Task& task, Task& target, int signo) {
   const Credentials& own = task.creds();
   const CredentialsRef other = target.creds_ref();
   if (own.euid == other->suid || own.euid == other->uid || own.uid == other->suid || own.uid == other->uid) return {};
-  if (own.Has(CAP_KILL)) return {};
+  if (own.HasIn(*other->user_ns, CAP_KILL)) return {};
   if (signo == SIGCONT && task.group().sid() == target.group().sid()) return {};
   return Err(EPERM);
 }
 
-Result<void> SendToGroup(Task& task, const ThreadGroupRef& group, const SignalInfo& info) {
+// As from outside for those who live in a pid namespace further in: their init cannot shield itself.
+SignalOrigin OriginFor(Task& task, const ThreadGroup& target) {
+  return task.group().pid()->In(target.pid()->space()) == 0 ? SignalOrigin::kHost : SignalOrigin::kGuest;
+}
+
+// What kill(2) and its kin say of the sender, in the numbers of who gets it.
+SignalInfo OwnInfo(Task& task, Task& target, int signo, int code) {
+  const CredentialsRef theirs = target.creds_ref();
+  return SignalInfo::User(signo, task.group().pid()->In(target.pid_space()), theirs->ShownUid(task.creds().uid), code);
+}
+
+// `given`: the caller's own words (rt_sigqueueinfo), or null for those of kill(2).
+Result<void> SendToGroup(Task& task, const ThreadGroupRef& group, int signo, const SignalInfo* given) {
   const TaskRef leader = group->leader();
   if (leader == nullptr) return Err(ESRCH);
-  TRY(MaySignal(task, *leader, info.signo));
-  if (info.signo == 0) return {};
-  return group->SendSignal(info);
+  TRY(MaySignal(task, *leader, signo));
+  if (signo == 0) return {};
+  return group->SendSignal(given != nullptr ? *given : OwnInfo(task, *leader, signo, SI_USER), OriginFor(task, *group));
 }
 
 // Succeeds when any of them took it; ESRCH for nobody.
-Result<void> SendToMany(Task& task, const std::vector<ThreadGroupRef>& groups, const SignalInfo& info) {
+Result<void> SendToMany(Task& task, const std::vector<ThreadGroupRef>& groups, int signo) {
   Result<void> result = Err(ESRCH);
   bool sent = false;
   for (const ThreadGroupRef& group : groups) {
-    const auto one = SendToGroup(task, group, info);
+    const auto one = SendToGroup(task, group, signo, nullptr);
     sent = sent || one.ok();
     if (!one.ok()) result = one;
   }
@@ -49,57 +61,53 @@ Result<void> SendToMany(Task& task, const std::vector<ThreadGroupRef>& groups, c
   return result;
 }
 
-SignalInfo OwnInfo(Task& task, int signo, int code) {
-  return SignalInfo::User(signo, task.tgid(), task.creds().uid, code);
-}
-
 Result<void> SysKill(Task& task, int32_t pid, int signo) {
   if (signo < 0 || signo > kSignalCount) return Err(EINVAL);
-  const SignalInfo info = OwnInfo(task, signo, SI_USER);
   Kernel& kernel = task.kernel();
   if (pid > 0) {
     // Any thread's number names its process.
-    const TaskRef target = kernel.FindTask(pid);
+    const TaskRef target = task.Find(pid);
     if (target == nullptr) return Err(ESRCH);
-    return SendToGroup(task, target->group().shared_from_this(), info);
+    return SendToGroup(task, target->group().shared_from_this(), signo, nullptr);
   }
   if (pid == INT_MIN) return Err(ESRCH);
   if (pid != -1) {
-    return SendToMany(task, kernel.GroupsOfProcessGroup(pid == 0 ? task.group().pgid() : -pid), info);
+    return SendToMany(task, kernel.GroupsOfProcessGroup(pid == 0 ? task.group().pgid() : task.ActualPid(-pid)), signo);
   }
   std::vector<ThreadGroupRef> all;
   for (const ThreadGroupRef& group : kernel.Groups()) {
-    if (group->tgid() != 1 && group.get() != &task.group()) all.push_back(group);
+    if (group->pid()->In(task.pid_space()) > 1 && group.get() != &task.group()) all.push_back(group);
   }
-  return SendToMany(task, all, info);
+  return SendToMany(task, all, signo);
 }
 SYSCALL_ROW(kill, Lane::kShort, Support::kFull, SysKill, "");
 
 Result<TaskRef> FindThread(Task& task, int32_t tgid, int32_t tid) {
-  const TaskRef target = task.kernel().FindTask(tid);
-  if (target == nullptr || (tgid > 0 && target->tgid() != tgid)) return Err(ESRCH);
+  const TaskRef target = task.Find(tid);
+  if (target == nullptr || (tgid > 0 && target->tgid() != task.ActualPid(tgid))) return Err(ESRCH);
   return target;
 }
 
-Result<void> SendToThread(Task& task, int32_t tgid, int32_t tid, const SignalInfo& info) {
+Result<void> SendToThread(Task& task, int32_t tgid, int32_t tid, int signo, const SignalInfo* given) {
   const TaskRef target = TRY(FindThread(task, tgid, tid));
-  TRY(MaySignal(task, *target, info.signo));
-  if (info.signo == 0) return {};
+  TRY(MaySignal(task, *target, signo));
+  if (signo == 0) return {};
   // A thread that is gone takes nothing, which is no error.
-  const auto sent = target->group().SendSignalTo(*target, info);
+  const SignalInfo info = given != nullptr ? *given : OwnInfo(task, *target, signo, SI_TKILL);
+  const auto sent = target->group().SendSignalTo(*target, info, OriginFor(task, target->group()));
   if (sent.Is(ESRCH)) return {};
   return sent;
 }
 
 Result<void> SysTkill(Task& task, int32_t tid, int signo) {
   if (tid <= 0) return Err(EINVAL);
-  return SendToThread(task, 0, tid, OwnInfo(task, signo, SI_TKILL));
+  return SendToThread(task, 0, tid, signo, nullptr);
 }
 SYSCALL_ROW(tkill, Lane::kShort, Support::kFull, SysTkill, "");
 
 Result<void> SysTgkill(Task& task, int32_t tgid, int32_t tid, int signo) {
   if (tgid <= 0 || tid <= 0) return Err(EINVAL);
-  return SendToThread(task, tgid, tid, OwnInfo(task, signo, SI_TKILL));
+  return SendToThread(task, tgid, tid, signo, nullptr);
 }
 SYSCALL_ROW(tgkill, Lane::kShort, Support::kFull, SysTgkill, "");
 
@@ -107,29 +115,30 @@ SYSCALL_ROW(tgkill, Lane::kShort, Support::kFull, SysTgkill, "");
 Result<SignalInfo> ReadInfo(Task& task, int32_t tgid, int signo, InPtr<SignalInfo> ptr) {
   SignalInfo info = TRY(ptr.Read(task.memory()));
   info.signo = signo;
-  if ((info.code >= 0 || info.code == SI_TKILL) && tgid != task.tgid()) return Err(EPERM);
+  if ((info.code >= 0 || info.code == SI_TKILL) && task.ActualPid(tgid) != task.tgid()) return Err(EPERM);
   return info;
 }
 
 Result<void> SysRtSigqueueinfo(Task& task, int32_t tgid, int signo, InPtr<SignalInfo> ptr) {
   const SignalInfo info = TRY(ReadInfo(task, tgid, signo, ptr));
-  const TaskRef target = task.kernel().FindTask(tgid);
+  const TaskRef target = task.Find(tgid);
   if (target == nullptr) return Err(ESRCH);
-  return SendToGroup(task, target->group().shared_from_this(), info);
+  return SendToGroup(task, target->group().shared_from_this(), signo, &info);
 }
 SYSCALL_ROW(rt_sigqueueinfo, Lane::kShort, Support::kFull, SysRtSigqueueinfo, "");
 
 Result<void> SysRtTgsigqueueinfo(Task& task, int32_t tgid, int32_t tid, int signo, InPtr<SignalInfo> ptr) {
   if (tgid <= 0 || tid <= 0) return Err(EINVAL);
-  return SendToThread(task, tgid, tid, TRY(ReadInfo(task, tgid, signo, ptr)));
+  const SignalInfo info = TRY(ReadInfo(task, tgid, signo, ptr));
+  return SendToThread(task, tgid, tid, signo, &info);
 }
 SYSCALL_ROW(rt_tgsigqueueinfo, Lane::kShort, Support::kFull, SysRtTgsigqueueinfo, "");
 
 Result<Fd> SysPidfdOpen(Task& task, int32_t pid, uint32_t flags) {
   if ((flags & ~O_NONBLOCK) || pid <= 0) return Err(EINVAL);
-  const TaskRef target = task.kernel().FindTask(pid);
+  const TaskRef target = task.Find(pid);
   if (target == nullptr) return Err(ESRCH);
-  if (target->tgid() != pid) return Err(EINVAL);  // threads have no pidfd of their own
+  if (target->tgid() != target->tid()) return Err(EINVAL);  // threads have no pidfd of their own
   auto file = MakeRef<PidFd>(target->group().shared_from_this(), O_RDWR | static_cast<int>(flags));
   return task.fds().Install(task, std::move(file), true);
 }
@@ -148,13 +157,13 @@ Result<ThreadGroupRef> SignalTarget(Task& task, Fd fd) {
 Result<void> SysPidfdSendSignal(Task& task, Fd fd, int signo, InPtr<SignalInfo> ptr, uint32_t flags) {
   if (flags != 0) return Err(EINVAL);
   const ThreadGroupRef group = TRY(SignalTarget(task, fd));
-  SignalInfo info = OwnInfo(task, signo, SI_USER);
+  SignalInfo info;
   if (!ptr.IsNull()) {
     info = TRY(ptr.Read(task.memory()));
     if (info.signo != signo) return Err(EINVAL);
     if ((info.code >= 0 || info.code == SI_TKILL) && group.get() != &task.group()) return Err(EPERM);
   }
-  return SendToGroup(task, group, info);
+  return SendToGroup(task, group, signo, ptr.IsNull() ? nullptr : &info);
 }
 SYSCALL_ROW(pidfd_send_signal, Lane::kShort, Support::kFull, SysPidfdSendSignal, "");
 

@@ -29,7 +29,7 @@ bool MayAccess(Task& task, Task& target) {
   const CredentialsRef theirs = target.creds_ref();
   const bool same = mine.uid == theirs->uid && mine.uid == theirs->euid && mine.uid == theirs->suid &&
                     mine.gid == theirs->gid && mine.gid == theirs->egid && mine.gid == theirs->sgid;
-  return same || mine.Has(CAP_SYS_RESOURCE);
+  return same || mine.HasIn(*theirs->user_ns, CAP_SYS_RESOURCE);
 }
 
 Result<void> SysPrlimit64(Task& task, int32_t pid, uint32_t resource, InPtr<abi::Rlimit64> new_limit,
@@ -38,8 +38,8 @@ Result<void> SysPrlimit64(Task& task, int32_t pid, uint32_t resource, InPtr<abi:
   std::optional<abi::Rlimit64> wanted;
   if (!new_limit.IsNull()) wanted = TRY(new_limit.Read(task.memory()));
   TaskRef target = task.shared_from_this();
-  if (pid != 0 && pid != task.tid()) {
-    target = task.kernel().FindTask(pid);
+  if (pid != 0 && pid != task.pid()->own()) {
+    target = task.Find(pid);
     if (target == nullptr) return Err(ESRCH);
     if (!MayAccess(task, *target)) return Err(EPERM);
   }

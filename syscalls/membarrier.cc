@@ -60,7 +60,7 @@ SYSCALL_ROW(sched_yield, Lane::kShort, Support::kFull, SysSchedYield, "");
 int64_t Order(const void* a, const void* b) { return a == b ? 0 : a < b ? 1 : 2; }
 
 Result<int64_t> SysKcmp(Task& task, int32_t pid1, int32_t pid2, int type, uint64_t index1, uint64_t index2) {
-  const TaskRef a = task.kernel().FindTask(pid1), b = task.kernel().FindTask(pid2);
+  const TaskRef a = task.Find(pid1), b = task.Find(pid2);
   if (a == nullptr || b == nullptr) return Err(ESRCH);
   TRY(MayInspect(task, *a, true));
   TRY(MayInspect(task, *b, true));

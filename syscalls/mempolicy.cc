@@ -77,7 +77,7 @@ SYSCALL_ROW(get_mempolicy, Lane::kShort, Support::kPartial, SysGetMempolicy, "on
 Result<int> SysMigratePages(Task& task, int pid, uint64_t max_node, InPtr<uint64_t> from, InPtr<uint64_t> to) {
   TRY(ReadNodes(task, from, max_node));
   if (TRY(ReadNodes(task, to, max_node)) == 0) return Err(EINVAL);
-  if (pid != 0 && task.kernel().FindTask(pid) == nullptr) return Err(ESRCH);
+  if (pid != 0 && task.Find(pid) == nullptr) return Err(ESRCH);
   return 0;
 }
 SYSCALL_ROW(migrate_pages, Lane::kShort, Support::kPartial, SysMigratePages, "one node: nothing to move");
@@ -86,7 +86,7 @@ SYSCALL_ROW(migrate_pages, Lane::kShort, Support::kPartial, SysMigratePages, "on
 Result<int> SysMovePages(Task& task, int pid, uint64_t count, InPtr<uint64_t> pages, InPtr<int32_t> nodes,
                          OutPtr<int32_t> status, int flags) {
   if (flags & ~(MPOL_MF_MOVE | MPOL_MF_MOVE_ALL)) return Err(EINVAL);
-  const TaskRef target = pid == 0 ? task.shared_from_this() : task.kernel().FindTask(pid);
+  const TaskRef target = pid == 0 ? task.shared_from_this() : task.Find(pid);
   const auto mm = target != nullptr ? target->mm_ref() : nullptr;
   if (mm == nullptr) return Err(ESRCH);
   for (uint64_t i = 0; i < count; ++i) {

@@ -61,7 +61,7 @@ Result<void> SysMount(Task& task, GuestStr source, GuestStr target, GuestAddr ty
   std::string source_text;
   if (!source.IsNull()) source_text = TRY(source.ReadPath(task.memory()));
   const Path point = TRY(WalkAt(task, AtCwd(), target, 0));
-  if (!task.creds().Has(CAP_SYS_ADMIN)) return Err(EPERM);
+  if (!task.creds().HasIn(*task.mounts()->owner(), CAP_SYS_ADMIN)) return Err(EPERM);
   if (flags & MS_REMOUNT) return Remount(task, point, flags);
   if (flags & MS_BIND) {
     if (source_text.empty()) return Err(EINVAL);
@@ -88,14 +88,14 @@ Result<void> SysUmount2(Task& task, GuestStr target, int flags) {
   const std::string text = TRY(target.ReadPath(task.memory()));
   const Path path = TRY(Walk(task, task.WalkFromCwd(), text, options));
   if (path.mount == nullptr || path.dentry != path.mount->root()) return Err(EINVAL);
-  if (!task.creds().Has(CAP_SYS_ADMIN)) return Err(EPERM);
+  if (!task.creds().HasIn(*task.mounts()->owner(), CAP_SYS_ADMIN)) return Err(EPERM);
   if (flags & MNT_EXPIRE) return Err(flags & (MNT_FORCE | MNT_DETACH) ? EINVAL : EAGAIN);
   return task.mounts()->Unmount(path, flags & MNT_DETACH);
 }
 SYSCALL_ROW(umount2, Lane::kShort, Support::kPartial, SysUmount2, "MNT_EXPIRE marks nothing");
 
 Result<void> SysPivotRoot(Task& task, GuestStr new_root, GuestStr put_old) {
-  if (!task.creds().Has(CAP_SYS_ADMIN)) return Err(EPERM);
+  if (!task.creds().HasIn(*task.mounts()->owner(), CAP_SYS_ADMIN)) return Err(EPERM);
   const WalkOptions directory{.require_dir = true};
   const std::string new_text = TRY(new_root.ReadPath(task.memory()));
   const Path to = TRY(Walk(task, task.WalkFromCwd(), new_text, directory));

@@ -48,7 +48,7 @@ Result<int> Stat(Task& task, MessageTable& table, int id, int command, GuestAddr
   msqid_ds info = {};
   TRY(table.WithLock([&]() -> Result<void> {
     if (command != MSG_STAT_ANY) TRY(CheckIpc(task.creds(), queue->permissions, 0444));
-    CopyPermissions(queue->permissions, info.msg_perm);
+    CopyPermissions(task.creds(), queue->permissions, info.msg_perm);
     return {};
   }));
   const MessageQueue::State state = queue->state();
@@ -96,9 +96,7 @@ Result<int> Administer(Task& task, MessageTable& table, int id, int command, Gue
     if (command != IPC_SET) return {};
     if (wanted.msg_qbytes > static_cast<uint64_t>(table.max_bytes.load()) && !task.creds().Has(CAP_SYS_RESOURCE))
       return Err(EPERM);
-    queue->permissions.uid = wanted.msg_perm.uid;
-    queue->permissions.gid = wanted.msg_perm.gid;
-    queue->permissions.mode = wanted.msg_perm.mode & 0777;
+    TRY(SetPermissions(task.creds(), wanted.msg_perm, queue->permissions));
     return {};
   }));
   if (command == IPC_SET) {

@@ -44,7 +44,7 @@ Result<int64_t> GetName(Task& task, GuestAddr addr) {
 }
 
 Result<int64_t> CapBoundingDrop(Task& task, uint64_t cap) {
-  if (!task.creds().Has(CAP_SETPCAP)) return Err(EPERM);
+  if (!task.creds().HasOwn(CAP_SETPCAP)) return Err(EPERM);
   if (cap > CAP_LAST_CAP) return Err(EINVAL);
   auto creds = std::make_shared<Credentials>(task.creds());
   creds->bounding &= ~(uint64_t{1} << cap);
@@ -87,7 +87,7 @@ Result<int64_t> SetSecurebits(Task& task, uint64_t bits) {
   const bool touches_locked = locked & (old ^ bits);
   const bool unlocks = old & SECURE_ALL_LOCKS & ~bits;
   if (bits & ~uint64_t{SECURE_ALL_LOCKS | SECURE_ALL_BITS}) return Err(EPERM);
-  if (touches_locked || unlocks || !task.creds().Has(CAP_SETPCAP)) return Err(EPERM);
+  if (touches_locked || unlocks || !task.creds().HasOwn(CAP_SETPCAP)) return Err(EPERM);
   auto creds = std::make_shared<Credentials>(task.creds());
   creds->securebits = static_cast<uint32_t>(bits);
   task.keep_caps.store(bits & SECBIT_KEEP_CAPS);

@@ -19,10 +19,10 @@ enum class Which { kProcess, kGroup, kUser };
 Result<std::vector<TaskRef>> Select(Task& task, Which which, int32_t who) {
   std::vector<TaskRef> found;
   if (which == Which::kProcess) {
-    TaskRef target = who == 0 ? task.shared_from_this() : task.kernel().FindTask(who);
+    TaskRef target = who == 0 ? task.shared_from_this() : task.Find(who);
     if (target != nullptr) found.push_back(std::move(target));
   } else {
-    const int32_t pgid = who == 0 ? task.group().pgid() : who;
+    const int32_t pgid = who == 0 ? task.group().pgid() : task.ActualPid(who);
     const uint32_t uid = who == 0 ? task.creds().uid : static_cast<uint32_t>(who);
     for (const ThreadGroupRef& group : task.kernel().Groups()) {
       if (which == Which::kGroup && group->pgid() != pgid) continue;

@@ -6,7 +6,9 @@
 #include <cstring>
 
 #include "sentry/kernel/pidfd.h"
+#include "sentry/kernel/ptrace_access.h"
 #include "sentry/kernel/task.h"
+#include "sentry/kernel/task_namespaces.h"
 #include "syscalls/row.h"
 
 namespace sandbox::syscalls {
@@ -27,7 +29,7 @@ Result<int32_t> SysClone(Task& task, uint64_t flags, GuestAddr stack, GuestAddr 
   args.pidfd = parent_tid;
   return task.Clone(args);
 }
-SYSCALL_ROW(clone, Lane::kFull, Support::kPartial, SysClone, "no user, pid, net, cgroup and time namespaces");
+SYSCALL_ROW(clone, Lane::kFull, Support::kFull, SysClone, "no time namespaces, as CONFIG_TIME_NS=n");
 
 // Reads a growing structure (Linux: copy_struct_from_user): E2BIG when bytes we do not know are not zero.
 Result<void> ReadExtensible(Task& task, GuestAddr addr, uint64_t size, void* to, size_t known) {
@@ -68,7 +70,7 @@ Result<int32_t> SysClone3(Task& task, GuestAddr addr, uint64_t size) {
   }
   return task.Clone(args);
 }
-SYSCALL_ROW(clone3, Lane::kFull, Support::kPartial, SysClone3, "no set_tid, no cgroup, no namespaces as clone");
+SYSCALL_ROW(clone3, Lane::kFull, Support::kPartial, SysClone3, "no CLONE_INTO_CGROUP");
 
 Result<int32_t> SysFork(Task& task) { return task.Clone({.exit_signal = SIGCHLD}); }
 SYSCALL_ROW(fork, Lane::kFull, Support::kFull, SysFork, "");
@@ -77,13 +79,34 @@ Result<int32_t> SysVfork(Task& task) { return task.Clone({.flags = CLONE_VM | CL
 SYSCALL_ROW(vfork, Lane::kFull, Support::kFull, SysVfork, "");
 
 Result<void> SysUnshare(Task& task, uint64_t flags) { return task.Unshare(flags); }
-SYSCALL_ROW(unshare, Lane::kFull, Support::kPartial, SysUnshare, "mount, UTS and IPC namespaces only");
+SYSCALL_ROW(unshare, Lane::kFull, Support::kFull, SysUnshare, "no time namespaces, as CONFIG_TIME_NS=n");
 
-Result<void> SysSetns(Task& task, Fd fd, int) {
-  TRY(task.fds().Get(fd));
-  return Err(EINVAL);  // no file names a namespace that can be joined
+// Those of a process that `flags` names.
+Result<std::vector<NamespaceRef>> NamespacesOfProcess(Task& task, Fd pidfd, uint32_t flags) {
+  if (flags == 0 || (flags & ~kNewNamespaces)) return Err(EINVAL);
+  const TaskRef target = TRY(GroupOfPidFd(task, pidfd))->leader();
+  if (target == nullptr) return Err(ESRCH);
+  TRY(MayInspect(task, *target, true));
+  std::vector<NamespaceRef> which;
+  for (uint32_t rest = flags; rest != 0; rest &= rest - 1) {
+    NamespaceRef found = NamespaceOf(*target, static_cast<int>(rest & -rest));
+    if (found == nullptr) return Err(ESRCH);
+    which.push_back(std::move(found));
+  }
+  return which;
 }
-SYSCALL_ROW(setns, Lane::kShort, Support::kPartial, SysSetns, "no namespace can be joined: EINVAL");
+
+Result<void> SysSetns(Task& task, Fd fd, int type) {
+  const FileRef file = TRY(task.fds().Get(fd));
+  NamespaceRef which = NamespaceOfFile(*file);
+  if (which == nullptr) {
+    if (!GroupOfPidFd(task, fd).ok()) return Err(EINVAL);
+    return JoinNamespaces(task, TRY(NamespacesOfProcess(task, fd, static_cast<uint32_t>(type))));
+  }
+  if (type != 0 && type != which->kind()) return Err(EINVAL);
+  return JoinNamespaces(task, {std::move(which)});
+}
+SYSCALL_ROW(setns, Lane::kShort, Support::kFull, SysSetns, "");
 
 Result<void> SysExit(Task& task, int status) {
   task.Exit((status & 0xff) << 8);
@@ -99,7 +122,7 @@ SYSCALL_ROW(exit_group, Lane::kFull, Support::kFull, SysExitGroup, "");
 
 Result<int32_t> SysSetTidAddress(Task& task, GuestAddr addr) {
   task.clear_child_tid.store(addr.value());
-  return task.tid();
+  return task.pid()->own();
 }
 SYSCALL_ROW(set_tid_address, Lane::kShort, Support::kFull, SysSetTidAddress, "");
 

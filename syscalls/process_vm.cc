@@ -12,7 +12,7 @@ namespace {
 
 // PTRACE_MODE_ATTACH_REALCREDS.
 Result<RefPtr<MemoryManager>> MemoryOf(Task& task, int32_t pid) {
-  const TaskRef target = task.kernel().FindTask(pid);
+  const TaskRef target = task.Find(pid);
   if (target == nullptr) return Err(ESRCH);
   RefPtr<MemoryManager> mm = target->mm_ref();
   if (mm == nullptr) return Err(ESRCH);

@@ -319,7 +319,7 @@ Result<int64_t> SysPtrace(Task& task, uint64_t request, int32_t pid, GuestAddr a
     TRY(Ptrace::TraceMe(task));
     return 0;
   }
-  const TaskRef target = task.kernel().FindTask(pid);
+  const TaskRef target = task.Find(pid);
   if (target == nullptr) return Err(ESRCH);
   if (request == PTRACE_ATTACH) {
     TRY(Ptrace::Attach(task, *target, false, 0));

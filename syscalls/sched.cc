@@ -20,14 +20,15 @@ constexpr char kStored[] = "stored and reported; the host schedules";
 Result<TaskRef> Target(Task& task, int32_t pid) {
   if (pid < 0) return Err(EINVAL);
   if (pid == 0) return task.shared_from_this();
-  TaskRef target = task.kernel().FindTask(pid);
+  TaskRef target = task.Find(pid);
   if (target == nullptr) return Err(ESRCH);
   return target;
 }
 
 bool Owns(Task& task, Task& target) {
   const CredentialsRef theirs = target.creds_ref();
-  return task.creds().euid == theirs->euid || task.creds().euid == theirs->uid || task.creds().Has(CAP_SYS_NICE);
+  return task.creds().euid == theirs->euid || task.creds().euid == theirs->uid ||
+         task.creds().HasIn(*theirs->user_ns, CAP_SYS_NICE);
 }
 
 bool IsRealtime(int policy) { return policy == SCHED_FIFO || policy == SCHED_RR; }

@@ -49,7 +49,7 @@ Result<int> Stat(Task& task, SemTable& table, int id, int command, GuestAddr out
   semid_ds info = {};
   TRY(table.WithLock([&]() -> Result<void> {
     if (command != SEM_STAT_ANY) TRY(CheckIpc(task.creds(), set->permissions, 0444));
-    CopyPermissions(set->permissions, info.sem_perm);
+    CopyPermissions(task.creds(), set->permissions, info.sem_perm);
     return {};
   }));
   info.sem_otime = set->operation_time();
@@ -110,9 +110,7 @@ Result<int> Administer(Task& task, SemTable& table, int id, int command, GuestAd
   TRY(table.WithLock([&]() -> Result<void> {
     TRY(CheckIpcOwner(task.creds(), set->permissions));
     if (command != IPC_SET) return {};
-    set->permissions.uid = wanted.sem_perm.uid;
-    set->permissions.gid = wanted.sem_perm.gid;
-    set->permissions.mode = wanted.sem_perm.mode & 0777;
+    TRY(SetPermissions(task.creds(), wanted.sem_perm, set->permissions));
     return {};
   }));
   if (command == IPC_SET) {

@@ -62,10 +62,10 @@ Result<void> SysShmdt(Task& task, GuestAddr addr) {
 }
 SYSCALL_ROW(shmdt, Lane::kFull, Support::kFull, SysShmdt, "");
 
-shmid_ds Describe(ShmTable& table, const ShmSegment& segment) {
+shmid_ds Describe(Task& task, ShmTable& table, const ShmSegment& segment) {
   shmid_ds info = {};
   table.WithLock([&] {
-    CopyPermissions(segment.permissions, info.shm_perm);
+    CopyPermissions(task.creds(), segment.permissions, info.shm_perm);
     return 0;
   });
   if (segment.destroyed.load()) info.shm_perm.mode |= SHM_DEST;
@@ -104,9 +104,7 @@ Result<void> Change(Task& task, ShmTable& table, ShmSegment& segment, GuestAddr 
   const shmid_ds wanted = TRY(InPtr<shmid_ds>(in).Read(task.memory()));
   return table.WithLock([&]() -> Result<void> {
     TRY(CheckIpcOwner(task.creds(), segment.permissions));
-    segment.permissions.uid = wanted.shm_perm.uid;
-    segment.permissions.gid = wanted.shm_perm.gid;
-    segment.permissions.mode = wanted.shm_perm.mode & 0777;
+    TRY(SetPermissions(task.creds(), wanted.shm_perm, segment.permissions));
     segment.change_time = RealtimeNowNs() / 1'000'000'000;
     return {};
   });
@@ -134,7 +132,7 @@ Result<int> SysShmctl(Task& task, int id, int command, GuestAddr buffer) {
       if (command != SHM_STAT_ANY) {
         TRY(table->WithLock([&] { return CheckIpc(task.creds(), segment->permissions, 0444); }));
       }
-      TRY(OutPtr<shmid_ds>(buffer).Write(task.memory(), Describe(*table, *segment)));
+      TRY(OutPtr<shmid_ds>(buffer).Write(task.memory(), Describe(task, *table, *segment)));
       return command == IPC_STAT ? 0 : segment->id;
     }
     case IPC_SET: {

@@ -41,24 +41,27 @@ Result<SocketKind> DecodeType(int type) {
   return SocketKind{type & kTypeMask, type & SOCK_NONBLOCK, (type & SOCK_CLOEXEC) != 0};
 }
 
-Result<SocketFamily*> Family(int family, int type) {
+Result<SocketFamily*> Family(Task& task, int family, int type) {
   if (family < 0 || family >= AF_MAX) return Err(EAFNOSUPPORT);
   if (type > kMaxType) return Err(EINVAL);
-  return FindSocketFamily(family);
+  return FindSocketFamily(*task.net(), family);
 }
 
 Result<Fd> SysSocket(Task& task, int family, int type, int protocol) {
   const SocketKind kind = TRY(DecodeType(type));
-  SocketFamily* provider = TRY(Family(family, kind.type));
+  SocketFamily* provider = TRY(Family(task, family, kind.type));
   auto socket = TRY(provider->Create(task, kind.type, protocol, kind.flags));
+  socket->set_net(task.net());
   return task.fds().Install(task, std::move(socket), kind.close_on_exec);
 }
 SYSCALL_ROW(socket, Lane::kShort, Support::kPartial, SysSocket, "AF_UNIX, AF_INET, AF_INET6, AF_NETLINK (route)");
 
 Result<void> SysSocketpair(Task& task, int family, int type, int protocol, OutPtr<std::array<int32_t, 2>> out) {
   const SocketKind kind = TRY(DecodeType(type));
-  SocketFamily* provider = TRY(Family(family, kind.type));
+  SocketFamily* provider = TRY(Family(task, family, kind.type));
   auto [a, b] = TRY(provider->CreatePair(task, kind.type, protocol, kind.flags));
+  a->set_net(task.net());
+  b->set_net(task.net());
   const auto [fd_a, fd_b] = TRY(task.fds().InstallPair(task, std::move(a), std::move(b), kind.close_on_exec));
   const auto written = out.Write(task.memory(), {fd_a.number(), fd_b.number()});
   if (!written.ok()) {

@@ -26,12 +26,19 @@ Result<void> ReadRights(Task& task, const char* data, size_t size, SocketControl
 }
 
 // Linux: scm_check_creds.
-Result<void> CheckCredentials(Task& task, const ucred& claim) {
+// And what they are inside the sentry.
+Result<void> CheckCredentials(Task& task, ucred& claim) {
   const Credentials& creds = task.creds();
-  const bool pid_ok = claim.pid == task.tgid() || creds.Has(CAP_SYS_ADMIN);
-  const bool uid_ok = claim.uid == creds.uid || claim.uid == creds.euid || claim.uid == creds.suid || creds.Has(CAP_SETUID);
-  const bool gid_ok = claim.gid == creds.gid || claim.gid == creds.egid || claim.gid == creds.sgid || creds.Has(CAP_SETGID);
-  return pid_ok && uid_ok && gid_ok ? Result<void>() : Err(EPERM);
+  claim.uid = TRY(creds.ActualUid(claim.uid));
+  claim.gid = TRY(creds.ActualGid(claim.gid));
+  const bool pid_ok = claim.pid == task.group().pid()->own() || creds.HasIn(*task.pid_space().owner(), CAP_SYS_ADMIN);
+  const bool uid_ok =
+      claim.uid == creds.uid || claim.uid == creds.euid || claim.uid == creds.suid || creds.HasOwn(CAP_SETUID);
+  const bool gid_ok =
+      claim.gid == creds.gid || claim.gid == creds.egid || claim.gid == creds.sgid || creds.HasOwn(CAP_SETGID);
+  if (!pid_ok || !uid_ok || !gid_ok) return Err(EPERM);
+  claim.pid = task.ActualPid(claim.pid);
+  return {};
 }
 
 Result<void> ReadItem(Task& task, const cmsghdr& header, const char* data, SocketControl& control) {
@@ -116,7 +123,9 @@ Result<uint64_t> WriteControl(Task& task, GuestAddr to, uint64_t size, const Soc
     complete &= writer.Put(item.level, item.type, item.payload.data(), item.payload.size());
   }
   if (control.credentials) {
-    complete &= writer.Put(SOL_SOCKET, SCM_CREDENTIALS, &*control.credentials, sizeof(ucred));
+    const ucred& from = *control.credentials;
+    const ucred shown{task.ShownPid(from.pid), task.creds().ShownUid(from.uid), task.creds().ShownGid(from.gid)};
+    complete &= writer.Put(SOL_SOCKET, SCM_CREDENTIALS, &shown, sizeof(shown));
   }
   if (!control.rights.empty()) complete &= PutRights(task, writer, control.rights, close_on_exec);
   if (!complete) *flags |= MSG_CTRUNC;

@@ -69,8 +69,8 @@ Result<void> WriteStat(Task& task, OutPtr<struct stat> to, const Found& found) {
   st.st_ino = attr.ino;
   st.st_mode = attr.mode;
   st.st_nlink = attr.nlink;
-  st.st_uid = attr.uid;
-  st.st_gid = attr.gid;
+  st.st_uid = task.creds().ShownUid(attr.uid);
+  st.st_gid = task.creds().ShownGid(attr.gid);
   st.st_rdev = attr.rdev;
   st.st_size = static_cast<off_t>(attr.size);
   st.st_blksize = attr.blksize;
@@ -122,8 +122,8 @@ Result<void> SysStatx(Task& task, Fd dirfd, GuestStr path, uint32_t flags, uint3
   st.stx_attributes_mask = attr.attributes_mask | STATX_ATTR_MOUNT_ROOT;
   if (found.mount_root) st.stx_attributes |= STATX_ATTR_MOUNT_ROOT;
   st.stx_nlink = attr.nlink;
-  st.stx_uid = attr.uid;
-  st.stx_gid = attr.gid;
+  st.stx_uid = task.creds().ShownUid(attr.uid);
+  st.stx_gid = task.creds().ShownGid(attr.gid);
   st.stx_mode = static_cast<uint16_t>(attr.mode);
   st.stx_ino = attr.ino;
   st.stx_size = attr.size;

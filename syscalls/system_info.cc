@@ -30,7 +30,7 @@ Result<void> SysUname(Task& task, OutPtr<utsname> out) {
 SYSCALL_ROW(uname, Lane::kShort, Support::kFull, SysUname, "");
 
 Result<std::string> ReadName(Task& task, GuestAddr from, int32_t length) {
-  if (!task.creds().Has(CAP_SYS_ADMIN)) return Err(EPERM);
+  if (!task.creds().HasIn(*task.uts()->owner(), CAP_SYS_ADMIN)) return Err(EPERM);
   if (length < 0 || length > 64) return Err(EINVAL);
   std::string name(length, '\0');
   TRY(task.memory().Read(from, name.data(), name.size()));

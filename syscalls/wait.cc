@@ -19,10 +19,10 @@ Result<int32_t> SysWait4(Task& task, int32_t pid, OutPtr<int32_t> status, int op
   selector.options = options | WEXITED;
   if (pid > 0) {
     selector.kind = WaitSelector::kPid;
-    selector.id = pid;
+    selector.id = task.ActualPid(pid);
   } else if (pid != -1) {
     selector.kind = WaitSelector::kProcessGroup;
-    selector.id = pid == 0 ? task.group().pgid() : -pid;
+    selector.id = pid == 0 ? task.group().pgid() : task.ActualPid(-pid);
   }
   const WaitResult result = TRY(WaitForChild(task, selector));
   if (result.pid == 0) return 0;
@@ -39,12 +39,13 @@ Result<WaitSelector> SelectorOf(Task& task, int type, int32_t id, int* options) 
       return selector;
     case P_PID:
       if (id <= 0) return Err(EINVAL);
+      id = task.ActualPid(id);
       selector.kind = WaitSelector::kPid;
       break;
     case P_PGID:
       if (id < 0) return Err(EINVAL);
       selector.kind = WaitSelector::kProcessGroup;
-      if (id == 0) id = task.group().pgid();
+      id = id == 0 ? task.group().pgid() : task.ActualPid(id);
       break;
     case P_PIDFD: {
       if (id < 0) return Err(EINVAL);
@@ -78,7 +79,7 @@ Result<void> SysWaitid(Task& task, int type, int32_t id, OutPtr<SignalInfo> info
     out.signo = SIGCHLD;
     out.code = result.code;
     out.child.pid = result.pid;
-    out.child.uid = result.uid;
+    out.child.uid = task.creds().ShownUid(result.uid);
     out.child.status = result.code_status;
   }
   return info.Write(task.memory(), out);

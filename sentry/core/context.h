@@ -8,6 +8,7 @@
 #include "base/result.h"
 #include "sentry/core/credentials.h"
 #include "sentry/core/guest_memory.h"
+#include "sentry/core/net_namespace.h"
 #include "sentry/core/wait_queue.h"
 
 namespace sandbox {
@@ -47,6 +48,11 @@ class Context {
   virtual uint64_t rlimit(int resource) const = 0;  // RLIMIT_*; soft limit, RLIM_INFINITY when unlimited
   virtual int32_t tgid() const = 0;                 // in the root pid namespace of the sandbox; 0 for the kernel
   virtual int32_t tid() const = 0;
+  // A process, thread, group or session number of the root pid namespace as the caller's own has it, and back; 0 when
+  // there is none.
+  virtual int32_t ShownPid(int32_t pid) const { return pid; }
+  virtual int32_t ActualPid(int32_t number) const { return number; }
+  virtual RefPtr<NetNamespace> net() const { return NetNamespace::Root(); }
   // Queues a signal to the calling thread (SIGPIPE, SIGXFSZ).
   virtual void RaiseSignal(int signo) = 0;
 

@@ -12,7 +12,9 @@ SignalInfo ChildSignal(const ThreadGroup& child, int signo, int code, int status
   SignalInfo info;
   info.signo = signo;
   info.code = code;
-  info.child.pid = child.tgid();
+  // The parent gets it, and reads it with its own eyes.
+  const ThreadGroup* const parent = ProcessTree::ParentOf(child);
+  info.child.pid = parent == nullptr ? 0 : child.pid()->In(parent->pid()->space());
   info.child.status = status;
   info.child.uid = ProcessTree::UidOf(child);
   const Usage usage = child.usage();
@@ -103,7 +105,7 @@ struct ChildWaiter {
       const bool keep = selector.options & WNOWAIT;
       const bool leader_gone = group.zombie() && group.leader_ == tracee && group.parent_ != &self;
       WaitResult result;
-      result.pid = tracee->tid();
+      result.pid = tracee->pid()->In(task.pid_space());
       result.uid = tracee->creds_ref()->uid;
       if ((state.thread_exited || leader_gone) && (selector.options & WEXITED)) {
         result.status = leader_gone ? group.exit_status() : state.exit_status;
@@ -132,7 +134,7 @@ struct ChildWaiter {
   Result<WaitResult> Attempt() {
     MutexLock tree(task.kernel().tree_lock());
     bool any = false;
-    for (const auto& [pid, child] : self.children_) {
+    for (const auto& [tgid, child] : self.children_) {
       if (!Fits(*child)) continue;
       any = true;
       const ThreadGroup* const tracer = TracerOf(*child);
@@ -141,7 +143,7 @@ struct ChildWaiter {
       const bool reap = result && !(selector.options & WNOWAIT);
       if (!result && !child->zombie() && tracer == nullptr) result = StoppedOrContinued(*child);
       if (!result) continue;
-      result->pid = pid;
+      result->pid = child->pid()->In(task.pid_space());
       result->uid = ProcessTree::UidOf(*child);
       result->usage = child->usage();
       result->usage.Add(child->children_usage());

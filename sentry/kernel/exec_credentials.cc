@@ -36,6 +36,8 @@ FileCapabilities ReadFileCapabilities(Context& context, Inode& inode) {
 }
 
 void ApplySetId(Credentials& creds, const Attr& attr) {
+  // Ids that mean nothing here give none.
+  if (!creds.user_ns->Seen(IdKind::kUser, attr.uid) || !creds.user_ns->Seen(IdKind::kGroup, attr.gid)) return;
   if (attr.mode & S_ISUID) creds.euid = attr.uid;
   // Set-group-id without group execute marks mandatory locking, not privilege.
   if ((attr.mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP)) creds.egid = attr.gid;
@@ -62,11 +64,12 @@ Result<LoadArgs::Identity> CredentialsForExec(Task& task, const FileRef& executa
   if (file.present && file.effective && (file.permitted & ~permitted)) return Err(EPERM);
   bool effective = file.effective;
   const bool root_counts = !(old->securebits & SECBIT_NOROOT);
-  if (root_counts && (creds->euid == 0 || creds->uid == 0)) {
-    const bool only_file = file.present && creds->uid != 0 && creds->euid == 0;
+  const uint32_t root = old->ActualUid(0).value_or(~0u);
+  if (root_counts && (creds->euid == root || creds->uid == root)) {
+    const bool only_file = file.present && creds->uid != root && creds->euid == root;
     if (!only_file) {
       permitted = old->bounding | old->inheritable;
-      effective = effective || creds->euid == 0;
+      effective = effective || creds->euid == root;
     }
   }
   const bool privileged_file = file.present || creds->euid != old->euid || creds->egid != old->egid;
@@ -75,7 +78,7 @@ Result<LoadArgs::Identity> CredentialsForExec(Task& task, const FileRef& executa
   creds->effective = effective ? creds->permitted : creds->ambient;
   creds->securebits &= ~uint32_t{SECBIT_KEEP_CAPS};
   LoadArgs::Identity identity;
-  identity.secure = set_id || (creds->uid != 0 && (effective || (creds->permitted & ~creds->ambient)));
+  identity.secure = set_id || (creds->uid != root && (effective || (creds->permitted & ~creds->ambient)));
   identity.creds = std::move(creds);
   return identity;
 }

@@ -18,11 +18,11 @@ Result<uint32_t> Swap(Task& task, GuestAddr addr, uint32_t expected, uint32_t de
 
 // One try: true when the caller owns the lock now. Else `*owner` holds it and FUTEX_WAITERS is set if asked for.
 Result<bool> FutexTable::TryAcquirePi(Task& task, GuestAddr addr, bool mark_waiters, int32_t* owner) {
-  const uint32_t self = static_cast<uint32_t>(task.tid());
+  const uint32_t self = static_cast<uint32_t>(task.pid()->own());
   uint32_t word = TRY(InPtr<uint32_t>(addr).Read(task.memory()));
   for (;;) {
     *owner = static_cast<int32_t>(word & FUTEX_TID_MASK);
-    if (*owner == task.tid()) return Err(EDEADLK);
+    if (*owner == task.pid()->own()) return Err(EDEADLK);
     uint32_t desired;
     if (*owner == 0) {
       desired = self | (word & (FUTEX_WAITERS | FUTEX_OWNER_DIED));
@@ -60,7 +60,7 @@ Result<void> FutexTable::LockPi(Task& task, GuestAddr addr, bool shared, const D
       return acquired.ok() ? Result<void>() : acquired.error();
     }
     waiter.owner_tid.store(owner);
-    if (task.kernel().FindTask(owner) == nullptr) {
+    if (task.Find(owner) == nullptr) {
       if (!LeavePi(task, waiter)) return {};
       return Err(ESRCH);
     }
@@ -96,7 +96,7 @@ Result<void> FutexTable::UnlockPi(Task& task, GuestAddr addr, bool shared) {
   RefPtr<void> keep_alive;
   const FutexKey key = TRY(KeyOf(task, addr, shared, &keep_alive));
   const uint32_t word = TRY(InPtr<uint32_t>(addr).Read(task.memory()));
-  if ((word & FUTEX_TID_MASK) != static_cast<uint32_t>(task.tid())) return Err(EPERM);
+  if ((word & FUTEX_TID_MASK) != static_cast<uint32_t>(task.pid()->own())) return Err(EPERM);
   return HandOver(task, addr, key, word, 0);
 }
 
@@ -123,7 +123,7 @@ Result<void> FutexTable::HandOver(Task& task, GuestAddr addr, const FutexKey& ke
       }
     }
     uint32_t desired = flags;
-    if (next != nullptr) desired |= static_cast<uint32_t>(next_task->tid()) | (more ? FUTEX_WAITERS : 0);
+    if (next != nullptr) desired |= static_cast<uint32_t>(next_task->pid()->own()) | (more ? FUTEX_WAITERS : 0);
     const auto found = Swap(task, addr, word, desired);
     const bool done = found.ok() && *found == word;
     if (next != nullptr) {
@@ -139,7 +139,7 @@ Result<void> FutexTable::HandOver(Task& task, GuestAddr addr, const FutexKey& ke
     if (!found.ok()) return found.error();
     if (done) return {};
     word = *found;  // a new waiter set FUTEX_WAITERS
-    if ((word & FUTEX_TID_MASK) != static_cast<uint32_t>(task.tid())) return Err(EPERM);
+    if ((word & FUTEX_TID_MASK) != static_cast<uint32_t>(task.pid()->own())) return Err(EPERM);
   }
 }
 
@@ -147,7 +147,7 @@ void FutexTable::OwnerDied(Task& task, GuestAddr addr, bool pi) {
   const auto read = InPtr<uint32_t>(addr).Read(task.memory());
   if (addr.value() % sizeof(uint32_t) != 0 || !read.ok()) return;
   uint32_t word = *read;
-  if ((word & FUTEX_TID_MASK) != static_cast<uint32_t>(task.tid())) return;
+  if ((word & FUTEX_TID_MASK) != static_cast<uint32_t>(task.pid()->own())) return;
   if (pi) {
     RefPtr<void> keep_alive;
     if (const auto key = KeyOf(task, addr, true, &keep_alive); key.ok()) {
@@ -160,7 +160,7 @@ void FutexTable::OwnerDied(Task& task, GuestAddr addr, bool pi) {
     if (!found.ok()) return;
     if (*found == word) break;
     word = *found;
-    if ((word & FUTEX_TID_MASK) != static_cast<uint32_t>(task.tid())) return;
+    if ((word & FUTEX_TID_MASK) != static_cast<uint32_t>(task.pid()->own())) return;
   }
   if (!(word & FUTEX_WAITERS)) return;
   // Process-shared or private: the list does not say, so both keys are tried.
@@ -178,14 +178,14 @@ void FutexTable::OwnerExits(Task& task) {
   for (FutexBucket& bucket : buckets_) {
     MutexLock lock(bucket.mu);
     for (const FutexWaiter* waiter : bucket.waiters) {
-      if (!waiter->pi || waiter->owner_tid.load() != task.tid()) continue;
+      if (!waiter->pi || waiter->owner_tid.load() != task.pid()->own()) continue;
       // Only a lock in memory the dying task can name: a waiter in another process sees its own address.
       if (waiter->key.object == &task.mm()) held.push_back({waiter->key, GuestAddr(waiter->key.offset)});
     }
   }
   for (const Held& lock : held) {
     const auto word = InPtr<uint32_t>(lock.addr).Read(task.memory());
-    if (!word.ok() || (*word & FUTEX_TID_MASK) != static_cast<uint32_t>(task.tid())) continue;
+    if (!word.ok() || (*word & FUTEX_TID_MASK) != static_cast<uint32_t>(task.pid()->own())) continue;
     (void)HandOver(task, lock.addr, lock.key, *word, FUTEX_OWNER_DIED);
   }
 }

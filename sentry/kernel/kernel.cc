@@ -2,6 +2,7 @@
 
 #include <linux/capability.h>
 
+#include <climits>
 #include <cmath>
 #include <future>
 
@@ -31,7 +32,9 @@ Kernel::Kernel(KernelOptions options)
       boot_time_ns_(RealtimeNowNs()),
       start_monotonic_ns_(MonotonicNow().ns),
       uts_(MakeRef<UtsNamespace>(options_.hostname, options_.domainname)),
-      ipc_(MakeRef<IpcNamespace>()) {}
+      ipc_(MakeRef<IpcNamespace>()),
+      root_pids_(PidNamespace::Root()),
+      cgroup_(MakeRef<CgroupNamespace>()) {}
 
 Kernel::~Kernel() = default;
 
@@ -89,6 +92,24 @@ void Kernel::KillAll(ThreadGroup* except) {
   }
 }
 
+void Kernel::KillAll(ThreadGroup* except, const PidNamespace& space) {
+  for (const ThreadGroupRef& group : Groups()) {
+    if (group.get() != except && group->pid()->In(space) != 0) group->BeginGroupExit(SIGKILL);
+  }
+}
+
+int32_t Kernel::NumberIn(const PidNamespace& view, int32_t pid) const {
+  if (view.root()) return pid;
+  const PidRef known = root_pids_->Find(pid);
+  return known == nullptr ? 0 : known->In(view);
+}
+
+int32_t Kernel::PidOf(const PidNamespace& view, int32_t number) const {
+  if (view.root()) return number;
+  const PidRef known = view.Find(number);
+  return known == nullptr ? 0 : known->root();
+}
+
 TaskRef Kernel::FindTaskLocked(int32_t tid) const {
   const auto found = tasks_.find(tid);
   return found == tasks_.end() ? nullptr : found->second;
@@ -134,17 +155,12 @@ RefPtr<ProcessGroup> Kernel::FindProcessGroupLocked(int32_t pgid) const {
 
 TaskRef Kernel::init() const {
   MutexLock tree(tree_mu_);
-  return init_group_ == nullptr ? nullptr : init_group_->leader_;
+  return root_pids_->init == nullptr ? nullptr : root_pids_->init->leader_;
 }
 
 int Kernel::task_count() const {
   MutexLock tree(tree_mu_);
   return static_cast<int>(tasks_.size());
-}
-
-int32_t Kernel::last_pid() const {
-  MutexLock tree(tree_mu_);
-  return last_pid_;
 }
 
 int Kernel::running_tasks() const {
@@ -169,58 +185,42 @@ std::array<double, 3> Kernel::load_averages() {
   return loads_;
 }
 
-Result<int32_t> Kernel::NextPidLocked() {
-  constexpr int32_t kFirstRecycled = 300;  // Linux: RESERVED_PIDS
-  for (int32_t tried = 0; tried < options_.pid_max; ++tried) {
-    if (++last_pid_ >= options_.pid_max) last_pid_ = kFirstRecycled;
-    const auto group = process_groups_.find(last_pid_);
-    const bool names_group = group != process_groups_.end() && !group->second.expired();
-    if (!tasks_.contains(last_pid_) && !reserved_.contains(last_pid_) && !names_group &&
-        !NamesSessionLocked(last_pid_)) {
-      return last_pid_;
-    }
-  }
-  return Err(EAGAIN);
-}
-
-bool Kernel::NamesSessionLocked(int32_t id) const {
-  for (const auto& [pgid, group] : process_groups_) {
-    const auto held = group.lock();
-    if (held != nullptr && held->session->id == id) return true;
-  }
-  return false;
-}
-
-Result<int32_t> Kernel::ReservePid(const Credentials& creds, uint64_t nproc_limit, bool privileged) {
+Result<PidRef> Kernel::ReservePid(const PidRequest& request) {
   MutexLock tree(tree_mu_);
-  if (dying_) return Err(ENOMEM);  // as Linux after the pid namespace's init ended
+  if (request.space->dying) return Err(ENOMEM);  // as Linux after the pid namespace's init ended
   if (options_.pids_limit > 0 && task_count_ >= options_.pids_limit) return Err(EAGAIN);
-  int& count = tasks_of_user_[creds.uid];
-  if (!privileged && static_cast<uint64_t>(count) >= nproc_limit) return Err(EAGAIN);
-  const int32_t pid = TRY(NextPidLocked());
-  reserved_.insert(pid);
+  int& count = tasks_of_user_[request.creds.uid];
+  if (!request.privileged && static_cast<uint64_t>(count) >= request.nproc_limit) return Err(EAGAIN);
+  auto pid = MakeRef<Pid>();
+  size_t wanted = 0;
+  for (RefPtr<PidNamespace> space = request.space; space != nullptr; space = space->parent()) {
+    const int32_t number = wanted < request.wanted.size() ? request.wanted[wanted++] : 0;
+    // Nobody comes before the init of a namespace.
+    if (number != 0 && (number >= options_.pid_max || (number != 1 && space->init == nullptr))) return Err(EINVAL);
+    pid->numbers.insert(pid->numbers.begin(), {space, TRY(space->Choose(number, options_.pid_max))});
+  }
+  for (const Pid::Number& number : pid->numbers) number.space->Enter(number.number, pid);
   ++count;
   ++task_count_;
-  return pid;
+  return PidRef(std::move(pid));
 }
 
-void Kernel::ReleasePidLocked(int32_t tid, uint32_t uid) {
-  reserved_.erase(tid);
+void Kernel::ReleasePidLocked(uint32_t uid) {
   --task_count_;
   if (--tasks_of_user_[uid] == 0) tasks_of_user_.erase(uid);
 }
 
-void Kernel::ReleasePid(int32_t tid, uint32_t uid) {
+void Kernel::ReleasePid(uint32_t uid) {
   MutexLock tree(tree_mu_);
-  ReleasePidLocked(tid, uid);
+  ReleasePidLocked(uid);
 }
 
 void Kernel::ForgetTaskLocked(Task& task) {
   const int32_t tid = task.tid();
   if (const auto found = tasks_.find(tid); found != tasks_.end() && found->second.get() == &task) tasks_.erase(found);
-  ReleasePidLocked(tid, task.creds_ref()->uid);
+  ReleasePidLocked(task.creds_ref()->uid);
   departures_.fetch_add(1);
-  HostFutexWake(departures_, 1);
+  HostFutexWake(departures_, INT_MAX);  // namespaces nest
 }
 
 void Kernel::MoveUserTask(uint32_t from_uid, uint32_t to_uid) {
@@ -229,10 +229,10 @@ void Kernel::MoveUserTask(uint32_t from_uid, uint32_t to_uid) {
   if (--tasks_of_user_[from_uid] == 0) tasks_of_user_.erase(from_uid);
 }
 
-bool Kernel::OnlyGroupLeft(const ThreadGroup& group) const {
+bool Kernel::OnlyGroupLeft(const ThreadGroup& group, const PidNamespace& space) const {
   MutexLock tree(tree_mu_);
   for (const auto& [tid, task] : tasks_) {
-    if (&task->group() != &group) return false;
+    if (&task->group() != &group && task->group().pid()->In(space) != 0) return false;
   }
   return true;
 }

@@ -61,7 +61,9 @@ struct CreateProcessArgs {
   RefPtr<ControllingTerminal> terminal;  // becomes the new session's, or null
   RefPtr<UtsNamespace> uts;      // null = init's
   RefPtr<IpcNamespace> ipc;      // null = init's
-  // The container's init: pid 1, whose end ends every other process. Otherwise a process beside it (runsc exec).
+  RefPtr<PidNamespace> pids;     // null = the root
+  // The init of its pid namespace: number 1, whose end ends every other process. Otherwise a process beside it (runsc
+  // exec).
   bool init = true;
   // Signals without a handler are dropped for pid 1, as Linux does. `runsc do` turns it off so that ^C works.
   bool shield_init = true;
@@ -89,6 +91,7 @@ class Kernel {
   Result<void> SendSignalToAll(int signo);  // every process
   // SIGKILL to every process but `except`.
   void KillAll(ThreadGroup* except = nullptr);
+  void KillAll(ThreadGroup* except, const PidNamespace& space);  // those in `space`
 
   // --- The pid table (any). ---
   TaskRef FindTask(int32_t tid) const;           // threads too; zombies included
@@ -97,7 +100,12 @@ class Kernel {
   std::vector<ThreadGroupRef> GroupsOfProcessGroup(int32_t pgid) const;
   TaskRef init() const;                          // leader of pid 1's group, or null
   int task_count() const;
-  int32_t last_pid() const;
+  // A number of the root pid namespace as `view` has it, and back: of a task, a process group or a session. 0 = none.
+  int32_t NumberIn(const PidNamespace& view, int32_t pid) const;
+  int32_t PidOf(const PidNamespace& view, int32_t number) const;
+  PidRef FindPid(int32_t pid) const { return root_pids_->Find(pid); }
+  const RefPtr<PidNamespace>& root_pids() const { return root_pids_; }
+  const RefPtr<CgroupNamespace>& cgroup() const { return cgroup_; }
 
   // --- Facts for /proc and sysinfo. ---
   int64_t boot_time_ns() const { return boot_time_ns_; }          // CLOCK_REALTIME at the kernel's start
@@ -125,16 +133,21 @@ class Kernel {
   friend struct TaskExec;
 
   explicit Kernel(KernelOptions options);
-  Result<int32_t> NextPidLocked() REQUIRES(tree_mu_);
   TaskRef FindTaskLocked(int32_t tid) const REQUIRES(tree_mu_);
   ThreadGroupRef FindGroupLocked(int32_t tgid) const REQUIRES(tree_mu_);
   RefPtr<ProcessGroup> FindProcessGroupLocked(int32_t pgid) const REQUIRES(tree_mu_);
-  // Enters a new task into the table: EAGAIN at the pids limit or RLIMIT_NPROC (`limit`, unless privileged).
-  Result<int32_t> ReservePid(const Credentials& creds, uint64_t nproc_limit, bool privileged) EXCLUDES(tree_mu_);
-  void ReleasePid(int32_t tid, uint32_t uid) EXCLUDES(tree_mu_);
-  void ReleasePidLocked(int32_t tid, uint32_t uid) REQUIRES(tree_mu_);
-  bool NamesSessionLocked(int32_t id) const REQUIRES(tree_mu_);
-  bool OnlyGroupLeft(const ThreadGroup& group) const;
+  struct PidRequest {
+    const Credentials& creds;
+    uint64_t nproc_limit;
+    bool privileged;  // nproc_limit does not hold
+    RefPtr<PidNamespace> space;
+    std::vector<int32_t> wanted = {};  // clone3's set_tid: innermost first
+  };
+  // Numbers for a new task: EAGAIN at the pids limit or RLIMIT_NPROC, ENOMEM when its namespace has ended, EEXIST.
+  Result<PidRef> ReservePid(const PidRequest& request) EXCLUDES(tree_mu_);
+  void ReleasePid(uint32_t uid) EXCLUDES(tree_mu_);
+  void ReleasePidLocked(uint32_t uid) REQUIRES(tree_mu_);
+  bool OnlyGroupLeft(const ThreadGroup& group, const PidNamespace& space) const;
   void StartLoaded(const TaskRef& task, const CreateProcessArgs& args, const LoadedImage& image);
   // The task is gone for good: frees its pid.
   void ForgetTaskLocked(Task& task) REQUIRES(tree_mu_);
@@ -145,17 +158,15 @@ class Kernel {
   const int64_t boot_time_ns_, start_monotonic_ns_;
   RefPtr<UtsNamespace> uts_;
   RefPtr<IpcNamespace> ipc_;
+  const RefPtr<PidNamespace> root_pids_;
+  const RefPtr<CgroupNamespace> cgroup_;
   FutexTable futexes_;
   std::atomic<uint64_t> forks_{0};
 
   mutable Mutex tree_mu_{LockRank::kTaskTree};
   std::map<int32_t, TaskRef> tasks_ GUARDED_BY(tree_mu_);
   std::map<int32_t, std::weak_ptr<ProcessGroup>> process_groups_ GUARDED_BY(tree_mu_);
-  std::set<int32_t> reserved_ GUARDED_BY(tree_mu_);  // pids in use, zombies included
-  int32_t last_pid_ GUARDED_BY(tree_mu_) = 0;
-  bool dying_ GUARDED_BY(tree_mu_) = false;          // pid 1 has ended: nothing may start
   std::map<uint32_t, int> tasks_of_user_ GUARDED_BY(tree_mu_);  // RLIMIT_NPROC, by real uid
-  ThreadGroup* init_group_ GUARDED_BY(tree_mu_) = nullptr;
   std::map<ThreadGroup*, std::vector<std::function<void(int)>>> exit_callbacks_ GUARDED_BY(tree_mu_);
   int task_count_ GUARDED_BY(tree_mu_) = 0;      // reserved pids included
   Mutex load_mu_{LockRank::kLeaf};

@@ -54,16 +54,22 @@ Result<TaskRef> Kernel::CreateProcess(CreateProcessArgs args) {
   if (args.argv.empty() || args.mounts == nullptr) return Err(EINVAL);
   if (args.creds == nullptr) args.creds = RootCredentials();
   const CredentialsRef creds = args.creds;
-  const int32_t pid = TRY(ReservePid(*creds, args.limits[RLIMIT_NPROC].soft, true));
-  Cleanup release([&] { ReleasePid(pid, creds->uid); });
+  const PidRef pid = TRY(ReservePid({.creds = *creds,
+                                     .nproc_limit = args.limits[RLIMIT_NPROC].soft,
+                                     .privileged = true,
+                                     .space = args.pids != nullptr ? args.pids : root_pids_}));
+  Cleanup release([&] { ReleasePid(creds->uid); });
   if (args.fds == nullptr) args.fds = MakeRef<FdTable>();
   auto group = MakeRef<ThreadGroup>(*this, pid, MakeRef<SignalHandlers>(), args.limits);
-  Task::Init init{.kernel = *this, .group = group, .tid = pid, .creds = creds};
+  Task::Init init{.kernel = *this, .group = group, .pid = pid, .creds = creds};
   init.fds = MakeRef<FdTableUsers>(args.fds);
   init.fs = MakeRef<FsContext>(args.mounts->root(), args.mounts->root(), args.umask);
-  init.mounts = args.mounts;
-  init.uts = args.uts != nullptr ? args.uts : uts_;
-  init.ipc = args.ipc != nullptr ? args.ipc : ipc_;
+  init.spaces = {.mounts = args.mounts,
+                 .uts = args.uts != nullptr ? args.uts : uts_,
+                 .ipc = args.ipc != nullptr ? args.ipc : ipc_,
+                 .net = NetNamespace::Root(),
+                 .cgroup = cgroup_,
+                 .pids = pid->numbers.back().space};
   const TaskRef task = MakeRef<Task>(std::move(init));
   task->no_new_privs.store(args.no_new_privs);
 
@@ -100,16 +106,11 @@ void Kernel::StartLoaded(const TaskRef& task, const CreateProcessArgs& args, con
   group.did_exec.store(true);
   {
     MutexLock tree(tree_mu_);
-    auto session = MakeRef<Session>();
-    session->id = group.tgid_;
-    auto process_group = MakeRef<ProcessGroup>();
-    process_group->id = group.tgid_;
-    process_group->session = std::move(session);
-    ProcessTree::JoinProcessGroupLocked(group, std::move(process_group));
+    ProcessTree::JoinProcessGroupLocked(group, MakeRef<ProcessGroup>(group.pid_, MakeRef<Session>(group.pid_)));
     group.leader_ = task;
     tasks_[task->tid()] = task;
     forks_.fetch_add(1);
-    if (args.init && init_group_ == nullptr) init_group_ = &group;
+    if (PidNamespace& space = group.pid_->space(); args.init && space.init == nullptr) space.init = &group;
     MutexLock lock(group.sig_mu_);
     group.tasks_.push_back(task.get());
     group.leader_task_ = task.get();

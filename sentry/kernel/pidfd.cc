@@ -5,9 +5,15 @@
 
 namespace sandbox {
 
-std::string PidFd::FdInfo(Context&) {
-  const int32_t pid = group_->zombie() && group_->leader() == nullptr ? -1 : group_->tgid();
-  return StrPrintf("Pid:\t%d\nNSpid:\t%d\n", pid, pid);
+std::string PidFd::FdInfo(Context& context) {
+  if (group_->leader() == nullptr) return "Pid:\t-1\nNSpid:\t-1\n";
+  std::string text = StrPrintf("Pid:\t%d\nNSpid:", context.ShownPid(group_->tgid()));
+  for (const Pid::Number& number : group_->pid()->numbers) {
+    const int32_t seen = context.ShownPid(group_->tgid());
+    if (seen == 0 || number.space->level() < Task::Of(context)->pid_space().level()) continue;
+    text += StrPrintf("\t%d", number.number);
+  }
+  return text + "\n";
 }
 
 Result<Fd> InstallPidFd(Task& task, const ThreadGroupRef& group, GuestAddr out) {

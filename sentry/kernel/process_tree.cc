@@ -29,21 +29,17 @@ Result<int32_t> ProcessTree::NewSession(Task& task) {
   MutexLock tree(task.kernel().tree_lock());
   // Any group of that number means we lead one already, or its session does.
   if (task.kernel().FindProcessGroupLocked(group.tgid_) != nullptr) return Err(EPERM);
-  auto session = MakeRef<Session>();
-  session->id = group.tgid_;
-  auto process_group = MakeRef<ProcessGroup>();
-  process_group->id = group.tgid_;
-  process_group->session = std::move(session);
-  JoinProcessGroupLocked(group, std::move(process_group));
-  return group.tgid_;
+  JoinProcessGroupLocked(group, MakeRef<ProcessGroup>(group.pid_, MakeRef<Session>(group.pid_)));
+  return group.pid_->own();
 }
 
 Result<void> ProcessTree::SetProcessGroup(Task& task, int32_t pid, int32_t pgid) {
   Kernel& kernel = task.kernel();
   ThreadGroup& self = task.group();
-  if (pid == 0) pid = self.tgid_;
-  if (pgid == 0) pgid = pid;
   if (pgid < 0) return Err(EINVAL);
+  pid = pid == 0 ? self.tgid_ : task.ActualPid(pid);
+  // A number that names nothing here may still be wrong in another way first, as 0 is nobody's.
+  pgid = pgid == 0 ? pid : task.ActualPid(pgid);
   MutexLock tree(kernel.tree_lock());
   const TaskRef target = kernel.FindTaskLocked(pid);
   if (target == nullptr) return Err(ESRCH);
@@ -59,9 +55,7 @@ Result<void> ProcessTree::SetProcessGroup(Task& task, int32_t pid, int32_t pgid)
   if (session->id == group.tgid_) return Err(EPERM);
   RefPtr<ProcessGroup> to;
   if (pgid == pid && kernel.FindProcessGroupLocked(pgid) == nullptr) {
-    to = MakeRef<ProcessGroup>();
-    to->id = pgid;
-    to->session = session;
+    to = MakeRef<ProcessGroup>(group.pid_, session);
   } else {
     to = kernel.FindProcessGroupLocked(pgid);
     if (to == nullptr || to->session != session) return Err(EPERM);
@@ -88,10 +82,11 @@ void ProcessTree::OrphanCheckLocked(ThreadGroup& leaving, ThreadGroup* parent) {
 }
 
 ThreadGroup* ProcessTree::NewParentLocked(ThreadGroup& group) NO_THREAD_SAFETY_ANALYSIS {
-  for (ThreadGroup* up = group.parent_; up != nullptr; up = up->parent_) {
+  PidNamespace& space = group.pid_->space();
+  for (ThreadGroup* up = group.parent_; up != nullptr && &up->pid_->space() == &space; up = up->parent_) {
     if (up->child_subreaper.load() && !up->exiting() && !up->zombie()) return up;
   }
-  ThreadGroup* init = group.kernel_.init_group_;
+  ThreadGroup* init = space.init;
   return init != nullptr && init != &group && !init->zombie() ? init : nullptr;
 }
 
@@ -143,7 +138,7 @@ void ProcessTree::GroupExited(ThreadGroup& group) {
     ReparentChildrenLocked(group);
     OrphanCheckLocked(group, group.parent_);
     group.zombie_.store(true);
-    if (kernel.init_group_ == &group) kernel.init_group_ = nullptr;
+    if (PidNamespace& space = group.pid_->space(); space.init == &group) space.init = nullptr;
     const int status = group.exit_status();
     const ThreadGroup* const tracer = group.leader_ == nullptr ? nullptr : group.leader_->ptrace_.tracer;
     if (tracer != nullptr && tracer != group.parent_) {

@@ -10,9 +10,9 @@ Result<void> MayInspect(Context& context, Task& target, bool real_ids) {
   Task* caller = Task::Of(context);
   if (caller == nullptr || &caller->group() == &target.group()) return {};
   const CredentialsRef mine = caller->creds_ref();
-  if (mine->Has(CAP_SYS_PTRACE)) return {};
   const CredentialsRef theirs = target.creds_ref();
   if (theirs == nullptr) return Err(EPERM);
+  if (mine->HasIn(*theirs->user_ns, CAP_SYS_PTRACE)) return {};
   const uint32_t uid = real_ids ? mine->uid : mine->fsuid;
   const uint32_t gid = real_ids ? mine->gid : mine->fsgid;
   const bool same_user = uid == theirs->uid && uid == theirs->euid && uid == theirs->suid;
@@ -21,7 +21,7 @@ Result<void> MayInspect(Context& context, Task& target, bool real_ids) {
   const auto mm = target.mm_ref();
   if (mm != nullptr && !mm->dumpable()) return Err(EPERM);
   // Security modules' part that Linux always has: no looking into somebody with more capabilities.
-  if (theirs->permitted & ~mine->permitted) return Err(EPERM);
+  if (theirs->user_ns != mine->user_ns || (theirs->permitted & ~mine->permitted)) return Err(EPERM);
   return {};
 }
 

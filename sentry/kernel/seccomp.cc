@@ -95,7 +95,7 @@ Result<void> EnterSeccompStrict(Task& task) {
 }
 
 Result<int64_t> InstallSeccompFilter(Task& task, uint64_t flags, std::vector<sock_filter> program) {
-  if (!task.no_new_privs.load() && !task.creds().Has(CAP_SYS_ADMIN)) return Err(EACCES);
+  if (!task.no_new_privs.load() && !task.creds().HasOwn(CAP_SYS_ADMIN)) return Err(EACCES);
   const SeccompState old = task.seccomp();
   SeccompFilter::Options options;
   options.log = flags & SECCOMP_FILTER_FLAG_LOG;

@@ -7,6 +7,7 @@
 
 #include "base/ref.h"
 #include "base/result.h"
+#include "sentry/kernel/pid_namespace.h"
 #include "sentry/kernel/signal.h"
 
 namespace sandbox {
@@ -30,14 +31,18 @@ class ControllingTerminal : public RefFromThis<ControllingTerminal> {
 };
 
 struct Session {
-  int32_t id = 0;
+  explicit Session(PidRef leader) : pid(std::move(leader)), id(pid->root()) {}
+  const PidRef pid;  // the leader's, which nobody else gets meanwhile
+  const int32_t id;
   RefPtr<ControllingTerminal> terminal;
   int32_t foreground = 0;  // process group, 0 = none
 };
 
 struct ProcessGroup {
-  int32_t id = 0;
-  RefPtr<Session> session;
+  ProcessGroup(PidRef leader, RefPtr<Session> in) : pid(std::move(leader)), id(pid->root()), session(std::move(in)) {}
+  const PidRef pid;
+  const int32_t id;
+  const RefPtr<Session> session;
   std::set<ThreadGroup*> members;
 };
 

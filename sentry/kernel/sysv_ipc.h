@@ -32,14 +32,16 @@ inline Result<void> CheckIpc(const Credentials& creds, const IpcPermissions& per
     granted >>= 6;
   else if (creds.InGroup(permissions.cgid) || creds.InGroup(permissions.gid))
     granted >>= 3;
-  if ((requested & ~granted & 7) != 0 && !creds.Has(CAP_IPC_OWNER)) return Err(EACCES);
+  if ((requested & ~granted & 7) != 0 && !creds.HasOver(permissions.uid, permissions.gid, CAP_IPC_OWNER))
+    return Err(EACCES);
   return {};
 }
 
 // IPC_SET and IPC_RMID are the owner's, the creator's and CAP_SYS_ADMIN's. EPERM.
 inline Result<void> CheckIpcOwner(const Credentials& creds, const IpcPermissions& permissions) {
-  if (creds.euid == permissions.cuid || creds.euid == permissions.uid || creds.Has(CAP_SYS_ADMIN)) return {};
-  return Err(EPERM);
+  if (creds.euid == permissions.cuid || creds.euid == permissions.uid) return {};
+  if (!creds.HasOver(permissions.uid, permissions.gid, CAP_SYS_ADMIN)) return Err(EPERM);
+  return {};
 }
 
 inline IpcPermissions NewIpcPermissions(const Credentials& creds, int32_t key, int flags) {
@@ -51,13 +53,21 @@ inline IpcPermissions NewIpcPermissions(const Credentials& creds, int32_t key, i
           .mode = static_cast<uint32_t>(flags) & 0777};
 }
 
-inline void CopyPermissions(const IpcPermissions& from, ipc_perm& to) {
+// For and from the guest. EINVAL for ids that mean nothing to it.
+inline void CopyPermissions(const Credentials& reader, const IpcPermissions& from, ipc_perm& to) {
   to.__key = from.key;
-  to.uid = from.uid;
-  to.gid = from.gid;
-  to.cuid = from.cuid;
-  to.cgid = from.cgid;
+  to.uid = reader.ShownUid(from.uid);
+  to.gid = reader.ShownGid(from.gid);
+  to.cuid = reader.ShownUid(from.cuid);
+  to.cgid = reader.ShownGid(from.cgid);
   to.mode = static_cast<decltype(to.mode)>(from.mode);
+}
+
+inline Result<void> SetPermissions(const Credentials& writer, const ipc_perm& from, IpcPermissions& to) {
+  to.uid = TRY(writer.ActualUid(from.uid));
+  to.gid = TRY(writer.ActualGid(from.gid));
+  to.mode = from.mode & 0777;
+  return {};
 }
 
 // The objects of one kind in one namespace. T has `IpcPermissions permissions` and `int id`.

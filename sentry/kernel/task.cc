@@ -20,14 +20,13 @@ constexpr size_t kMaxName = 15;
 Task::Task(Init init)
     : kernel_(init.kernel),
       group_(std::move(init.group)),
-      tid_(init.tid),
+      pid_(std::move(init.pid)),
+      tid_(pid_->root()),
       start_time_ns_(ReadClockNs(CLOCK_BOOTTIME).value_or(0)),
       mm_(std::move(init.mm)),
       fds_(std::move(init.fds)),
       fs_(std::move(init.fs)),
-      mounts_(std::move(init.mounts)),
-      uts_(std::move(init.uts)),
-      ipc_(std::move(init.ipc)),
+      spaces_(std::move(init.spaces)),
       creds_(std::move(init.creds)),
       name_(init.name.substr(0, kMaxName)),
       mask_(init.mask) {
@@ -51,20 +50,43 @@ RefPtr<FsContext> Task::fs_ref() const {
   return fs_;
 }
 
+Namespaces Task::namespaces() const {
+  MutexLock lock(mu_);
+  return spaces_;
+}
+
 RefPtr<MountNamespace> Task::mounts() const {
   MutexLock lock(mu_);
-  return mounts_;
+  return spaces_.mounts;
 }
 
 RefPtr<UtsNamespace> Task::uts() const {
   MutexLock lock(mu_);
-  return uts_;
+  return spaces_.uts;
 }
 
 RefPtr<IpcNamespace> Task::ipc() const {
   MutexLock lock(mu_);
-  return ipc_;
+  return spaces_.ipc;
 }
+
+RefPtr<NetNamespace> Task::net() const {
+  MutexLock lock(mu_);
+  return spaces_.net;
+}
+
+PidRef Task::pid() const {
+  MutexLock lock(mu_);
+  return pid_;
+}
+
+const PidNamespace& Task::pid_space() const { return group_->pid()->space(); }
+
+int32_t Task::ShownPid(int32_t pid) const { return kernel_.NumberIn(pid_space(), pid); }
+
+int32_t Task::ActualPid(int32_t number) const { return kernel_.PidOf(pid_space(), number); }
+
+TaskRef Task::Find(int32_t number) const { return kernel_.FindTask(ActualPid(number)); }
 
 Result<WalkBase> Task::WalkFrom(Fd dirfd) {
   if (dirfd.number() == AT_FDCWD) return WalkFromCwd();
@@ -91,12 +113,12 @@ void Task::SetCredentials(CredentialsRef creds) {
 
 void Task::UpdateLocalIdentity() {
   MutexLock lock(mu_);
-  // A watched task's calls must all be seen.
-  if (kernel_.options().strace || traced() || seccomp_mode() != SECCOMP_MODE_DISABLED) {
+  // A watched task's calls must all be seen, and the ids of a user namespace follow its maps, which others write.
+  if (!creds_->user_ns->initial() || kernel_.options().strace || traced() || seccomp_mode() != SECCOMP_MODE_DISABLED) {
     return thread_->SetLocalIdentity(std::nullopt);
   }
-  thread_->SetLocalIdentity(platform::LocalIdentity{.pid = tgid(),
-                                                    .tid = tid(),
+  thread_->SetLocalIdentity(platform::LocalIdentity{.pid = group_->pid()->own(),
+                                                    .tid = pid_->own(),
                                                     .uid = creds_->uid,
                                                     .euid = creds_->euid,
                                                     .gid = creds_->gid,
@@ -117,20 +139,10 @@ void Task::SetName(std::string name) {
   name_ = name.substr(0, kMaxName);
 }
 
-void Task::SetMounts(RefPtr<MountNamespace> mounts, RefPtr<FsContext> fs) {
+void Task::SetNamespaces(Namespaces spaces, RefPtr<FsContext> fs) {
   MutexLock lock(mu_);
-  mounts_.swap(mounts);
+  std::swap(spaces_, spaces);
   fs_.swap(fs);
-}
-
-void Task::SetUts(RefPtr<UtsNamespace> uts) {
-  MutexLock lock(mu_);
-  uts_.swap(uts);
-}
-
-void Task::SetIpc(RefPtr<IpcNamespace> ipc) {
-  MutexLock lock(mu_);
-  ipc_.swap(ipc);
 }
 
 std::vector<uint64_t> Task::cpu_affinity() const {

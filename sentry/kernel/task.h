@@ -56,10 +56,6 @@ struct ExecArgs {
   std::vector<std::string> argv, envv;
 };
 
-class Task;
-// CLONE_NEWNS: gives `task` a copy of its mount namespace, and the same places in it.
-Result<void> UnshareMounts(Task& task);
-
 // What a system call that a signal interrupted continues with (restart_syscall(2)).
 using RestartBlock = std::function<Result<int64_t>(Task&)>;
 
@@ -83,9 +79,17 @@ class Task final : public Context, public platform::TrapHandler, public RefFromT
   RefPtr<FdTable> fds_ref() const;  // (any) null after exit
   FsContext& fs() { return *fs_; }
   RefPtr<FsContext> fs_ref() const;       // (any) null after exit
+  Namespaces namespaces() const;          // (any) all of them
   RefPtr<MountNamespace> mounts() const;  // (any)
   RefPtr<UtsNamespace> uts() const;       // (any)
   RefPtr<IpcNamespace> ipc() const;       // (any)
+  RefPtr<NetNamespace> net() const override;  // (any)
+  PidRef pid() const;                         // (any)
+  // The namespace the task's own number is of; task->pid()->In(view) is its number in another.
+  const PidNamespace& pid_space() const;  // (any)
+  int32_t ShownPid(int32_t pid) const override;
+  int32_t ActualPid(int32_t number) const override;
+  TaskRef Find(int32_t number) const;  // as this task numbers it; null when there is none
 
   // Where a *at call starts: AT_FDCWD, or a directory descriptor (EBADF; ENOTDIR is the walk's).
   Result<WalkBase> WalkFrom(Fd dirfd);
@@ -164,10 +168,8 @@ class Task final : public Context, public platform::TrapHandler, public RefFromT
   // exit(2), exit_group(2): the handler returns normally afterwards, the trap ends the thread.
   void Exit(int wait_status);
   void ExitGroup(int wait_status);
-  // Joins the mount namespace `mounts` (setns, unshare).
-  void SetMounts(RefPtr<MountNamespace> mounts, RefPtr<FsContext> fs);
-  void SetUts(RefPtr<UtsNamespace> uts);
-  void SetIpc(RefPtr<IpcNamespace> ipc);
+  // setns(2), unshare(2).
+  void SetNamespaces(Namespaces spaces, RefPtr<FsContext> fs);
 
   // --- Accounting (any). ---
   Usage usage() const;
@@ -302,7 +304,8 @@ class Task final : public Context, public platform::TrapHandler, public RefFromT
 
   Kernel& kernel_;
   const RefPtr<ThreadGroup> group_;
-  std::atomic<int32_t> tid_;  // changes once when a non-leader execs
+  PidRef pid_;                // mu_; changes once when a non-leader execs
+  std::atomic<int32_t> tid_;  // pid_->root()
   const int64_t start_time_ns_;
 
   // Written by the own trap under mu_; read by others under mu_.
@@ -311,9 +314,7 @@ class Task final : public Context, public platform::TrapHandler, public RefFromT
   RefPtr<MemoryManager> mm_;
   RefPtr<FdTableUsers> fds_;
   RefPtr<FsContext> fs_;
-  RefPtr<MountNamespace> mounts_;
-  RefPtr<UtsNamespace> uts_;
-  RefPtr<IpcNamespace> ipc_;
+  Namespaces spaces_;
   CredentialsRef creds_;
   SeccompState seccomp_ GUARDED_BY(mu_);
   std::atomic<int> seccomp_mode_{SECCOMP_MODE_DISABLED};

@@ -8,15 +8,15 @@
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/pidfd.h"
 #include "sentry/kernel/process_timers.h"
+#include "sentry/kernel/sysv_sem.h"
 #include "sentry/kernel/task_init.h"
+#include "sentry/kernel/task_namespaces.h"
 
 namespace sandbox {
 namespace {
 
 constexpr uint64_t kCloneClearSighand = 0x100000000;
 constexpr uint64_t kCloneNewTime = 0x80;
-constexpr uint64_t kUnbuiltNamespaces = CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWCGROUP | kCloneNewTime;
-constexpr uint64_t kBuiltNamespaces = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC;
 
 bool Both(uint64_t flags, uint64_t a, uint64_t b) { return (flags & a) && (flags & b); }
 
@@ -26,12 +26,29 @@ Result<void> CheckFlags(const Task& task, const CloneArgs& args) {
   if ((f & CLONE_THREAD) && !(f & CLONE_SIGHAND)) return Err(EINVAL);
   if ((f & CLONE_SIGHAND) && !(f & CLONE_VM)) return Err(EINVAL);
   if (Both(f, CLONE_SIGHAND, kCloneClearSighand)) return Err(EINVAL);
-  if ((f & CLONE_PARENT) && task.tgid() == 1) return Err(EINVAL);
+  if ((f & CLONE_PARENT) && task.pid()->own() == 1) return Err(EINVAL);
+  // A thread is where its group is.
+  if (f & CLONE_THREAD) {
+    if (f & (CLONE_NEWUSER | CLONE_NEWPID)) return Err(EINVAL);
+    if (task.namespaces().pids.get() != &task.pid_space()) return Err(EINVAL);
+  }
   if (Both(f, CLONE_NEWIPC, CLONE_SYSVSEM)) return Err(EINVAL);
   if (Both(f, CLONE_PIDFD, CLONE_THREAD) || Both(f, CLONE_PIDFD, CLONE_DETACHED)) return Err(EINVAL);
-  if (f & kUnbuiltNamespaces) return Err(EINVAL);
-  if ((f & kBuiltNamespaces) && !task.creds().Has(CAP_SYS_ADMIN)) return Err(EPERM);
-  if (!args.set_tid.empty()) return Err(EPERM);  // checkpoint tools; needs CAP_CHECKPOINT_RESTORE
+  if (f & kCloneNewTime) return Err(EINVAL);  // as CONFIG_TIME_NS=n
+  return {};
+}
+
+// clone3's set_tid: numbers to be given, from the innermost namespace outwards (Linux: alloc_pid).
+Result<void> CheckWantedNumbers(const Task& task, const std::vector<int32_t>& wanted, const PidNamespace& innermost) {
+  const PidNamespace* space = &innermost;
+  for (const int32_t number : wanted) {
+    if (space == nullptr || number < 1) return Err(EINVAL);
+    const Credentials& creds = task.creds();
+    if (!creds.HasIn(*space->owner(), CAP_CHECKPOINT_RESTORE) && !creds.HasIn(*space->owner(), CAP_SYS_ADMIN)) {
+      return Err(EPERM);
+    }
+    space = space->parent().get();
+  }
   return {};
 }
 
@@ -52,19 +69,12 @@ struct TaskCloner {
     return parent.fds_;
   }
 
-  void Namespaces(Task::Init& init) const {
-    init.mounts = parent.mounts_;
-    init.uts = Has(CLONE_NEWUTS) ? parent.uts_->Fork() : parent.uts_;
-    init.ipc = Has(CLONE_NEWIPC) ? MakeRef<IpcNamespace>() : parent.ipc_;
-    init.fs = Has(CLONE_FS) ? parent.fs_ : parent.fs_->Fork();
-  }
-
-  ThreadGroupRef Group(int32_t tid) const {
+  ThreadGroupRef Group(const PidRef& pid) const {
     if (Has(CLONE_THREAD)) return parent.group_;
     const RefPtr<SignalHandlers> old = parent.group_->handlers();
     RefPtr<SignalHandlers> handlers = Has(CLONE_SIGHAND) ? old : old->Fork();
     if (Has(kCloneClearSighand)) handlers->ResetCaught();
-    auto group = MakeRef<ThreadGroup>(kernel, tid, std::move(handlers), parent.group_->limits_.All());
+    auto group = MakeRef<ThreadGroup>(kernel, pid, std::move(handlers), parent.group_->limits_.All());
     group->oom_score_adj.store(parent.group_->oom_score_adj.load());
     group->thp_disabled.store(parent.group_->thp_disabled.load());
     return group;
@@ -105,9 +115,9 @@ struct TaskCloner {
 
   // Bad pointers do not fail the call: Linux ignores these writes' errors too.
   void WriteTids() const {
-    const int32_t tid = child->tid();
-    if (Has(CLONE_PARENT_SETTID)) (void)OutPtr<int32_t>(args.parent_tid).Write(*parent.mm_, tid);
-    if (Has(CLONE_CHILD_SETTID)) (void)OutPtr<int32_t>(args.child_tid).Write(*child->mm_, tid);
+    const int32_t seen = child->pid_->In(parent.pid_space());
+    if (Has(CLONE_PARENT_SETTID)) (void)OutPtr<int32_t>(args.parent_tid).Write(*parent.mm_, seen);
+    if (Has(CLONE_CHILD_SETTID)) (void)OutPtr<int32_t>(args.child_tid).Write(*child->mm_, child->pid_->own());
     if (Has(CLONE_CHILD_CLEARTID)) child->clear_child_tid.store(args.child_tid.value());
   }
 
@@ -115,7 +125,8 @@ struct TaskCloner {
   Result<void> EnterTree() const {
     ThreadGroup& group = *child->group_;
     MutexLock tree(kernel.tree_mu_);
-    if (kernel.dying_) return Err(ENOMEM);
+    PidNamespace& space = child->pid_->space();
+    if (space.dying) return Err(ENOMEM);
     MutexLock lock(group.sig_mu_);
     if (Has(CLONE_THREAD) && (group.exiting_.load() || group.stop_requested_ || group.exec_task_ != nullptr)) {
       return Err(kErestartnointr);
@@ -130,6 +141,10 @@ struct TaskCloner {
     if (Has(CLONE_THREAD)) return {};
     group.leader_ = child;
     group.leader_task_ = child.get();
+    if (child->pid_->own() == 1) {
+      space.init = &group;
+      group.unkillable_ = true;
+    }
     ThreadGroup* family = parent.group_.get();
     group.exit_signal_ = args.exit_signal;
     group.parent_tid_ = parent.tid();
@@ -158,20 +173,26 @@ struct TaskCloner {
 Result<int32_t> TaskCloner::Run() {
   const CredentialsRef creds = parent.creds_;
   const bool privileged = creds->Has(CAP_SYS_RESOURCE) || creds->Has(CAP_SYS_ADMIN) || creds->uid == 0;
-  const int32_t tid = TRY(kernel.ReservePid(*creds, parent.rlimit(RLIMIT_NPROC), privileged));
-  Cleanup release([&] { kernel.ReleasePid(tid, creds->uid); });
+  Surroundings around = TRY(MakeNamespaces(parent, args.flags, Has(CLONE_FS) ? parent.fs_ : parent.fs_->Fork()));
+  TRY(CheckWantedNumbers(parent, args.set_tid, *around.spaces.pids));
+  const PidRef pid = TRY(kernel.ReservePid({.creds = *creds,
+                                            .nproc_limit = parent.rlimit(RLIMIT_NPROC),
+                                            .privileged = privileged,
+                                            .space = around.spaces.pids,
+                                            .wanted = args.set_tid}));
+  Cleanup release([&] { kernel.ReleasePid(creds->uid); });
   Task::Init init{.kernel = kernel,
-                  .group = Group(tid),
-                  .tid = tid,
-                  .creds = creds,
+                  .group = Group(pid),
+                  .pid = pid,
+                  .fs = std::move(around.fs),
+                  .spaces = std::move(around.spaces),
+                  .creds = std::move(around.creds),
                   .name = parent.name(),
                   .mask = parent.mask_.load()};
-  Namespaces(init);
   init.fds = Files();
   child = MakeRef<Task>(std::move(init));
   Cleanup drop_files([&] { child->ReleaseFiles(); });
   InheritAttributes();
-  if (Has(CLONE_NEWNS)) TRY(UnshareMounts(*child));
   TRY(MakeThread());
   Cleanup drop_thread([&] { child->thread_->Exit(); });
   std::optional<Fd> pidfd;
@@ -197,14 +218,14 @@ Result<int32_t> TaskCloner::Run() {
   const int event = TraceEvent();
   if (event != 0 || (Has(CLONE_PTRACE) && parent.traced())) Ptrace::Inherit(parent, *running);
   running->thread_->Start();
-  if (event != 0) parent.ReportEvent(event, static_cast<uint64_t>(tid));
+  if (event != 0) parent.ReportEvent(event, static_cast<uint64_t>(pid->root()));
   while (vfork != nullptr && !vfork->done.load()) {
     if (!parent.BlockKillable(std::nullopt).ok()) break;
   }
   if (vfork != nullptr && parent.TracedWith(PTRACE_O_TRACEVFORKDONE)) {
-    parent.ReportEvent(PTRACE_EVENT_VFORK_DONE, static_cast<uint64_t>(tid));
+    parent.ReportEvent(PTRACE_EVENT_VFORK_DONE, static_cast<uint64_t>(pid->root()));
   }
-  return tid;
+  return pid->In(parent.pid_space());
 }
 
 Result<int32_t> Task::Clone(const CloneArgs& args) {
@@ -216,31 +237,19 @@ Result<int32_t> Task::Clone(const CloneArgs& args) {
   return TaskCloner{*this, kernel_, args}.Run();
 }
 
-Result<void> UnshareMounts(Task& task) {
-  const RefPtr<FsContext> old = task.fs_ref();
-  Path root = old->root(), cwd = old->cwd();
-  Path* const carried[] = {&root, &cwd};
-  const RefPtr<MountNamespace> copy = task.mounts()->Clone(carried);
-  task.SetMounts(copy, MakeRef<FsContext>(std::move(root), std::move(cwd), old->umask()));
-  return {};
-}
-
 Result<void> Task::Unshare(uint64_t flags) {
-  constexpr uint64_t kKnown = CLONE_THREAD | CLONE_FS | CLONE_NEWNS | CLONE_SIGHAND | CLONE_VM | CLONE_FILES |
-                              CLONE_SYSVSEM | CLONE_NEWUTS | CLONE_NEWIPC | kUnbuiltNamespaces;
+  constexpr uint64_t kKnown =
+      CLONE_THREAD | CLONE_FS | CLONE_SIGHAND | CLONE_VM | CLONE_FILES | CLONE_SYSVSEM | kNewNamespaces;
+  if (flags & CLONE_NEWUSER) flags |= CLONE_THREAD | CLONE_FS;
   if (flags & ~kKnown) return Err(EINVAL);
-  if (flags & kUnbuiltNamespaces) return Err(EINVAL);
   // Memory and handlers can only be "unshared" by somebody who shares them with nobody.
   if ((flags & (CLONE_THREAD | CLONE_SIGHAND | CLONE_VM)) && group_->thread_count() > 1) return Err(EINVAL);
-  if ((flags & kBuiltNamespaces) && !creds().Has(CAP_SYS_ADMIN)) return Err(EPERM);
-  if (flags & CLONE_NEWNS) {
-    TRY(UnshareMounts(*this));
-  } else if (flags & CLONE_FS) {
-    SetMounts(mounts(), fs_->Fork());
-  }
+  const bool own_places = flags & (CLONE_FS | CLONE_NEWNS);
+  Surroundings now = TRY(MakeNamespaces(*this, flags, own_places ? fs_->Fork() : fs_));
   if (flags & CLONE_FILES) UnshareFiles();
-  if (flags & CLONE_NEWUTS) SetUts(uts_->Fork());
-  if (flags & CLONE_NEWIPC) SetIpc(MakeRef<IpcNamespace>());
+  if (flags & (CLONE_NEWIPC | CLONE_SYSVSEM)) SemTable::ProcessEnded(*ipc(), tgid());
+  SetNamespaces(std::move(now.spaces), std::move(now.fs));
+  if (flags & CLONE_NEWUSER) SetCredentials(std::move(now.creds));
   return {};
 }
 

@@ -37,7 +37,11 @@ Result<void> Task::BecomeOnlyThread() {
   group.leader_task_ = this;
   if (old_leader != nullptr) Ptrace::UnlinkLocked(*old_leader);
   kernel_.tasks_.erase(tid());
-  kernel_.ReleasePidLocked(tid(), creds_->uid);
+  kernel_.ReleasePidLocked(creds_->uid);
+  {
+    MutexLock own(mu_);
+    pid_ = group.pid_;
+  }
   tid_.store(group.tgid());
   kernel_.tasks_[group.tgid()] = shared_from_this();
   return {};

@@ -52,14 +52,12 @@ void Task::ReleaseResources() {
   ReleaseFiles();
   RefPtr<MemoryManager> mm;
   RefPtr<FsContext> fs;
-  RefPtr<MountNamespace> mounts;
-  RefPtr<IpcNamespace> ipc;
+  Namespaces spaces;
   SeccompState seccomp;
   MutexLock lock(mu_);
   mm.swap(mm_);
   fs.swap(fs_);
-  mounts.swap(mounts_);
-  ipc.swap(ipc_);
+  std::swap(spaces, spaces_);
   std::swap(seccomp, seccomp_);
 }
 
@@ -70,37 +68,39 @@ void Task::SignalOrphans() {
     if (child->parent_tid_ != tid()) continue;
     for (const TaskRef& task : child->tasks()) {
       if (const int signo = task->parent_death_signal.load(); signo != 0) {
-        (void)child->SendSignal(SignalInfo::User(signo, group_->tgid(), 0), SignalOrigin::kKernel);
+        (void)child->SendSignal(SignalInfo::User(signo, group_->pid()->In(child->pid()->space()), 0),
+                                SignalOrigin::kKernel);
       }
     }
     child->parent_tid_ = group_->tgid_;
   }
 }
 
-// Nothing outlives pid 1 (Linux: zap_pid_ns_processes).
+// Nothing outlives a namespace's pid 1 (Linux: zap_pid_ns_processes).
 void Task::EndOfInit() {
-  SignalAction ignore;
-  ignore.handler = 1;  // SIG_IGN
-  group_->handlers()->Set(SIGCHLD, ignore);
+  PidNamespace& space = group_->pid_->space();
   std::vector<ThreadGroupRef> zombies;
   {
     MutexLock tree(kernel_.tree_lock());
-    if (kernel_.init_group_ != group_.get()) return;
-    kernel_.init_group_ = nullptr;
-    kernel_.dying_ = true;
+    if (space.init != group_.get()) return;
+    SignalAction ignore;
+    ignore.handler = 1;  // SIG_IGN
+    group_->handlers()->Set(SIGCHLD, ignore);
+    space.init = nullptr;
+    space.dying = true;
     for (const auto& [tgid, child] : group_->children_) {
       if (child->zombie()) zombies.push_back(child);
     }
     for (const ThreadGroupRef& zombie : zombies) ProcessTree::ReapLocked(*zombie);
   }
-  kernel_.KillAll(group_.get());
+  kernel_.KillAll(group_.get(), space);
   // A task that cannot die (a hung host call) must not keep the sandbox for ever.
   const int64_t deadline = MonotonicNow().ns + 10'000'000'000;
   if (!start_on_return_) thread_->BeginBlock();
   HandOnWoken();
   for (;;) {
     const uint32_t seen = kernel_.departures_.load();
-    if (kernel_.OnlyGroupLeft(*group_) || MonotonicNow().ns >= deadline) break;
+    if (kernel_.OnlyGroupLeft(*group_, space) || MonotonicNow().ns >= deadline) break;
     HostFutexWait(kernel_.departures_, seen, deadline);
   }
   if (!start_on_return_) thread_->EndBlock();

@@ -8,13 +8,11 @@ namespace sandbox {
 struct Task::Init {
   Kernel& kernel;
   ThreadGroupRef group;
-  int32_t tid = 0;
+  PidRef pid;
   RefPtr<MemoryManager> mm;
   RefPtr<FdTableUsers> fds;  // this task is counted already
   RefPtr<FsContext> fs;
-  RefPtr<MountNamespace> mounts;
-  RefPtr<UtsNamespace> uts;
-  RefPtr<IpcNamespace> ipc;
+  Namespaces spaces;
   CredentialsRef creds;
   std::string name;
   SignalSet mask = 0;

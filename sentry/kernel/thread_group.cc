@@ -30,9 +30,10 @@ void Usage::Add(const Usage& other) {
   voluntary_switches += other.voluntary_switches;
 }
 
-ThreadGroup::ThreadGroup(Kernel& kernel, int32_t tgid, RefPtr<SignalHandlers> handlers, const LimitSet& limits)
+ThreadGroup::ThreadGroup(Kernel& kernel, PidRef pid, RefPtr<SignalHandlers> handlers, const LimitSet& limits)
     : kernel_(kernel),
-      tgid_(tgid),
+      pid_(std::move(pid)),
+      tgid_(pid_->root()),
       start_time_ns_(ReadClockNs(CLOCK_BOOTTIME).value_or(0)),
       limits_(limits),
       handlers_(std::move(handlers)) {}

@@ -16,6 +16,7 @@
 #include "base/result.h"
 #include "sentry/core/wait_queue.h"
 #include "sentry/kernel/limits.h"
+#include "sentry/kernel/pid_namespace.h"
 #include "sentry/kernel/session.h"
 #include "sentry/kernel/signal.h"
 #include "sentry/kernel/signal_handlers.h"
@@ -46,18 +47,19 @@ enum class SignalOrigin {
 
 class ThreadGroup final : public RefFromThis<ThreadGroup> {
  public:
-  ThreadGroup(Kernel& kernel, int32_t tgid, RefPtr<SignalHandlers> handlers, const LimitSet& limits);
+  ThreadGroup(Kernel& kernel, PidRef pid, RefPtr<SignalHandlers> handlers, const LimitSet& limits);
   ~ThreadGroup();
 
   Kernel& kernel() const { return kernel_; }
-  int32_t tgid() const { return tgid_; }
+  int32_t tgid() const { return tgid_; }  // in the root pid namespace
+  const PidRef& pid() const { return pid_; }
 
   // --- Threads (any). ---
   TaskRef leader() const;                // also as a zombie; null once reaped
   std::vector<TaskRef> tasks() const;    // those that have not exited
   int thread_count() const;
 
-  // --- The process tree (any; a snapshot). 0 for no parent. ---
+  // --- The process tree (any; a snapshot), in the root pid namespace's numbers. 0 for no parent. ---
   int32_t ppid() const;
   int32_t pgid() const;
   int32_t sid() const;
@@ -139,7 +141,8 @@ class ThreadGroup final : public RefFromThis<ThreadGroup> {
   void NotifyParentOfJobControl(int code, int status);
 
   Kernel& kernel_;
-  const int32_t tgid_;
+  const PidRef pid_;
+  const int32_t tgid_;  // pid_->root()
   const int64_t start_time_ns_;
   Limits limits_;
 

@@ -88,7 +88,7 @@ Result<void> SocketOptions::Set(Context& context, int name, OptionIn value) {
     flag->store(number != 0);
     return {};
   }
-  const bool admin = context.creds().Has(CAP_NET_ADMIN);
+  const bool admin = context.creds().HasIn(*context.net()->owner(), CAP_NET_ADMIN);
   switch (name) {
     case SO_SNDBUFFORCE:
     case SO_RCVBUFFORCE:

@@ -9,8 +9,15 @@
 namespace sandbox {
 namespace {
 
-std::array<SocketFamily*, AF_MAX>& Families() {
-  static std::array<SocketFamily*, AF_MAX> families = {};
+using Providers = std::array<SocketFamily*, AF_MAX>;
+
+Providers& Families() {
+  static Providers families = {};
+  return families;
+}
+
+Providers& OuterFamilies() {
+  static Providers families = {};
   return families;
 }
 
@@ -74,9 +81,14 @@ std::string Socket::AnonymousName() const { return "socket:[" + std::to_string(i
 
 void RegisterSocketFamily(int family, SocketFamily* provider) { Families().at(family) = provider; }
 
-Result<SocketFamily*> FindSocketFamily(int family) {
-  if (family < 0 || family >= AF_MAX || Families()[family] == nullptr) return Err(EAFNOSUPPORT);
-  return Families()[family];
+void RegisterOuterSocketFamily(int family, SocketFamily* provider) { OuterFamilies().at(family) = provider; }
+
+Result<SocketFamily*> FindSocketFamily(const NetNamespace& net, int family) {
+  if (family < 0 || family >= AF_MAX) return Err(EAFNOSUPPORT);
+  SocketFamily* const outer = net.initial() ? OuterFamilies()[family] : nullptr;
+  SocketFamily* const provider = outer != nullptr ? outer : Families()[family];
+  if (provider == nullptr) return Err(EAFNOSUPPORT);
+  return provider;
 }
 
 Result<SocketRef> AsSocket(const FileRef& file) {

@@ -33,6 +33,10 @@ class Socket : public FileDescription {
   int family() const { return family_; }
   int type() const { return type_; }
   int protocol() const { return protocol_; }
+  // The network namespace it was made in; an accepted one is where its listener is.
+  NetNamespace& net() const { return *net_; }
+  const RefPtr<NetNamespace>& net_ref() const { return net_; }
+  void set_net(RefPtr<NetNamespace> net) { net_ = std::move(net); }  // before anybody else knows the socket
   SocketOptions& options() { return options_; }
   const SocketOptions& options() const { return options_; }
   bool is_stream() const { return type_ == SOCK_STREAM; }
@@ -76,6 +80,7 @@ class Socket : public FileDescription {
  private:
   const int family_, type_, protocol_;
   const uint64_t ino_;
+  RefPtr<NetNamespace> net_ = NetNamespace::Root();
   SocketOptions options_;
 };
 
@@ -89,10 +94,12 @@ class SocketFamily {
   virtual Result<std::pair<SocketRef, SocketRef>> CreatePair(Context&, int, int, int) { return Err(EOPNOTSUPP); }
 };
 
-// Replaces what is registered for the family; `provider` lives for ever. Call before the first guest instruction.
+// `provider` lives for ever. Call before the first guest instruction.
 void RegisterSocketFamily(int family, SocketFamily* provider);
-// EAFNOSUPPORT when nobody provides it.
-Result<SocketFamily*> FindSocketFamily(int family);
+// The same for the initial network namespace only, which reaches what the others do not.
+void RegisterOuterSocketFamily(int family, SocketFamily* provider);
+// Who makes a family's sockets in `net`. EAFNOSUPPORT when nobody does.
+Result<SocketFamily*> FindSocketFamily(const NetNamespace& net, int family);
 
 // The socket behind a file: ENOTSOCK when it is none.
 Result<SocketRef> AsSocket(const FileRef& file);

@@ -131,7 +131,7 @@ Result<void> Inode::DenyWrite() {
 }
 
 bool IsOwnerOrCapable(const Credentials& creds, const Attr& attr) {
-  return creds.fsuid == attr.uid || creds.Has(CAP_FOWNER);
+  return creds.fsuid == attr.uid || (creds.HasOwn(CAP_FOWNER) && creds.user_ns->Seen(IdKind::kUser, attr.uid));
 }
 
 Result<void> CheckMode(const Credentials& creds, const Attr& attr, int mask) {
@@ -144,13 +144,14 @@ Result<void> CheckMode(const Credentials& creds, const Attr& attr, int mask) {
   static_assert(R_OK == 4 && W_OK == 2 && X_OK == 1);  // the same order as the mode bits
   if ((mask & ~bits & 7) == 0) return {};
   // Linux: generic_permission's capability fallbacks.
+  const auto has = [&](int capability) { return creds.HasOver(attr.uid, attr.gid, capability); };
   if (attr.IsDir()) {
-    if (!(mask & W_OK) && creds.Has(CAP_DAC_READ_SEARCH)) return {};
-    if (creds.Has(CAP_DAC_OVERRIDE)) return {};
+    if (!(mask & W_OK) && has(CAP_DAC_READ_SEARCH)) return {};
+    if (has(CAP_DAC_OVERRIDE)) return {};
     return Err(EACCES);
   }
-  if (mask == R_OK && creds.Has(CAP_DAC_READ_SEARCH)) return {};
-  if ((!(mask & X_OK) || (attr.mode & 0111)) && creds.Has(CAP_DAC_OVERRIDE)) return {};
+  if (mask == R_OK && has(CAP_DAC_READ_SEARCH)) return {};
+  if ((!(mask & X_OK) || (attr.mode & 0111)) && has(CAP_DAC_OVERRIDE)) return {};
   return Err(EACCES);
 }
 

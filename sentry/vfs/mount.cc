@@ -1,9 +1,11 @@
 #include "sentry/vfs/mount.h"
 
+#include <sched.h>
 #include <sys/mount.h>
 
 #include <algorithm>
 
+#include "sentry/core/user_namespace.h"
 #include "sentry/vfs/dentry.h"
 #include "sentry/vfs/dentry_cache.h"
 
@@ -94,6 +96,10 @@ RefPtr<MountNamespace> MountNamespace::Create(RefPtr<FileSystem> fs, MountFlags 
   ns->mounts_.push_back(ns->root_);
   return ns;
 }
+
+MountNamespace::MountNamespace() : Namespace(CLONE_NEWNS, UserNamespace::Root(), kInitialMount) {}
+
+MountNamespace::MountNamespace(RefPtr<UserNamespace> owner) : Namespace(CLONE_NEWNS, std::move(owner)) {}
 
 MountNamespace::~MountNamespace() {
   for (const MountRef& mount : mounts_) Detach(mount);
@@ -278,8 +284,8 @@ std::vector<MountInfo> MountNamespace::List() const {
   return list;
 }
 
-RefPtr<MountNamespace> MountNamespace::Clone(std::span<Path* const> carried) const {
-  auto copy = MakeRef<MountNamespace>();
+RefPtr<MountNamespace> MountNamespace::Clone(RefPtr<UserNamespace> owner, std::span<Path* const> carried) const {
+  auto copy = MakeRef<MountNamespace>(std::move(owner));
   MutexLock lock(mu_);
   MutexLock copy_lock(copy->mu_);  // equal rank: nobody else knows the copy yet
   std::vector<MountRef> originals = SubtreeLocked(root_);

@@ -10,6 +10,7 @@
 #include "base/mutex.h"
 #include "base/ref.h"
 #include "base/result.h"
+#include "sentry/core/namespace.h"
 #include "sentry/vfs/inode.h"
 #include "sentry/vfs/path.h"
 
@@ -73,9 +74,10 @@ struct MountInfo {
   uint32_t parent_id;
 };
 
-class MountNamespace : public RefFromThis<MountNamespace> {
+class MountNamespace : public Namespace, public RefFromThis<MountNamespace> {
  public:
-  MountNamespace() = default;
+  MountNamespace();  // an initial one
+  explicit MountNamespace(RefPtr<UserNamespace> owner);
   ~MountNamespace();
   // A namespace whose root is `fs`.
   static RefPtr<MountNamespace> Create(RefPtr<FileSystem> fs, MountFlags flags, std::string source);
@@ -102,8 +104,8 @@ class MountNamespace : public RefFromThis<MountNamespace> {
   // The mounts at and below `mount`, for recursive flag changes.
   std::vector<MountRef> Subtree(const MountRef& mount) const;
   bool Contains(const MountRef& mount) const;
-  // CLONE_NEWNS. `carried` (root, cwd of the caller) are moved to the corresponding mounts of the copy.
-  RefPtr<MountNamespace> Clone(std::span<Path* const> carried = {}) const;
+  // CLONE_NEWNS, for `owner`. `carried` (root, cwd of the caller) are moved to the corresponding mounts of the copy.
+  RefPtr<MountNamespace> Clone(RefPtr<UserNamespace> owner, std::span<Path* const> carried = {}) const;
 
  private:
   static void Attach(const MountRef& mount, const Path& point);

@@ -25,7 +25,7 @@ class RealIdContext final : public Context {
     creds->fsgid = creds->gid;
     constexpr uint32_t kNoSetuidFixup = 1u << 2;  // SECBIT_NO_SETUID_FIXUP
     if (!(creds->securebits & kNoSetuidFixup))
-      creds->effective = creds->uid == 0 ? creds->permitted : 0;
+      creds->effective = creds->ActualUid(0).value_or(~0u) == creds->uid ? creds->permitted : 0;
     creds_ = std::move(creds);
   }
   const Credentials& creds() const override { return *creds_; }
@@ -34,6 +34,9 @@ class RealIdContext final : public Context {
   uint64_t rlimit(int resource) const override { return caller_.rlimit(resource); }
   int32_t tgid() const override { return caller_.tgid(); }
   int32_t tid() const override { return caller_.tid(); }
+  int32_t ShownPid(int32_t pid) const override { return caller_.ShownPid(pid); }
+  int32_t ActualPid(int32_t number) const override { return caller_.ActualPid(number); }
+  RefPtr<NetNamespace> net() const override { return caller_.net(); }
   void RaiseSignal(int signo) override { caller_.RaiseSignal(signo); }
   Result<void> Block(const Deadline& deadline) override { return caller_.Block(deadline); }
   Result<void> BlockKillable(const Deadline& deadline) override {
@@ -63,7 +66,7 @@ Result<void> ChangeMode(Context& context, const Path& path, uint32_t mode) {
   if (attr.IsSymlink()) return Err(EOPNOTSUPP);
   AttrChange change;
   change.mode = mode & 07777;
-  if (!creds.InGroup(attr.gid) && !creds.Has(CAP_FSETID)) *change.mode &= ~S_ISGID;
+  if (!creds.InGroup(attr.gid) && !creds.HasOver(attr.uid, attr.gid, CAP_FSETID)) *change.mode &= ~S_ISGID;
   return Apply(context, path, change, IN_ATTRIB);
 }
 
@@ -73,7 +76,7 @@ Result<void> ChangeOwner(Context& context, const Path& path, std::optional<uint3
   const Attr attr = TRY(path.dentry->inode()->GetAttr(context));
   const Credentials& creds = context.creds();
   const bool owner = creds.fsuid == attr.uid;
-  const bool may_chown = creds.Has(CAP_CHOWN);
+  const bool may_chown = creds.HasOver(attr.uid, attr.gid, CAP_CHOWN);
   if (uid && !may_chown && !(owner && *uid == attr.uid)) return Err(EPERM);
   if (gid && !may_chown && !(owner && (creds.InGroup(*gid) || *gid == attr.gid))) return Err(EPERM);
   AttrChange change;
@@ -110,7 +113,7 @@ Result<void> ChangeTimes(Context& context, const Path& path, TimeChange atime, T
 }
 
 std::optional<uint32_t> ModeAfterWrite(const Credentials& creds, const Attr& attr) {
-  if (!attr.IsRegular() || !(attr.mode & (S_ISUID | S_ISGID)) || creds.Has(CAP_FSETID))
+  if (!attr.IsRegular() || !(attr.mode & (S_ISUID | S_ISGID)) || creds.HasOver(attr.uid, attr.gid, CAP_FSETID))
     return std::nullopt;
   uint32_t mode = attr.mode & 07777 & ~S_ISUID;
   if (attr.mode & S_IXGRP) mode &= ~S_ISGID;

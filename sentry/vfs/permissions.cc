@@ -25,7 +25,8 @@ Result<void> MayDelete(Context& context, const Dentry& directory, const Dentry& 
   if (!creds.Has(CAP_FOWNER)) {
     const Attr dir_attr = TRY(directory.inode()->GetAttr(context));
     if ((dir_attr.mode & S_ISVTX) && dir_attr.uid != creds.fsuid) {
-      if (TRY(victim.inode()->GetAttr(context)).uid != creds.fsuid) return Err(EPERM);
+      const Attr attr = TRY(victim.inode()->GetAttr(context));
+      if (attr.uid != creds.fsuid && !creds.HasOver(attr.uid, attr.gid, CAP_FOWNER)) return Err(EPERM);
     }
   }
   const bool is_directory = victim.inode()->IsDir(context);
@@ -43,7 +44,8 @@ void InheritOwner(const Credentials& creds, const Attr& directory, CreateArgs& a
   args.gid = directory.gid;
   if (S_ISDIR(args.mode)) {
     args.mode |= S_ISGID;
-  } else if ((args.mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP) && !creds.InGroup(args.gid) && !creds.Has(CAP_FSETID)) {
+  } else if ((args.mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP) && !creds.InGroup(args.gid) &&
+             !creds.HasOver(directory.uid, args.gid, CAP_FSETID)) {
     args.mode &= ~S_ISGID;  // Linux: mode_strip_sgid
   }
 }

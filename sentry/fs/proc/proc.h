@@ -20,11 +20,24 @@
 
 namespace sandbox::proc {
 
-using synthetic::Fs;
 using synthetic::NodeRef;
+
+// One proc file system: that of one pid namespace, its first mounter's.
+class Fs final : public synthetic::Fs {
+ public:
+  explicit Fs(RefPtr<PidNamespace> view) : synthetic::Fs("proc", PROC_SUPER_MAGIC), view_(std::move(view)) {}
+  const PidNamespace& view() const { return *view_; }
+  // Processes come and go without the VFS: every cached entry is asked for again.
+  bool exclusive() const override { return false; }
+
+ private:
+  const RefPtr<PidNamespace> view_;
+};
 
 // Makes the text of one file of a task. ESRCH is answered by the caller when the task is gone.
 using TaskText = Result<std::string> (*)(Context& context, Task& task);
+// The same for texts with process numbers in them: those of the namespace that the file system shows.
+using TaskSeenText = Result<std::string> (*)(Context& context, Task& task, const PidNamespace& view);
 using TaskSink = Result<void> (*)(Context& context, Task& task, std::string_view text);
 // Makes a node that is no text file.
 using TaskNodeMaker = NodeRef (*)(Fs& fs, const TaskRef& task, uint64_t ino);
@@ -36,6 +49,7 @@ struct TaskEntry {
   const char* name;
   uint32_t mode;            // with S_IFMT
   TaskText text = nullptr;  // regular files
+  TaskSeenText seen = nullptr;
   TaskSink sink = nullptr;
   bool inspect = false;  // opening asks MayInspect
   TaskNodeMaker make = nullptr;

@@ -11,13 +11,6 @@
 namespace sandbox::proc {
 namespace {
 
-class ProcFs final : public Fs {
- public:
-  ProcFs() : Fs("proc", PROC_SUPER_MAGIC) {}
-  // Processes come and go without the VFS: every cached entry is asked for again.
-  bool exclusive() const override { return false; }
-};
-
 std::optional<int32_t> ParsePid(std::string_view name) {
   int32_t pid = 0;
   if (name.empty() || name.front() == '0' || name.size() > 9) return std::nullopt;
@@ -43,7 +36,8 @@ class RootDirectory final : public synthetic::StaticDirectory {
     const Task* caller = Task::Of(context);
     const auto pid = ParsePid(name);
     if (caller == nullptr || !pid) return Err(ENOENT);
-    const TaskRef task = caller->kernel().FindTask(*pid);
+    const Kernel& kernel = caller->kernel();
+    const TaskRef task = kernel.FindTask(kernel.PidOf(fs_.view(), *pid));
     if (task == nullptr) return Err(ENOENT);
     return InodeRef(MakeTaskDirectory(fs_, task, /*process=*/true));
   }
@@ -51,7 +45,8 @@ class RootDirectory final : public synthetic::StaticDirectory {
     const Task* caller = Task::Of(context);
     if (caller == nullptr) return {};
     for (const auto& group : caller->kernel().Groups()) {
-      entries.push_back({std::to_string(group->tgid()), TaskDirectoryIno(group->tgid(), true), DT_DIR});
+      const int32_t number = group->pid()->In(fs_.view());
+      if (number != 0) entries.push_back({std::to_string(number), TaskDirectoryIno(group->tgid(), true), DT_DIR});
     }
     return {};
   }
@@ -60,21 +55,22 @@ class RootDirectory final : public synthetic::StaticDirectory {
   Fs& fs_;
 };
 
-Result<std::string> SelfTarget(Context& context) {
-  if (context.tgid() == 0) return Err(ENOENT);
-  return std::to_string(context.tgid());
+// Who is not in the file system's namespace has no self.
+synthetic::TextSource SelfTarget(const PidNamespace& view, bool thread) {
+  return [&view, thread](Context& context) -> Result<std::string> {
+    const Task* const self = Task::Of(context);
+    const int32_t pid = self == nullptr ? 0 : self->group().pid()->In(view);
+    if (pid == 0) return Err(ENOENT);
+    return thread ? StrPrintf("%d/task/%d", pid, self->pid()->In(view)) : std::to_string(pid);
+  };
 }
 
-Result<std::string> ThreadSelfTarget(Context& context) {
-  if (context.tgid() == 0) return Err(ENOENT);
-  return StrPrintf("%d/task/%d", context.tgid(), context.tid());
-}
-
-Result<RefPtr<FileSystem>> CreateProc(Context&, std::string_view, std::string_view) {
-  auto fs = MakeRef<ProcFs>();
+Result<RefPtr<FileSystem>> CreateProc(Context& context, std::string_view, std::string_view) {
+  const Task* const mounter = Task::Of(context);
+  auto fs = MakeRef<Fs>(mounter == nullptr ? PidNamespace::Root() : mounter->pid()->numbers.back().space);
   auto root = MakeRef<RootDirectory>(*fs);
-  root->Add("self", MakeRef<synthetic::Symlink>(*fs, &SelfTarget));
-  root->Add("thread-self", MakeRef<synthetic::Symlink>(*fs, &ThreadSelfTarget));
+  root->Add("self", MakeRef<synthetic::Symlink>(*fs, SelfTarget(fs->view(), false)));
+  root->Add("thread-self", MakeRef<synthetic::Symlink>(*fs, SelfTarget(fs->view(), true)));
   root->Add("mounts", MakeRef<synthetic::Symlink>(*fs, std::string("self/mounts")));
   root->Add("net", MakeRef<synthetic::Symlink>(*fs, std::string("self/net")));
   AddSystemFiles(*fs, *root);

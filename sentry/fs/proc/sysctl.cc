@@ -158,7 +158,7 @@ RefPtr<synthetic::TextFile> MakeUtsFile(Fs& fs, UtsGet get, UtsSet set) {
       },
       [set](Context& context, std::string_view text) -> Result<void> {
         const auto uts = UtsOf(context);
-        if (uts == nullptr || !context.creds().Has(CAP_SYS_ADMIN)) return Err(EPERM);
+        if (uts == nullptr || !context.creds().HasIn(*uts->owner(), CAP_SYS_ADMIN)) return Err(EPERM);
         text = text.substr(0, text.find('\n'));
         ((*uts).*set)(std::string(text.substr(0, 64)));
         return {};
@@ -240,7 +240,7 @@ Result<std::string> PidMax(Context& context) {
 
 Result<std::string> LastPid(Context& context) {
   const Task* caller = Task::Of(context);
-  return std::to_string(caller != nullptr ? caller->kernel().last_pid() : 0) + "\n";
+  return std::to_string(caller != nullptr ? caller->pid_space().last() : 0) + "\n";
 }
 
 }  // namespace

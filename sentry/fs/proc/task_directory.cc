@@ -22,7 +22,7 @@ NodeRef MakeNet(Fs& fs, const TaskRef&, uint64_t) { return MakeNetDirectory(fs);
 class TaskTextFile final : public synthetic::TextFile {
  public:
   TaskTextFile(Fs& fs, const TaskEntry& entry, const TaskRef& task, uint64_t ino)
-      : TextFile(fs, entry.mode & 07777, entry.text == nullptr ? synthetic::TextSource() : Source(entry, task),
+      : TextFile(fs, entry.mode & 07777, Source(fs, entry, task),
                  entry.sink == nullptr ? synthetic::TextSink() : Sink(entry, task)),
         task_(task),
         inspect_(entry.inspect),
@@ -45,11 +45,12 @@ class TaskTextFile final : public synthetic::TextFile {
   }
 
  private:
-  static synthetic::TextSource Source(const TaskEntry& entry, const TaskRef& task) {
-    return [text = entry.text, weak = WeakRef<Task>(task)](Context& context) -> Result<std::string> {
+  static synthetic::TextSource Source(const Fs& fs, const TaskEntry& entry, const TaskRef& task) {
+    if (entry.text == nullptr && entry.seen == nullptr) return {};
+    return [&fs, entry, weak = WeakRef<Task>(task)](Context& context) -> Result<std::string> {
       const TaskRef target = Alive(weak);
       if (target == nullptr) return Err(ESRCH);
-      return text(context, *target);
+      return entry.seen != nullptr ? entry.seen(context, *target, fs.view()) : entry.text(context, *target);
     };
   }
   static synthetic::TextSink Sink(const TaskEntry& entry, const TaskRef& task) {
@@ -152,7 +153,7 @@ class TaskList final : public synthetic::Directory {
     int32_t tid = 0;
     const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), tid);
     if (error != std::errc() || end != name.data() + name.size()) return Err(ENOENT);
-    const TaskRef thread = task->kernel().FindTask(tid);
+    const TaskRef thread = task->kernel().FindTask(task->kernel().PidOf(fs_.view(), tid));
     if (thread == nullptr || &thread->group() != &task->group()) return Err(ENOENT);
     return InodeRef(MakeTaskDirectory(fs_, thread, /*process=*/false));
   }
@@ -163,12 +164,14 @@ class TaskList final : public synthetic::Directory {
   Result<std::vector<synthetic::Entry>> List(Context&) override {
     const TaskRef task = Alive(task_);
     if (task == nullptr) return Err(ENOENT);
-    std::vector<int32_t> tids;
-    for (const TaskRef& thread : task->group().tasks()) tids.push_back(thread->tid());
-    if (tids.empty()) tids.push_back(task->tid());  // a zombie's leader
-    std::sort(tids.begin(), tids.end());
+    std::vector<PidRef> pids;
+    for (const TaskRef& thread : task->group().tasks()) pids.push_back(thread->pid());
+    if (pids.empty()) pids.push_back(task->pid());  // a zombie's leader
+    std::sort(pids.begin(), pids.end(), [](const PidRef& a, const PidRef& b) { return a->root() < b->root(); });
     std::vector<synthetic::Entry> entries;
-    for (const int32_t tid : tids) entries.push_back({std::to_string(tid), TaskDirectoryIno(tid, false), DT_DIR});
+    for (const PidRef& pid : pids) {
+      entries.push_back({std::to_string(pid->In(fs_.view())), TaskDirectoryIno(pid->root(), false), DT_DIR});
+    }
     return entries;
   }
 

@@ -1,6 +1,7 @@
 // Magic links: cwd, exe, root, fd/<n>, ns/<kind>; and fdinfo (Linux: fs/proc/base.c, fd.c, namespaces.c).
 #include <dirent.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <unistd.h>
 
 #include <array>
@@ -10,6 +11,7 @@
 #include "base/log.h"
 #include "sentry/fs/proc/proc.h"
 #include "sentry/kernel/ptrace_access.h"
+#include "sentry/kernel/task_namespaces.h"
 #include "sentry/vfs/anonymous.h"
 
 namespace sandbox::proc {
@@ -183,53 +185,37 @@ class FdDirectory final : public synthetic::Directory {
 NodeRef MakeFd(Fs& fs, const TaskRef& task, uint64_t) { return MakeRef<FdDirectory>(fs, task, false); }
 NodeRef MakeFdInfo(Fs& fs, const TaskRef& task, uint64_t) { return MakeRef<FdDirectory>(fs, task, true); }
 
-// A number for each namespace object, in the way Linux numbers them: the initial ones have fixed numbers.
-uint64_t NamespaceNumber(const void* object, uint64_t initial) {
-  struct Numbers {
-    Mutex mu{LockRank::kLeaf};
-    std::map<std::pair<const void*, uint64_t>, uint64_t> known GUARDED_BY(mu);
-    std::map<uint64_t, bool> initial_taken GUARDED_BY(mu);
-    uint64_t next GUARDED_BY(mu) = 4026532200;
-  };
-  static Numbers numbers;
-  MutexLock lock(numbers.mu);
-  auto [it, added] = numbers.known.try_emplace({object, initial}, 0);
-  if (added) it->second = std::exchange(numbers.initial_taken[initial], true) ? numbers.next++ : initial;
-  return it->second;
-}
-
+// ns/<kind>: opening it gives a descriptor that setns(2) takes.
 class NamespaceLink final : public TaskNode {
  public:
   struct Kind {
     const char* name;
-    const char* text;
-    uint64_t number;
+    int kind;
+    bool for_children = false;
   };
   NamespaceLink(Fs& fs, const TaskRef& task, const Kind& kind) : TaskNode(fs, task, S_IFLNK | 0777), kind_(kind) {}
-  Result<std::string> ReadLink(Context& context) override {
-    const TaskRef task = TRY(Inspectable(context, task_));
-    const std::string_view name = kind_.text;
-    const void* object = nullptr;
-    if (name == "mnt") object = task->mounts().get();
-    if (name == "uts") object = task->uts().get();
-    if (name == "ipc") object = task->ipc().get();
-    return StrPrintf("%s:[%lu]", kind_.text, NamespaceNumber(object, kind_.number));
-  }
+  Result<std::string> ReadLink(Context& context) override { return OpenNamespace(TRY(Find(context)))->AnonymousName(); }
+  Result<Path> Jump(Context& context) override { return PathOfFile(OpenNamespace(TRY(Find(context)))); }
 
  private:
+  Result<NamespaceRef> Find(Context& context) {
+    const TaskRef task = TRY(Inspectable(context, task_));
+    NamespaceRef found = kind_.for_children ? task->namespaces().pids : NamespaceOf(*task, kind_.kind);
+    if (found == nullptr) return Err(ENOENT);
+    return found;
+  }
+
   const Kind& kind_;
 };
 
-constexpr std::array<NamespaceLink::Kind, 10> kNamespaces = {{{"cgroup", "cgroup", 4026531835},
-                                                              {"ipc", "ipc", 4026531839},
-                                                              {"mnt", "mnt", 4026531841},
-                                                              {"net", "net", 4026531840},
-                                                              {"pid", "pid", 4026531836},
-                                                              {"pid_for_children", "pid", 4026531836},
-                                                              {"time", "time", 4026531834},
-                                                              {"time_for_children", "time", 4026531834},
-                                                              {"user", "user", 4026531837},
-                                                              {"uts", "uts", 4026531838}}};
+constexpr std::array<NamespaceLink::Kind, 8> kNamespaces = {{{"cgroup", CLONE_NEWCGROUP},
+                                                             {"ipc", CLONE_NEWIPC},
+                                                             {"mnt", CLONE_NEWNS},
+                                                             {"net", CLONE_NEWNET},
+                                                             {"pid", CLONE_NEWPID},
+                                                             {"pid_for_children", CLONE_NEWPID, true},
+                                                             {"user", CLONE_NEWUSER},
+                                                             {"uts", CLONE_NEWUTS}}};
 
 NodeRef MakeNs(Fs& fs, const TaskRef& task, uint64_t) {
   auto directory = MakeRef<synthetic::StaticDirectory>(fs, 0511);

@@ -55,7 +55,7 @@ Memory MemoryOf(Task& task) {
 // Threads of a process other than its leader show their own usage; /proc/<pid>/stat that of all.
 bool ShowsWholeProcess(Task& task) { return task.tid() == task.group().tgid(); }
 
-Result<std::string> Stat(Context& context, Task& task) {
+Result<std::string> Stat(Context& context, Task& task, const PidNamespace& view) {
   const Memory memory = MemoryOf(task);
   const bool permitted = MayInspect(context, task).ok();
   const SignalSets signals = SignalsOf(task);
@@ -66,12 +66,16 @@ Result<std::string> Stat(Context& context, Task& task) {
   const auto shown = [&](GuestAddr addr) { return permitted && memory.mm != nullptr ? addr.value() : uint64_t{0}; };
   const int priority = task.sched_policy == 1 || task.sched_policy == 2 ? -1 - task.sched_priority : 20 + task.nice;
 
+  const auto seen = [&](int32_t pid) { return task.kernel().NumberIn(view, pid); };
+  const int32_t foreground = group.foreground_pgid();
+
   // Ticks since the sandbox started, as its uptime counts; the clock the start was taken from is the host's.
   const int64_t start_ns = std::max<int64_t>(task.start_time_ns() - task.kernel().start_monotonic_ns(), 0);
 
-  std::string text = StrPrintf("%d (%s) %c %d %d %d %d %d %u", task.tid(), task.name().c_str(),
-                               static_cast<char>(task.state()), group.ppid(), group.pgid(), group.sid(),
-                               static_cast<int>(group.terminal_device()), group.foreground_pgid(), kPfRandomize);
+  std::string text =
+      StrPrintf("%d (%s) %c %d %d %d %d %d %u", task.pid()->In(view), task.name().c_str(),
+                static_cast<char>(task.state()), seen(group.ppid()), seen(group.pgid()), seen(group.sid()),
+                static_cast<int>(group.terminal_device()), foreground < 0 ? -1 : seen(foreground), kPfRandomize);
   text += StrPrintf(" %lu %lu %lu %lu %lu %lu %lu %lu", usage.minor_faults, children.minor_faults, usage.major_faults,
                     children.major_faults, Ticks(usage.user_ns), Ticks(usage.system_ns), Ticks(children.user_ns),
                     Ticks(children.system_ns));
@@ -109,23 +113,41 @@ const char* StateName(Task::State state) {
   return "?";
 }
 
-void AddIds(std::string& text, Task& task) {
+// The task's numbers from `view` inwards.
+void AddNumbers(std::string& text, const char* name, const Pid* pid, const PidNamespace& view) {
+  text += StrPrintf("%s:", name);
+  const bool visible = pid != nullptr && pid->In(view) != 0;
+  for (size_t i = view.level(); visible && i < pid->numbers.size(); ++i)
+    text += StrPrintf("\t%d", pid->numbers[i].number);
+  text += visible ? "\n" : "\t0\n";
+}
+
+void AddIds(std::string& text, Context& context, Task& task, const PidNamespace& view) {
   const ThreadGroup& group = task.group();
-  text += StrPrintf("Tgid:\t%d\nNgid:\t0\nPid:\t%d\nPPid:\t%d\nTracerPid:\t%d\n", group.tgid(), task.tid(),
-                    group.ppid(), Ptrace::TracerTgid(task));
+  const Kernel& kernel = task.kernel();
+  const Credentials& reader = context.creds();
+  text += StrPrintf("Tgid:\t%d\nNgid:\t0\nPid:\t%d\nPPid:\t%d\nTracerPid:\t%d\n", group.pid()->In(view),
+                    task.pid()->In(view), kernel.NumberIn(view, group.ppid()),
+                    kernel.NumberIn(view, Ptrace::TracerTgid(task)));
   const auto creds = task.creds_ref();
   if (creds == nullptr) return;
-  text += StrPrintf("Uid:\t%u\t%u\t%u\t%u\n", creds->uid, creds->euid, creds->suid, creds->fsuid);
-  text += StrPrintf("Gid:\t%u\t%u\t%u\t%u\n", creds->gid, creds->egid, creds->sgid, creds->fsgid);
+  text += StrPrintf("Uid:\t%u\t%u\t%u\t%u\n", reader.ShownUid(creds->uid), reader.ShownUid(creds->euid),
+                    reader.ShownUid(creds->suid), reader.ShownUid(creds->fsuid));
+  text += StrPrintf("Gid:\t%u\t%u\t%u\t%u\n", reader.ShownGid(creds->gid), reader.ShownGid(creds->egid),
+                    reader.ShownGid(creds->sgid), reader.ShownGid(creds->fsgid));
   const auto fds = task.fds_ref();
   const auto numbers = fds != nullptr ? fds->Numbers() : std::vector<int32_t>();
   uint64_t size = fds != nullptr ? 64 : 0;  // Linux's table grows by doubling
   while (fds != nullptr && !numbers.empty() && size <= static_cast<uint64_t>(numbers.back())) size *= 2;
   text += StrPrintf("FDSize:\t%lu\nGroups:\t", std::max<uint64_t>(size, fds != nullptr ? 256 : 0));
-  for (const uint32_t gid : creds->groups) text += StrPrintf("%u ", gid);
+  for (const uint32_t gid : creds->groups) text += StrPrintf("%u ", reader.ShownGid(gid));
   if (creds->groups.empty()) text += " ";
-  text += StrPrintf("\nNStgid:\t%d\nNSpid:\t%d\nNSpgid:\t%d\nNSsid:\t%d\nKthread:\t0\n", group.tgid(), task.tid(),
-                    group.pgid(), group.sid());
+  text += "\n";
+  AddNumbers(text, "NStgid", group.pid().get(), view);
+  AddNumbers(text, "NSpid", task.pid().get(), view);
+  AddNumbers(text, "NSpgid", kernel.FindPid(group.pgid()).get(), view);
+  AddNumbers(text, "NSsid", kernel.FindPid(group.sid()).get(), view);
+  text += "Kthread:\t0\n";
 }
 
 void AddMemory(std::string& text, Task& task) {
@@ -192,11 +214,11 @@ std::string EscapedName(Task& task) {
   return escaped;
 }
 
-Result<std::string> Status(Context&, Task& task) {
+Result<std::string> Status(Context& context, Task& task, const PidNamespace& view) {
   std::string text = "Name:\t" + EscapedName(task) + "\n";
   if (const auto fs = task.fs_ref()) text += StrPrintf("Umask:\t%#04o\n", fs->umask());
   text += StrPrintf("State:\t%s\n", StateName(task.state()));
-  AddIds(text, task);
+  AddIds(text, context, task, view);
   AddMemory(text, task);
   const SignalSets signals = SignalsOf(task);
   text += StrPrintf("Threads:\t%d\nSigQ:\t0/%lu\n", ThreadCount(task), task.group().limits().soft(RLIMIT_SIGPENDING));
@@ -254,10 +276,10 @@ Result<std::string> Schedstat(Context&, Task& task) {
   return StrPrintf("%lu 0 %lu\n", usage.user_ns + usage.system_ns, usage.voluntary_switches);
 }
 
-Result<std::string> Sched(Context&, Task& task) {
+Result<std::string> Sched(Context&, Task& task, const PidNamespace& view) {
   const Usage usage = task.usage();
   const uint64_t ran = usage.user_ns + usage.system_ns;
-  std::string text = StrPrintf("%s (%d, #threads: %d)\n", task.name().c_str(), task.tid(), ThreadCount(task));
+  std::string text = StrPrintf("%s (%d, #threads: %d)\n", task.name().c_str(), task.pid()->In(view), ThreadCount(task));
   text += std::string(67, '-') + "\n";
   text += StrPrintf("%-45s:%14lu.%06lu\n", "se.sum_exec_runtime", ran / 1'000'000, ran % 1'000'000);
   text += StrPrintf("%-45s:%21lu\n", "nr_switches", usage.voluntary_switches);
@@ -268,12 +290,12 @@ Result<std::string> Sched(Context&, Task& task) {
 }
 
 constexpr std::array<TaskEntry, 7> kEntries = {{
-    {.name = "stat", .mode = S_IFREG | 0444, .text = &Stat},
+    {.name = "stat", .mode = S_IFREG | 0444, .seen = &Stat},
     {.name = "statm", .mode = S_IFREG | 0444, .text = &Statm},
-    {.name = "status", .mode = S_IFREG | 0444, .text = &Status},
+    {.name = "status", .mode = S_IFREG | 0444, .seen = &Status},
     {.name = "limits", .mode = S_IFREG | 0444, .text = &LimitsText},
     {.name = "io", .mode = S_IFREG | 0400, .text = &Io, .inspect = true},
-    {.name = "sched", .mode = S_IFREG | 0444, .text = &Sched},
+    {.name = "sched", .mode = S_IFREG | 0444, .seen = &Sched},
     {.name = "schedstat", .mode = S_IFREG | 0444, .text = &Schedstat},
 }};
 

@@ -76,19 +76,33 @@ Result<std::string> Syscall(Context&, Task& task) {
   return StrPrintf("%ld 0x0 0x0 0x0 0x0 0x0 0x0 0x0 0x0\n", nr);  // arguments and registers are not kept
 }
 
-// One user namespace, in which every id is itself.
-Result<std::string> IdMap(Context&, Task&) { return std::string("         0          0 4294967295\n"); }
-Result<void> SetIdMap(Context&, Task&, std::string_view) { return Err(EPERM); }
+// The maps of the task's user namespace.
+template <IdKind kKind>
+Result<std::string> IdMap(Context& context, Task& task) {
+  return task.creds_ref()->user_ns->MapText(kKind, *context.creds().user_ns);
+}
+template <IdKind kKind>
+Result<void> SetIdMap(Context& context, Task& task, std::string_view text) {
+  return task.creds_ref()->user_ns->SetMap(kKind, text, context.creds(), context.creds());
+}
+
+Result<std::string> Setgroups(Context&, Task& task) { return task.creds_ref()->user_ns->SetgroupsText(); }
+Result<void> SetSetgroups(Context& context, Task& task, std::string_view text) {
+  const RefPtr<UserNamespace> ns = task.creds_ref()->user_ns;
+  if (!context.creds().HasIn(*ns, CAP_SYS_ADMIN)) return Err(EACCES);
+  return ns->SetSetgroups(text);
+}
 
 template <const char* kText>
 Result<std::string> Fixed(Context&, Task&) {
   return std::string(kText);
 }
-constexpr char kEmpty[] = "", kZero[] = "0", kAllow[] = "allow\n", kUnset[] = "4294967295", kCgroup[] = "0::/\n",
-               kCpuset[] = "/\n", kCoredump[] = "00000033\n", kAutogroup[] = "/autogroup-0 nice 0\n",
-               kTimens[] = "monotonic           0         0\nboottime            0         0\n";
+constexpr char kEmpty[] = "", kZero[] = "0", kProjects[] = "         0          0 4294967295\n",
+               kUnset[] = "4294967295", kCgroup[] = "0::/\n", kCpuset[] = "/\n", kCoredump[] = "00000033\n",
+               kAutogroup[] = "/autogroup-0 nice 0\n";
 
 Result<void> Ignore(Context&, Task&, std::string_view) { return {}; }
+Result<void> Refuse(Context&, Task&, std::string_view) { return Err(EPERM); }
 
 // attr/: the files exist and answer as without a security module.
 class AttrDirectory final : public synthetic::StaticDirectory {
@@ -106,32 +120,39 @@ NodeRef MakeAttr(Fs& fs, const TaskRef&, uint64_t) {
   return directory;
 }
 
-constexpr std::array<TaskEntry, 22> kEntries = {{
+constexpr std::array<TaskEntry, 21> kEntries = {{
     {.name = "attr", .mode = S_IFDIR | 0555, .make = &MakeAttr},
     {.name = "autogroup", .mode = S_IFREG | 0444, .text = &Fixed<kAutogroup>, .where = Where::kProcessOnly},
     {.name = "cgroup", .mode = S_IFREG | 0444, .text = &Fixed<kCgroup>},
     {.name = "comm", .mode = S_IFREG | 0644, .text = &Comm, .sink = &SetComm},
-    {.name = "coredump_filter", .mode = S_IFREG | 0644, .text = &Fixed<kCoredump>, .sink = &Ignore,
+    {.name = "coredump_filter",
+     .mode = S_IFREG | 0644,
+     .text = &Fixed<kCoredump>,
+     .sink = &Ignore,
      .where = Where::kProcessOnly},
     {.name = "cpuset", .mode = S_IFREG | 0444, .text = &Fixed<kCpuset>},
-    {.name = "gid_map", .mode = S_IFREG | 0644, .text = &IdMap, .sink = &SetIdMap},
+    {.name = "gid_map", .mode = S_IFREG | 0644, .text = &IdMap<IdKind::kGroup>, .sink = &SetIdMap<IdKind::kGroup>},
     {.name = "loginuid", .mode = S_IFREG | 0644, .text = &Fixed<kUnset>, .sink = &Ignore},
     {.name = "oom_adj", .mode = S_IFREG | 0644, .text = &OomAdj, .sink = &SetOomAdj},
     {.name = "oom_score", .mode = S_IFREG | 0444, .text = &OomScore},
     {.name = "oom_score_adj", .mode = S_IFREG | 0644, .text = &OomScoreAdj, .sink = &SetOomScoreAdj},
     {.name = "personality", .mode = S_IFREG | 0400, .text = &Personality, .inspect = true},
-    {.name = "projid_map", .mode = S_IFREG | 0644, .text = &IdMap, .sink = &SetIdMap},
+    {.name = "projid_map", .mode = S_IFREG | 0644, .text = &Fixed<kProjects>, .sink = &Refuse},
     {.name = "sessionid", .mode = S_IFREG | 0444, .text = &Fixed<kUnset>},
-    {.name = "setgroups", .mode = S_IFREG | 0644, .text = &Fixed<kAllow>, .sink = &SetIdMap,
+    {.name = "setgroups",
+     .mode = S_IFREG | 0644,
+     .text = &Setgroups,
+     .sink = &SetSetgroups,
      .where = Where::kProcessOnly},
     {.name = "stack", .mode = S_IFREG | 0400, .text = &Fixed<kEmpty>, .inspect = true},
     {.name = "syscall", .mode = S_IFREG | 0400, .text = &Syscall, .inspect = true},
-    {.name = "timens_offsets", .mode = S_IFREG | 0644, .text = &Fixed<kTimens>, .sink = &SetIdMap,
-     .where = Where::kProcessOnly},
     {.name = "timers", .mode = S_IFREG | 0444, .text = &Fixed<kEmpty>, .where = Where::kProcessOnly},
-    {.name = "timerslack_ns", .mode = S_IFREG | 0666, .text = &TimerSlack, .sink = &SetTimerSlack,
+    {.name = "timerslack_ns",
+     .mode = S_IFREG | 0666,
+     .text = &TimerSlack,
+     .sink = &SetTimerSlack,
      .where = Where::kProcessOnly},
-    {.name = "uid_map", .mode = S_IFREG | 0644, .text = &IdMap, .sink = &SetIdMap},
+    {.name = "uid_map", .mode = S_IFREG | 0644, .text = &IdMap<IdKind::kUser>, .sink = &SetIdMap<IdKind::kUser>},
     {.name = "wchan", .mode = S_IFREG | 0444, .text = &Fixed<kZero>},
 }};
 

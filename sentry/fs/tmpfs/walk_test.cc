@@ -125,7 +125,7 @@ TEST_F(WalkTest, RecursiveBindAndCloneCopyTheTree) {
   EXPECT_TRUE(Find("/b/e/inside").ok());
   Path cwd = *Find("/d/e/inside");
   Path* carried[] = {&cwd};
-  auto copy = ns->Clone(carried);
+  auto copy = ns->Clone(UserNamespace::Root(), carried);
   EXPECT_TRUE(copy->Contains(cwd.mount));
   EXPECT_EQ(copy->List().size(), ns->List().size());
   EXPECT_EQ(PathToString(cwd, copy->root()), "/d/e/inside");

@@ -62,8 +62,8 @@ const sockaddr* Raw(const SocketAddress& address) { return reinterpret_cast<cons
 
 void UseHostNetwork() {
   static HostFamily v4(AF_INET), v6(AF_INET6);
-  RegisterSocketFamily(AF_INET, &v4);
-  RegisterSocketFamily(AF_INET6, &v6);
+  RegisterOuterSocketFamily(AF_INET, &v4);
+  RegisterOuterSocketFamily(AF_INET6, &v6);
 }
 
 HostSocket::HostSocket(int family, int type, int protocol, int flags, UniqueFd fd)

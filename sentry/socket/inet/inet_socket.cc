@@ -116,7 +116,8 @@ Result<int64_t> InetSocket::Ioctl(Context& context, uint32_t request, uint64_t a
 Result<BindClaim> InetSocket::MakeClaim(Context& context, const InetAddress& address) {
   if (!address.IsAny() && !address.IsLocal()) return Err(EADDRNOTAVAIL);
   if (address.v4 && family() == AF_INET6 && v6_only()) return Err(EINVAL);
-  if (address.port != 0 && address.port < kFirstUnprivilegedPort && !context.creds().Has(CAP_NET_BIND_SERVICE)) {
+  if (address.port != 0 && address.port < kFirstUnprivilegedPort &&
+      !context.creds().HasIn(*context.net()->owner(), CAP_NET_BIND_SERVICE)) {
     return Err(EACCES);
   }
   return BindClaim{address, v6_only(), options().reuse_address(), options().reuse_port(), context.creds().euid};

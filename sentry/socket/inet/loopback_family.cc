@@ -22,7 +22,8 @@ class LoopbackFamily final : public SocketFamily {
       if (protocol != 0 && protocol != IPPROTO_UDP) return Err(EPROTONOSUPPORT);
       return SocketRef(MakeRef<UdpSocket>(family_, flags));
     }
-    if (type == SOCK_RAW) return Err(context.creds().Has(CAP_NET_RAW) ? EPROTONOSUPPORT : EPERM);
+    if (type == SOCK_RAW)
+      return Err(context.creds().HasIn(*context.net()->owner(), CAP_NET_RAW) ? EPROTONOSUPPORT : EPERM);
     return Err(ESOCKTNOSUPPORT);
   }
   // socketpair(2): what socket(2) would refuse is refused alike, the rest has no pairs.

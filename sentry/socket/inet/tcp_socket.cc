@@ -13,10 +13,7 @@ constexpr size_t kMaxMessage = 64 * 1024;
 constexpr uint8_t kEstablished = 1, kClose = 7, kCloseWait = 8, kListen = 10;
 
 // The owner of a TCP port, as PortTable wants it: the endpoint tells whether it listens.
-PortTable<LocalEndpoint>& Ports() {
-  static auto* ports = new PortTable<LocalEndpoint>;
-  return *ports;
-}
+RefPtr<PortTable<LocalEndpoint>> Ports(NetNamespace& net) { return net.Table<PortTable<LocalEndpoint>>("tcp"); }
 
 }  // namespace
 
@@ -24,7 +21,7 @@ TcpSocket::TcpSocket(int family, int flags, LocalEndpointRef endpoint)
     : InetSocket(family, SOCK_STREAM, IPPROTO_TCP, flags), endpoint_(std::move(endpoint)) {}
 
 TcpSocket::~TcpSocket() {
-  if (const uint16_t port = claimed_port_.load()) Ports().Release(port, endpoint_.get());
+  if (const uint16_t port = claimed_port_.load()) Ports(net())->Release(port, endpoint_.get());
   // SO_LINGER with zero seconds resets instead of ending in order.
   if (options().linger_on() && options().linger_seconds() == 0) {
     if (auto peer = endpoint_->peer()) peer->SetError(ECONNRESET);
@@ -35,7 +32,7 @@ TcpSocket::~TcpSocket() {
 Result<void> TcpSocket::BindTo(Context& context, const InetAddress& address) {
   if (claimed_port_.load() != 0) return Err(EINVAL);
   BindClaim claim = TRY(MakeClaim(context, address));
-  claim.address.port = TRY(Ports().Claim(claim, endpoint_));
+  claim.address.port = TRY(Ports(net())->Claim(claim, endpoint_));
   claimed_port_.store(claim.address.port);
   return endpoint_->SetAddress(claim.address.ToSocketAddress(family()));
 }
@@ -52,12 +49,13 @@ Result<void> TcpSocket::Listen(Context& context, int backlog) {
 
 Result<SocketRef> TcpSocket::Accept(Context&, int flags) {
   auto socket = MakeRef<TcpSocket>(family(), flags, TRY(endpoint_->Accept()));
+  socket->set_net(net_ref());
   return SocketRef(std::move(socket));
 }
 
 // Finds the listener and joins its backlog. The port of our end is chosen first, as the listener sees it.
 Result<void> TcpSocket::Establish(Context& context, const InetAddress& to) {
-  const auto candidates = Ports().Find(to);
+  const auto candidates = Ports(net())->Find(to);
   const auto listener =
       std::find_if(candidates.begin(), candidates.end(), [](const auto& e) { return e->listening(); });
   if (listener == candidates.end()) return Err(ECONNREFUSED);

@@ -9,10 +9,7 @@ namespace {
 
 constexpr size_t kMaxDatagram = 65507;  // what fits an IPv4 packet
 
-PortTable<UdpEndpoint>& Ports() {
-  static auto* ports = new PortTable<UdpEndpoint>;
-  return *ports;
-}
+RefPtr<PortTable<UdpEndpoint>> Ports(NetNamespace& net) { return net.Table<PortTable<UdpEndpoint>>("udp"); }
 
 }  // namespace
 
@@ -41,14 +38,14 @@ UdpSocket::UdpSocket(int family, int flags)
     : InetSocket(family, SOCK_DGRAM, IPPROTO_UDP, flags), endpoint_(MakeRef<UdpEndpoint>()) {}
 
 UdpSocket::~UdpSocket() {
-  if (const uint16_t port = claimed_port_.load()) Ports().Release(port, endpoint_.get());
+  if (const uint16_t port = claimed_port_.load()) Ports(net())->Release(port, endpoint_.get());
   endpoint_->incoming.Clear();
 }
 
 Result<void> UdpSocket::BindTo(Context& context, const InetAddress& address) {
   if (claimed_port_.load() != 0) return Err(EINVAL);
   BindClaim claim = TRY(MakeClaim(context, address));
-  claim.address.port = TRY(Ports().Claim(claim, endpoint_));
+  claim.address.port = TRY(Ports(net())->Claim(claim, endpoint_));
   claimed_port_.store(claim.address.port);
   endpoint_->SetLocal(claim.address);
   return {};
@@ -124,7 +121,7 @@ Result<size_t> UdpSocket::Send(const SocketCaller& caller, IoSequence& from, Sen
     own.port = port;
   }
   message.from = own.ToSocketAddress(AF_INET6);  // the receiver writes it in its own family
-  for (const auto& receiver : Ports().Find(to)) {
+  for (const auto& receiver : Ports(net())->Find(to)) {
     if (!receiver->Takes(own)) continue;
     (void)receiver->incoming.Push(std::move(message));  // a full queue loses the datagram, as UDP does
     receiver->wait_queue.Notify(kReadable);

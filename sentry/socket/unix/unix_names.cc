@@ -24,10 +24,10 @@ struct BoundNode {
 };
 
 using AbstractNames = std::unordered_map<std::string, WeakRef<LocalEndpoint>>;
-Guarded<AbstractNames>& Names() {
-  static Guarded<AbstractNames> names(LockRank::kLeaf);
-  return names;
-}
+struct NameTable : Guarded<AbstractNames> {
+  NameTable() : Guarded(LockRank::kLeaf) {}
+};
+RefPtr<NameTable> Names(NetNamespace& net) { return net.Table<NameTable>("unix"); }
 
 struct Name {
   bool abstract;
@@ -51,8 +51,8 @@ SocketAddress AbstractAddress(const std::string& name) {
 }
 
 // True when the name was free or its owner is gone.
-bool ClaimAbstract(const LocalEndpointRef& endpoint, const std::string& name) {
-  return Names().With([&](AbstractNames& names) {
+bool ClaimAbstract(NetNamespace& net, const LocalEndpointRef& endpoint, const std::string& name) {
+  return Names(net)->With([&](AbstractNames& names) {
     auto& owner = names[name];
     const auto old = owner.lock();
     if (old != nullptr && !old->closed()) return false;
@@ -61,13 +61,13 @@ bool ClaimAbstract(const LocalEndpointRef& endpoint, const std::string& name) {
   });
 }
 
-Result<void> Autobind(const LocalEndpointRef& endpoint) {
+Result<void> Autobind(NetNamespace& net, const LocalEndpointRef& endpoint) {
   static std::atomic<uint32_t> next{1};
   if (!endpoint->address().empty()) return {};  // Linux: keeps the name it has
   for (uint32_t tries = 0; tries < kAutobindNames; ++tries) {
     char name[8];
     std::snprintf(name, sizeof(name), "%05x", next.fetch_add(1) % kAutobindNames);
-    if (!ClaimAbstract(endpoint, name)) continue;
+    if (!ClaimAbstract(net, endpoint, name)) continue;
     return endpoint->SetAddress(AbstractAddress(name));
   }
   return Err(ENOSPC);
@@ -101,19 +101,20 @@ Result<LocalEndpointRef> FindPath(const SocketCaller& caller, const std::string&
 
 }  // namespace
 
-Result<void> BindUnixName(const SocketCaller& caller, const LocalEndpointRef& endpoint, const SocketAddress& address) {
-  if (address.size == kFamilySize && address.family() == AF_UNIX) return Autobind(endpoint);
+Result<void> BindUnixName(NetNamespace& net, const SocketCaller& caller, const LocalEndpointRef& endpoint,
+                          const SocketAddress& address) {
+  if (address.size == kFamilySize && address.family() == AF_UNIX) return Autobind(net, endpoint);
   const Name name = TRY(ParseName(address));
   if (!endpoint->address().empty()) return Err(EINVAL);
   if (!name.abstract) return BindPath(caller, endpoint, name.text);
-  if (!ClaimAbstract(endpoint, name.text)) return Err(EADDRINUSE);
+  if (!ClaimAbstract(net, endpoint, name.text)) return Err(EADDRINUSE);
   return endpoint->SetAddress(AbstractAddress(name.text));
 }
 
-Result<LocalEndpointRef> FindUnixName(const SocketCaller& caller, const SocketAddress& address) {
+Result<LocalEndpointRef> FindUnixName(NetNamespace& net, const SocketCaller& caller, const SocketAddress& address) {
   const Name name = TRY(ParseName(address));
   if (!name.abstract) return FindPath(caller, name.text);
-  auto endpoint = Names().With([&](AbstractNames& names) {
+  auto endpoint = Names(net)->With([&](AbstractNames& names) {
     auto it = names.find(name.text);
     return it == names.end() ? nullptr : it->second.lock();
   });
@@ -121,11 +122,11 @@ Result<LocalEndpointRef> FindUnixName(const SocketCaller& caller, const SocketAd
   return endpoint;
 }
 
-void ReleaseUnixName(const LocalEndpoint& endpoint) {
+void ReleaseUnixName(NetNamespace& net, const LocalEndpoint& endpoint) {
   const SocketAddress address = endpoint.address();
   const auto name = ParseName(address);
   if (!name.ok() || !name->abstract) return;
-  Names().With([&](AbstractNames& names) {
+  Names(net)->With([&](AbstractNames& names) {
     auto it = names.find(name->text);
     if (it == names.end()) return;
     const auto owner = it->second.lock();

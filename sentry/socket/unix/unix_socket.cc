@@ -56,12 +56,12 @@ UnixSocket::UnixSocket(LocalEndpointRef endpoint, int flags)
     : Socket(AF_UNIX, endpoint->type, 0, flags), endpoint_(std::move(endpoint)) {}
 
 UnixSocket::~UnixSocket() {
-  ReleaseUnixName(*endpoint_);
+  ReleaseUnixName(net(), *endpoint_);
   endpoint_->Close();
 }
 
 Result<void> UnixSocket::Bind(const SocketCaller& caller, const SocketAddress& address) {
-  return BindUnixName(caller, endpoint_, address);
+  return BindUnixName(net(), caller, endpoint_, address);
 }
 
 Result<void> UnixSocket::Listen(Context& context, int backlog) {
@@ -71,14 +71,16 @@ Result<void> UnixSocket::Listen(Context& context, int backlog) {
 
 Result<SocketRef> UnixSocket::Accept(Context&, int flags) {
   if (type() == SOCK_DGRAM) return Err(EOPNOTSUPP);
-  return SocketRef(MakeRef<UnixSocket>(TRY(endpoint_->Accept()), flags));
+  auto socket = MakeRef<UnixSocket>(TRY(endpoint_->Accept()), flags);
+  socket->set_net(net_ref());
+  return SocketRef(std::move(socket));
 }
 
 Result<void> UnixSocket::Connect(const SocketCaller& caller, const SocketAddress& address) {
   if (type() == SOCK_DGRAM && address.family() == AF_UNSPEC && address.size >= sizeof(sa_family_t)) {
     return endpoint_->SetTarget(nullptr);
   }
-  const LocalEndpointRef target = TRY(FindUnixName(caller, address));
+  const LocalEndpointRef target = TRY(FindUnixName(net(), caller, address));
   if (target->type != type()) return Err(EPROTOTYPE);
   if (type() == SOCK_DGRAM) return endpoint_->SetTarget(target);
   const auto connected = endpoint_->ConnectTo(target, CallerCredentials(caller.context));
@@ -136,7 +138,7 @@ Result<size_t> UnixSocket::SendStream(Context& context, IoSequence& from, SendRe
 
 Result<LocalEndpointRef> UnixSocket::Destination(const SocketCaller& caller, const SendRequest& request) {
   if (type() == SOCK_SEQPACKET || request.to.empty()) return endpoint_->PeerForSend();
-  const LocalEndpointRef target = TRY(FindUnixName(caller, request.to));
+  const LocalEndpointRef target = TRY(FindUnixName(net(), caller, request.to));
   if (target->type != type()) return Err(EPROTOTYPE);
   if (target->Refuses(*endpoint_)) return Err(EPERM);
   return target;
@@ -148,7 +150,7 @@ Result<size_t> UnixSocket::SendPacket(const SocketCaller& caller, IoSequence& fr
   const size_t size = from.remaining();
   if (size > static_cast<size_t>(options().send_buffer()) - kPacketReserve) return Err(EMSGSIZE);
   if (options().pass_credentials() && endpoint_->address().empty()) {
-    (void)BindUnixName(caller, endpoint_, UnnamedAddress());  // unix(7): SO_PASSCRED names the sender
+    (void)BindUnixName(net(), caller, endpoint_, UnnamedAddress());  // unix(7): SO_PASSCRED names the sender
   }
   auto can = target->incoming.CanTake(size);
   if (can.ok()) {
@@ -215,7 +217,10 @@ Result<void> UnixSocket::SetOption(Context& context, int level, int name, Option
 Result<std::string> UnixSocket::GetOption(Context& context, int level, int name) {
   if (level != SOL_SOCKET) return Err(EOPNOTSUPP);
   if (name == SO_PEERCRED) {
-    const ucred creds = endpoint_->listening() ? ucred{0, ~0u, ~0u} : endpoint_->peer_credentials();
+    ucred creds = endpoint_->listening() ? ucred{0, ~0u, ~0u} : endpoint_->peer_credentials();
+    creds.pid = context.ShownPid(creds.pid);
+    if (creds.uid != ~0u) creds.uid = context.creds().ShownUid(creds.uid);
+    if (creds.gid != ~0u) creds.gid = context.creds().ShownGid(creds.gid);
     return OptionBytes(&creds, sizeof(creds));
   }
   return Socket::GetOption(context, level, name);
