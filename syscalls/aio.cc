@@ -117,6 +117,7 @@ Result<void> Start(Task& task, AioContext& context, uint64_t address, const iocb
     default:
       return Err(EINVAL);
   }
+  task.memory().Settle();  // another thread may get the event before this call returns
   context.Finish(event, tell);
   return {};
 }

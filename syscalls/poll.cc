@@ -49,12 +49,12 @@ Result<int> PollUntil(Task& task, GuestAddr fds, uint32_t count, const Deadline&
   return Err(kErestartRestartblock);
 }
 
-Result<int> SysPoll(Task& task, GuestAddr fds, uint32_t count, int timeout_ms) {
+Result<int> SysPoll(Task& task, InArray<1, sizeof(pollfd)> fds, uint32_t count, int timeout_ms) {
   return PollUntil(task, fds, count, timeout_ms < 0 ? Deadline{} : DeadlineAfter(timeout_ms * int64_t{1'000'000}));
 }
 SYSCALL_ROW(poll, Lane::kMayBlock, Support::kFull, SysPoll, "");
 
-Result<int> SysPpoll(Task& task, GuestAddr fds, uint32_t count, GuestAddr timeout, GuestAddr mask, uint64_t mask_size) {
+Result<int> SysPpoll(Task& task, InArray<1, sizeof(pollfd)> fds, uint32_t count, GuestAddr timeout, GuestAddr mask, uint64_t mask_size) {
   const Deadline deadline = TRY(ReadDeadline(task, timeout));
   TRY(ApplyWaitMask(task, mask, mask_size));
   const auto result = DoPoll(task, fds, count, deadline);

@@ -21,7 +21,7 @@ Result<size_t> SysRead(Task& task, Fd fd, GuestAddr buffer, uint64_t count) {
 }
 SYSCALL_ROW(read, Lane::kMayBlock, Support::kFull, SysRead, "");
 
-Result<size_t> SysWrite(Task& task, Fd fd, GuestAddr buffer, uint64_t count) {
+Result<size_t> SysWrite(Task& task, Fd fd, InArray<2> buffer, uint64_t count) {
   const FileRef file = TRY(task.fds().Get(fd));
   if (!file->writable()) return Err(EBADF);
   TRY(CheckCount(count));
@@ -39,7 +39,7 @@ Result<size_t> SysPread64(Task& task, Fd fd, GuestAddr buffer, uint64_t count, i
 }
 SYSCALL_ROW(pread64, Lane::kShort, Support::kFull, SysPread64, "");
 
-Result<size_t> SysPwrite64(Task& task, Fd fd, GuestAddr buffer, uint64_t count, int64_t offset) {
+Result<size_t> SysPwrite64(Task& task, Fd fd, InArray<2> buffer, uint64_t count, int64_t offset) {
   if (offset < 0) return Err(EINVAL);
   const FileRef file = TRY(task.fds().Get(fd));
   TRY(CheckCount(count));

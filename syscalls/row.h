@@ -6,7 +6,7 @@
 //
 // A handler validates flags, resolves objects, calls one subsystem operation and writes results. Its parameters after
 // the Task are, in order, the call's arguments: integers (truncated as the C type says), Fd, GuestAddr, GuestPtr,
-// GuestStr. It returns Result<void> (0), Result<Fd>, or Result<integer>.
+// GuestStr, InArray. It returns Result<void> (0), Result<Fd>, or Result<integer>.
 #pragma once
 
 #include <sys/syscall.h>
@@ -38,6 +38,13 @@ enum class Support {
   kUnsupported,  // answers the errno Linux gives when the feature is configured out; the note says which
 };
 
+// The address of an array that the call reads at once, whose elements of `Unit` bytes argument `CountArg` counts.
+template <int CountArg, int Unit = 1>
+class InArray : public GuestAddr {
+ public:
+  using GuestAddr::GuestAddr;
+};
+
 // --- Decoding -------------------------------------------------------------------------------------------------------
 
 template <typename T>
@@ -61,6 +68,52 @@ template <typename T, Dir D>
 struct ArgDecoder<GuestPtr<T, D>> {
   static GuestPtr<T, D> Decode(uint64_t raw) { return GuestPtr<T, D>(GuestAddr(raw)); }
 };
+
+template <int CountArg, int Unit>
+struct ArgDecoder<InArray<CountArg, Unit>> {
+  static InArray<CountArg, Unit> Decode(uint64_t raw) { return InArray<CountArg, Unit>(raw); }
+};
+
+// --- What the call reads of guest memory, for the platform (platform/api/call_input.h). -----------------------------
+
+using platform::CallInput;
+
+template <typename T>
+struct ArgInput {
+  static constexpr CallInput Of(uint8_t) { return {}; }
+};
+template <>
+struct ArgInput<GuestStr> {
+  static constexpr CallInput Of(uint8_t arg) { return {.kind = CallInput::Kind::kString, .argument = arg}; }
+};
+template <typename T>
+struct ArgInput<InPtr<T>> {
+  static constexpr CallInput Of(uint8_t arg) {
+    if (sizeof(T) > UINT8_MAX) return {};
+    return {.kind = CallInput::Kind::kFixed, .argument = arg, .unit = sizeof(T)};
+  }
+};
+template <int CountArg, int Unit>
+struct ArgInput<InArray<CountArg, Unit>> {
+  static constexpr CallInput Of(uint8_t arg) {
+    return {.kind = CallInput::Kind::kCounted, .argument = arg, .count_argument = CountArg, .unit = Unit};
+  }
+};
+
+using CallInputs = std::array<CallInput, platform::kMaxCallInputs>;
+
+// The first of them, in order.
+template <typename... Args>
+constexpr CallInputs InputsOf() {
+  CallInputs inputs = {};
+  size_t count = 0;
+  [[maybe_unused]] uint8_t arg = 0;
+  [[maybe_unused]] const auto add = [&](CallInput input) {
+    if (input.kind != CallInput::Kind::kNone && count < inputs.size()) inputs[count++] = input;
+  };
+  (add(ArgInput<std::remove_cvref_t<Args>>::Of(arg++)), ...);
+  return inputs;
+}
 
 // --- Tracing: appends one argument's text. Strings are read from the guest, so call it before the call runs. ---------
 
@@ -92,6 +145,7 @@ struct Row {
   const char* note;
   Result<int64_t> (*invoke)(Task& task, const RawArgs& args);
   void (*trace)(Task& task, const RawArgs& args, std::string& out);  // "a, b, c"
+  CallInputs inputs;
 };
 
 template <auto Handler>
@@ -100,6 +154,7 @@ struct Adapter;
 template <typename R, typename... Args, R (*Handler)(Task&, Args...)>
 struct Adapter<Handler> {
   static_assert(sizeof...(Args) <= 6);
+  static constexpr CallInputs kInputs = InputsOf<Args...>();
 
   static Result<int64_t> Invoke(Task& task, const RawArgs& raw) { return InvokeWith(task, raw, std::index_sequence_for<Args...>{}); }
   static void Trace(Task& task, const RawArgs& raw, std::string& out) { TraceWith(task, raw, out, std::index_sequence_for<Args...>{}); }
@@ -141,7 +196,8 @@ const Row* FindRow(uint64_t nr);
   [[maybe_unused]] static const ::sandbox::syscalls::Registrar registrar_##call(                           \
       ::sandbox::syscalls::Row{#call, __NR_##call, lane, support, note,                                    \
                                &::sandbox::syscalls::Adapter<&handler>::Invoke,                            \
-                               &::sandbox::syscalls::Adapter<&handler>::Trace})
+                               &::sandbox::syscalls::Adapter<&handler>::Trace,                             \
+                               ::sandbox::syscalls::Adapter<&handler>::kInputs})
 // A call answered with a fixed errno.
 #define SYSCALL_UNSUPPORTED(call, err, note)                                                               \
   static ::sandbox::Result<void> Unsupported_##call(::sandbox::Task&) { return ::sandbox::Err(err); }      \

@@ -72,7 +72,7 @@ Result<void> SysSocketpair(Task& task, int family, int type, int protocol, OutPt
 }
 SYSCALL_ROW(socketpair, Lane::kShort, Support::kFull, SysSocketpair, "");
 
-Result<void> SysBind(Task& task, Fd fd, GuestAddr address, int32_t size) {
+Result<void> SysBind(Task& task, Fd fd, InArray<2> address, int32_t size) {
   const SocketRef socket = TRY(GetSocket(task, fd));
   const SocketAddress name = TRY(ReadAddress(task, address, size));
   const CallerStorage storage(task);
@@ -101,7 +101,7 @@ Result<Fd> SysAccept(Task& task, Fd fd, GuestAddr address, InOutPtr<int32_t> siz
 }
 SYSCALL_ROW(accept, Lane::kMayBlock, Support::kFull, SysAccept, "");
 
-Result<void> SysConnect(Task& task, Fd fd, GuestAddr address, int32_t size) {
+Result<void> SysConnect(Task& task, Fd fd, InArray<2> address, int32_t size) {
   const SocketRef socket = TRY(GetSocket(task, fd));
   const SocketAddress name = TRY(ReadAddress(task, address, size));
   const CallerStorage storage(task);
@@ -133,7 +133,7 @@ SYSCALL_ROW(shutdown, Lane::kShort, Support::kFull, SysShutdown, "");
 
 constexpr int kMaxOptionSize = 32 * 1024;  // ours; the largest option of a supported family is far smaller
 
-Result<void> SysSetsockopt(Task& task, Fd fd, int level, int name, GuestAddr value, int size) {
+Result<void> SysSetsockopt(Task& task, Fd fd, int level, int name, InArray<4> value, int size) {
   const SocketRef socket = TRY(GetSocket(task, fd));
   if (size < 0 || size > kMaxOptionSize) return Err(EINVAL);
   std::vector<uint8_t> bytes(size);

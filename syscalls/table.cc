@@ -1,5 +1,6 @@
 #include "syscalls/table.h"
 
+#include <algorithm>
 #include <array>
 
 #include "base/check.h"
@@ -44,6 +45,12 @@ platform::LaneTable Lanes() {
   platform::LaneTable lanes = {};
   for (const Row* row : AllRows()) lanes[row->nr] = row->lane;
   return lanes;
+}
+
+platform::InputTable Inputs() {
+  platform::InputTable table = {};
+  for (const Row* row : AllRows()) std::copy(row->inputs.begin(), row->inputs.end(), table.inputs[row->nr]);
+  return table;
 }
 
 Result<int64_t> Dispatch(Task& task, uint64_t nr, const RawArgs& args) {

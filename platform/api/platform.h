@@ -28,6 +28,7 @@
 #include "base/ref.h"
 #include "base/result.h"
 #include "base/unique_fd.h"
+#include "platform/api/call_input.h"
 #include "platform/api/text_rewriter.h"
 #include "platform/arch/registers.h"
 
@@ -44,7 +45,7 @@ enum class Lane : uint8_t {
 };
 
 // Lanes by system call number; numbers outside the table are kShort.
-using LaneTable = std::array<Lane, 512>;
+using LaneTable = std::array<Lane, kCallNumbers>;
 
 // One change to a guest address space, executed by a thread of it. Ranges are page aligned and were validated by the
 // sentry's mm.
@@ -166,6 +167,19 @@ class Thread {
   virtual Result<std::vector<uint8_t>> GetFpState() = 0;
   virtual Result<void> SetFpState(std::span<const uint8_t> state) = 0;  // EINVAL for a malformed area
 
+  // --- Data that travels with the call. A shortcut past AddressSpace, for memory of this thread's own address space;
+  // platforms need not have it, and have it only for some calls and until the thread blocks.
+
+  // Copies `size` bytes at `from`, if they came along with the call (CallInput): false otherwise.
+  virtual bool ReadInput(GuestAddr /*from*/, void* /*to*/, size_t /*size*/) { return false; }
+  // Room for `size` bytes of a result, or null. The caller fills it, which may be partly, and has it copied by
+  // CommitOutput: by the thread itself, in the order of the commits, before anything else that it does. The caller
+  // knows that the memory at `to` can be written; where it cannot any more, the call fails with EFAULT.
+  virtual char* ReserveOutput(size_t /*size*/) { return nullptr; }
+  virtual void CommitOutput(GuestAddr /*to*/, size_t /*size*/) {}
+  // Before any other access to memory that may be among those: writes outputs and forgets inputs.
+  virtual void SettleCallData() {}
+
   // Executed in order before the thread resumes. Failures come back as Trap::kMemoryOpFailed.
   virtual void QueueMemoryOp(MemoryOp op) = 0;
   // Executes the queued ops now and waits for their result; on failure the rest is dropped and the op's errno returned.
@@ -211,6 +225,7 @@ class Thread {
 
 struct PlatformOptions {
   LaneTable lanes = {};
+  InputTable inputs = {};
   int pool_size = 2;  // prepared stubs kept for exec
   // Called by a sentry thread after each trap it served, when the guest runs again, with no lock held: the place to
   // proceed with what that trap woke. Only by platforms that defer.

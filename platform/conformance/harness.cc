@@ -124,6 +124,9 @@ void CreateAllPlatforms() {
     options.lanes[kCallReport] = Lane::kMayBlock;
     options.lanes[kCallHook] = Lane::kFull;
     options.lanes[kCallBlock] = Lane::kMayBlock;
+    options.inputs.inputs[kCallShort][0] = {CallInput::Kind::kFixed, 0, 0, 8};
+    options.inputs.inputs[kCallShort][1] = {CallInput::Kind::kCounted, 1, 2, 16};
+    options.inputs.inputs[kCallBlock][0] = {CallInput::Kind::kString, 0, 0, 0};
     auto platform = CreatePlatform(name, options);
     CHECK(platform.ok());
     Platforms()[name] = std::move(*platform);

@@ -30,10 +30,10 @@ STUB_INLINE long CloneRaw(uint64_t flags, uint64_t stack, SlotPrivate* child) {
 }
 
 STUB_INLINE void MapThreadPage(uint64_t slot, int fd) {
-  const long r = Call6(kSysMmap, slot, kSlotPageSize, kProtReadWrite, kMapShared | kMapFixed, fd, 0);
+  const long r = Call6(kSysMmap, slot, kSlotSharedSize, kProtReadWrite, kMapShared | kMapFixed, fd, 0);
   if (r != static_cast<long>(slot)) Call3(kSysExitGroup, 1);
   // A child must never be able to rewrite what its parent tells the sentry.
-  Call3(kSysMadvise, slot, kSlotPageSize, kAdviceDontFork);
+  Call3(kSysMadvise, slot, kSlotSharedSize, kAdviceDontFork);
   Call3(kSysClose, static_cast<uint64_t>(fd));
 }
 

@@ -7,6 +7,7 @@
 // one that may come.
 #include <cstddef>
 
+#include "platform/stub/call_data.h"
 #include "platform/stub/frame.h"
 #include "platform/stub/stub_syscall.h"
 
@@ -82,6 +83,7 @@ void StubFastCall(ThreadPage* page) {
   page->exit_full = 0;
   if (AnswerLocally(page)) return;
   FillRequest(page);
+  TakeInputs(page);
   Door door = Door::kOpen;
   long how = static_cast<long>(Answer::kWait);
   if (__atomic_load_n(&page->request.state, __ATOMIC_RELAXED) != Door::kOpen ||
@@ -125,7 +127,7 @@ void StubFastInterrupted(ThreadPage* page) {
 // mapping is.
 static_assert(kSlotsStart >> 32 == 0x7fff && kRegionStart == uint64_t{0x7fff} << 32 &&
               (kRegionEnd - 1) >> 32 == 0x7fff);
-static_assert(kSlotsStart % kSlotSize == 0 && kSlotSize == 1 << 16);
+static_assert(kSlotsStart % kSlotSize == 0 && kSlotSize % (1 << 16) == 0);
 __attribute__((naked)) void StubFastEntry() {
   asm volatile(
       "rdgsbase %%rcx\n"

@@ -1,4 +1,5 @@
 // The stub's signal handler: saves the guest's registers into the thread page, rings, and carries out the answer.
+#include "platform/stub/call_data.h"
 #include "platform/stub/frame.h"
 #include "platform/stub/stub_syscall.h"
 
@@ -124,7 +125,7 @@ STUB_INLINE void __attribute__((noreturn)) ReturnToGuest(UContext* uc) {
 }
 
 // A signal that found stub code running. Returns the bell of one that asked for its signal frame: a
-// fresh stub, or the fast lane. The others are the compare-and-exchange that met a bad guest page,
+// fresh stub, or the fast lane. The others are copies and the compare-and-exchange that met a bad guest page,
 // a guest that steps through its own code, and the control signal in the fast lane, which shall
 // finish what it does. What is left is a stub that the guest broke.
 STUB_INLINE Bell HandleStubSignal(ThreadPage* page, int signo, UContext* uc) {
@@ -136,10 +137,17 @@ STUB_INLINE Bell HandleStubSignal(ThreadPage* page, int signo, UContext* uc) {
     ReturnFromSignal(uc);
   }
   if (signo == kSigTrap) ReturnFromSignal(uc);
-  if ((signo == kSigSegv || signo == kSigBus) &&
-      ip == reinterpret_cast<uint64_t>(&StubCompareExchangeInsn)) {
-    uc->mcontext.rip = reinterpret_cast<uint64_t>(&StubCompareExchangeFixup);
-    ReturnFromSignal(uc);
+  if (signo == kSigSegv || signo == kSigBus) {
+    uint64_t fixup = 0;
+    if (ip == reinterpret_cast<uint64_t>(&StubCompareExchangeInsn)) {
+      fixup = reinterpret_cast<uint64_t>(&StubCompareExchangeFixup);
+    } else if (ip == reinterpret_cast<uint64_t>(&StubCopyInsn)) {
+      fixup = reinterpret_cast<uint64_t>(&StubCopyFixup);
+    }
+    if (fixup != 0) {
+      uc->mcontext.rip = fixup;
+      ReturnFromSignal(uc);
+    }
   }
   if (signo == kSigIll && ip == reinterpret_cast<uint64_t>(&StubHelloInsn)) return Bell::kHello;
   if (signo != kSigIll || ip != reinterpret_cast<uint64_t>(&StubFrameInsn)) Call3(kSysExitGroup, 1);
@@ -189,6 +197,7 @@ void CarryOutAnswers(ThreadPage* page, uint64_t frame, long how) {
     const Command command = page->command;
     if (command == Command::kExitThread) Call3(kSysExit, 0);
     if (command == Command::kExitGroup) Call3(kSysExitGroup, 0);
+    if (page->output_count != 0) CopyOutputs(page);
     if (page->op_count != 0 && !RunOps(page)) {
       how = Ring(Bell::kOpFailed);
       continue;
@@ -270,6 +279,16 @@ asm(".pushsection stub_text,\"ax\",@progbits\n"
     ".globl StubCompareExchangeFixup\n.hidden StubCompareExchangeFixup\n"
     "StubCompareExchangeFixup:\n"
     "  mov $-14, %rax\n"
+    "  ret\n"
+    ".globl StubCopy\n.hidden StubCopy\n"
+    "StubCopy:\n"
+    "  mov %rdx, %rcx\n"
+    ".globl StubCopyInsn\n.hidden StubCopyInsn\n"
+    "StubCopyInsn:\n"
+    "  rep movsb\n"
+    ".globl StubCopyFixup\n.hidden StubCopyFixup\n"
+    "StubCopyFixup:\n"
+    "  mov %rcx, %rax\n"
     "  ret\n"
     ".globl StubHelloInsn\n.hidden StubHelloInsn\n"
     "StubHelloInsn:\n"

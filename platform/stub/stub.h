@@ -55,6 +55,10 @@ extern "C" STUB_TEXT long StubCompareExchange(uint64_t address, uint32_t expecte
 // The one instruction of it that may fault, and where it continues then.
 extern "C" STUB_TEXT void StubCompareExchangeInsn();
 extern "C" STUB_TEXT void StubCompareExchangeFixup();
+// Copies up to `length` bytes and returns how many are left when it met a page that it cannot use.
+extern "C" STUB_TEXT uint64_t StubCopy(uint64_t to, uint64_t from, uint64_t length);
+extern "C" STUB_TEXT void StubCopyInsn();
+extern "C" STUB_TEXT void StubCopyFixup();
 // A pool stub stops here (ud2) to get a signal frame to start from.
 extern "C" STUB_TEXT void StubHelloInsn();
 

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "platform/api/call_input.h"
 #include "platform/arch/registers.h"
 #include "platform/stub/layout.h"
 
@@ -85,19 +86,30 @@ struct alignas(64) LocalAnswers {
   uint32_t uid, euid, gid, egid;
 };
 
+// A result of the call that waits in the call's data (call_data.h): copied before the ops.
+struct Output {
+  uint64_t address;
+  uint32_t offset;  // from the start of the slot
+  uint32_t length;
+};
+inline constexpr uint32_t kMaxOutputs = 6;
+
 struct ThreadPage {
   Request request;
 
   // --- written by the sentry: the answer
   alignas(64) uint32_t go;  // futex: the answer to a waiting thread is complete
-  uint32_t want_park;       // the next control signal means: save registers, then wait for `go`
   Command command;
   Resume resume;
-  int64_t return_value;
   uint32_t op_count;
+  int64_t return_value;
   uint32_t spin_cycles;  // time-stamp counter ticks to wait for `go` before sleeping; may sink to 0
                          // meanwhile
-  uint32_t listener_taken;  // futex
+  uint32_t output_count;
+  Output outputs[kMaxOutputs];
+
+  alignas(64) uint32_t want_park;  // the next control signal means: save registers, then wait for `go`
+  uint32_t listener_taken;         // futex
   uint32_t cmpxchg_expected, cmpxchg_desired;
 
   // --- written by the stub
@@ -138,6 +150,7 @@ struct SlotPrivate {
 
 // At kConfigStart, read-only.
 struct Config {
+  InputTable inputs;
   uint32_t has_fsgsbase;  // rdfsbase and friends may be used; without them there is no fast lane
   uint32_t filter_length;
   uint64_t filter_address;  // of the sock_filter array, inside the configuration pages

@@ -55,8 +55,8 @@ STUB_INLINE int ReceiveRequest(int socket) {
 STUB_INLINE void __attribute__((noreturn)) PoolStub(int socket, int page_fd) {
   Call3(kSysClose, static_cast<uint64_t>(socket));
   const uint64_t slot = SlotAddress(0);
-  Call6(kSysMmap, slot, kSlotPageSize, kProtReadWrite, kMapShared | kMapFixed, static_cast<uint64_t>(page_fd), 0);
-  Call3(kSysMadvise, slot, kSlotPageSize, kAdviceDontFork);
+  Call6(kSysMmap, slot, kSlotSharedSize, kProtReadWrite, kMapShared | kMapFixed, static_cast<uint64_t>(page_fd), 0);
+  Call3(kSysMadvise, slot, kSlotSharedSize, kAdviceDontFork);
   Call3(kSysClose, static_cast<uint64_t>(page_fd));
   Call3(kSysPrctl, /*PR_SET_PDEATHSIG*/ 1, /*SIGKILL*/ 9);
   auto* page = reinterpret_cast<ThreadPage*>(slot);

@@ -32,6 +32,7 @@ Trap GuestThread::ReadFast(Hold hold) {
   registers_loaded_ = false;
   return_set_ = false;
   return_value_ = -ENOSYS;
+  output_failed_ = false;
   // One copy.
   const stub::Request& request = (*page_)->request;
   Trap trap;
@@ -39,8 +40,23 @@ Trap GuestThread::ReadFast(Hold hold) {
   trap.nr = call_nr_ = request.nr;
   std::copy(std::begin(request.args), std::end(request.args), trap.args.begin());
   trap.ip = GuestAddr(space_->trampolines().Shown(request.rip));
+  data_.Begin(trap.nr < kCallNumbers ? platform_.inputs().inputs[trap.nr] : nullptr, trap.args);
   if (hold == Hold::kRung) CountStreak();
   return trap;
+}
+
+// Results travel with the answer to a call whose registers stay where they are. What is queued before them runs before
+// them.
+char* GuestThread::ReserveOutput(size_t size) {
+  if (!fast_ || registers_loaded_ || blocked_ || !ops_.empty()) return nullptr;
+  return data_.Reserve(size);
+}
+
+void GuestThread::SettleCallData() {
+  data_.DropInputs();
+  if (!data_.has_outputs() || data_.Write(*space_)) return;
+  output_failed_ = true;
+  SetReturn(-EFAULT);
 }
 
 void GuestThread::CountStreak() {

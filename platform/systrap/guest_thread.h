@@ -15,6 +15,7 @@
 
 #include "base/mutex.h"
 #include "platform/api/platform.h"
+#include "platform/systrap/call_data.h"
 #include "platform/systrap/host_process.h"
 #include "platform/systrap/listener.h"
 #include "platform/systrap/shared_page.h"
@@ -35,6 +36,10 @@ class GuestThread : public RefFromThis<GuestThread> {
   void SetReturn(int64_t value);
   Result<std::vector<uint8_t>> GetFpState();
   Result<void> SetFpState(std::span<const uint8_t> state);
+  bool ReadInput(GuestAddr from, void* to, size_t size) { return data_.ReadInput(from, to, size); }
+  char* ReserveOutput(size_t size);
+  void CommitOutput(GuestAddr to, size_t size) { data_.Commit(to, size); }
+  void SettleCallData();
   void QueueMemoryOp(MemoryOp op) { ops_.push_back(std::move(op)); }
   Result<void> FlushMemoryOps();
   Result<RefPtr<GuestThread>> Clone(const CloneOptions& options, TrapHandler& handler);
@@ -153,6 +158,8 @@ class GuestThread : public RefFromThis<GuestThread> {
   int64_t return_value_ = 0;   // for kNotified, and kParked before the registers were loaded
   bool return_set_ = false;
   uint32_t call_nr_ = 0;       // of the kNotified or fast call
+  CallData data_;
+  bool output_failed_ = false;  // the call fails, whatever its result
   std::vector<MemoryOp> ops_;
   std::vector<MemoryOp> posted_ops_;  // handed to the stub with the last answer
   bool blocked_ = false;

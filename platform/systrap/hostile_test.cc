@@ -56,15 +56,15 @@ TEST_P(HostileStubs, ForgedBells) {
   }
 }
 
-// Fills the thread page with ones, then traps.
+// Fills the thread page and the data of calls with ones, then traps.
 GUEST_CODE(garbage_page, R"(
-  movabs $0x7fff00010000, %rdi
-  mov $4096, %ecx
+  movabs $0x7fff00020000, %rdi
+  mov $65536, %ecx
   mov $0xff, %al
   rep stosb
 )" CALL_REPORT R"(
-  movabs $0x7fff00010000, %rdi
-  mov $4096, %ecx
+  movabs $0x7fff00020000, %rdi
+  mov $65536, %ecx
   mov $0xff, %al
   rep stosb
 )" FORGED(2) FORGED(6) FORGED(3) CALL_EXIT);
@@ -72,6 +72,30 @@ GUEST_CODE(garbage_page, R"(
 TEST_P(HostileStubs, GarbageInTheThreadPage) {
   Task task;
   Attack(task, garbage_page);
+}
+
+// The same, then claims to have come through the fast lane with the arguments of a short call, and inputs without end.
+GUEST_CODE(garbage_call, R"(
+  movabs $0x7fff00020000, %rdi
+  mov $65536, %ecx
+  mov $0xff, %al
+  rep stosb
+  movabs $0x7fff00020000, %rdi
+  movl $403, 4(%rdi)
+)" FORGED(7) CALL_EXIT);
+
+TEST_P(HostileStubs, GarbageInTheDataOfCalls) {
+  Task task;
+  task.hook = [](Task& self, Thread& thread, const Trap& trap) {
+    std::vector<char> data(1 << 20);
+    for (const size_t size : {1, 8192, 8193, 65536, 1 << 20}) {
+      for (int i = 0; i < 2; ++i) (void)thread.ReadInput(GuestAddr(trap.args[i]), data.data(), size);
+    }
+    EXPECT_FALSE(thread.ReadInput(GuestAddr(trap.args[0]), data.data(), 8193));
+    EXPECT_FALSE(thread.ReadInput(GuestAddr(trap.args[0] - 8192), data.data(), data.size()));
+    self.Exit();
+  };
+  Attack(task, garbage_call);
 }
 
 GUEST_CODE(unmap_region, R"(

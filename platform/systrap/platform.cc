@@ -26,13 +26,14 @@ const PlatformRegistration registration("systrap", &StubPlatform::Create, kHostR
 }  // namespace
 
 Result<std::unique_ptr<Platform>> StubPlatform::Create(const PlatformOptions& options) {
-  auto zygote = TRY(Zygote::Create(BuildStubFilter(options.lanes)));
+  auto zygote = TRY(Zygote::Create(BuildStubFilter(options.lanes), options.inputs));
   std::unique_ptr<StubPlatform> platform(new StubPlatform(std::move(zygote), options));
   return std::unique_ptr<Platform>(std::move(platform));
 }
 
 StubPlatform::StubPlatform(std::unique_ptr<Zygote> zygote, const PlatformOptions& options)
     : zygote_(std::move(zygote)),
+      inputs_(options.inputs),
       rewriter_(HasFsgsbase() ? MakeTextRewriter(stub::PlacedAddress(&stub::StubFastEntry)) : nullptr),
       workers_(options.after_trap), pool_(*zygote_, options.pool_size) {
   const auto reap = [](void* self) -> void* {

@@ -30,6 +30,7 @@ class StubPlatform final : public Platform {
 
   WorkerPool& workers() { return workers_; }
   SpinPolicy& spin() { return spin_; }
+  const InputTable& inputs() const { return inputs_; }
   // Makes the reaper know a stub process. Called before it can run guest code.
   RefPtr<HostProcess> AddProcess(pid_t pid) EXCLUDES(mu_);
   // An interrupt was sent: somebody has to look whether it is answered.
@@ -43,6 +44,7 @@ class StubPlatform final : public Platform {
   std::vector<RefPtr<GuestThread>> AllThreads() EXCLUDES(mu_);
 
   const std::unique_ptr<Zygote> zygote_;
+  const InputTable inputs_;
   const std::unique_ptr<TextRewriter> rewriter_;  // null where stubs have no fast lane
   SpinPolicy spin_;
   WorkerPool workers_;
@@ -71,6 +73,10 @@ class StubThread final : public Thread {
   void SetReturn(int64_t value) override { thread_->SetReturn(value); }
   Result<std::vector<uint8_t>> GetFpState() override { return thread_->GetFpState(); }
   Result<void> SetFpState(std::span<const uint8_t> state) override { return thread_->SetFpState(state); }
+  bool ReadInput(GuestAddr from, void* to, size_t size) override { return thread_->ReadInput(from, to, size); }
+  char* ReserveOutput(size_t size) override { return thread_->ReserveOutput(size); }
+  void CommitOutput(GuestAddr to, size_t size) override { thread_->CommitOutput(to, size); }
+  void SettleCallData() override { thread_->SettleCallData(); }
   void QueueMemoryOp(MemoryOp op) override { thread_->QueueMemoryOp(std::move(op)); }
   Result<void> FlushMemoryOps() override { return thread_->FlushMemoryOps(); }
   Result<std::unique_ptr<Thread>> Clone(const CloneOptions& options, TrapHandler& child) override {

@@ -111,6 +111,7 @@ void GuestThread::LoadRegisters() {
 
 void GuestThread::EnsureRegisters() {
   if (registers_loaded_) return;
+  SettleCallData();
   if (fast_) {
     LoadRegisters();
     registers_.rcx = registers_.rip;
@@ -181,6 +182,12 @@ void GuestThread::FillOps(size_t count) {
 
 void GuestThread::Post(stub::Command command, stub::Resume resume, size_t op_limit) {
   SharedPage& page = *page_;
+  if (command == stub::Command::kResume) {
+    data_.Post();
+  } else {
+    SettleCallData();
+    page->output_count = 0;
+  }
   const size_t count = std::min({ops_.size(), op_limit, size_t{stub::kMaxOps}});
   if (count != 0) {
     FillOps(count);

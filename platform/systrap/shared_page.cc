@@ -14,13 +14,13 @@ Result<RefPtr<SharedPage>> SharedPage::Create(UniqueFd* fd) {
   if (!fd->valid()) return LastErrno();
   // Touching a page past the end of the file would be a SIGBUS in the sentry, so the size never changes: the stub has
   // no call that could, and the sentry has no reason to.
-  if (::ftruncate(fd->get(), stub::kSlotPageSize) != 0) return LastErrno();
-  void* memory = ::mmap(nullptr, stub::kSlotPageSize, PROT_READ | PROT_WRITE, MAP_SHARED, fd->get(), 0);
+  if (::ftruncate(fd->get(), stub::kSlotSharedSize) != 0) return LastErrno();
+  void* memory = ::mmap(nullptr, stub::kSlotSharedSize, PROT_READ | PROT_WRITE, MAP_SHARED, fd->get(), 0);
   if (memory == MAP_FAILED) return LastErrno();
   return MakeRef<SharedPage>(memory);
 }
 
-SharedPage::~SharedPage() { ::munmap(page_, stub::kSlotPageSize); }
+SharedPage::~SharedPage() { ::munmap(page_, stub::kSlotSharedSize); }
 
 void Go(stub::ThreadPage* page) {
   __atomic_store_n(&page->go, 1, __ATOMIC_SEQ_CST);

@@ -1,4 +1,4 @@
-// A thread page (stub/thread_page.h) and the sentry's mapping of it.
+// A thread page (stub/thread_page.h) with the data of its calls (stub/call_data.h), and the sentry's mapping of it.
 #pragma once
 
 #include "base/ref.h"
@@ -19,6 +19,8 @@ class SharedPage {
 
   stub::ThreadPage* operator->() const { return page_; }
   stub::ThreadPage& operator*() const { return *page_; }
+  // Memory of the slot that is shared, by its offset there.
+  char* shared(uint64_t offset) const { return reinterpret_cast<char*>(page_) + offset; }
 
  private:
   stub::ThreadPage* page_;

@@ -19,7 +19,8 @@ GuestThread::GuestThread(StubPlatform& platform, RefPtr<Listener> listener, RefP
       page_(std::move(page)),
       space_(std::move(space)),
       handler_(handler),
-      slot_(slot) {}
+      slot_(slot),
+      data_(*page_) {}
 
 void GuestThread::Hello(const Notification& notification) {
   tid_ = notification.tid;
@@ -78,6 +79,8 @@ std::optional<Trap> GuestThread::ReadTrap(const Notification& notification) {
   }
   hold_ = Hold::kNotified;
   fast_ = false;
+  data_.DropInputs();
+  output_failed_ = false;
   posted_ops_.clear();
   registers_loaded_ = false;
   return_set_ = false;
@@ -106,6 +109,8 @@ std::optional<Trap> GuestThread::ReadBell(stub::Bell bell) {
   }
   posted_ops_.clear();
   fast_ = false;
+  data_.DropInputs();
+  output_failed_ = false;
   LoadRegisters();
   trap.ip = GuestAddr(registers_.rip);
   switch (bell) {
@@ -258,6 +263,7 @@ arch::Registers& GuestThread::regs() {
 }
 
 void GuestThread::SetReturn(int64_t value) {
+  if (output_failed_) value = -EFAULT;
   if (registers_loaded_) {
     registers_.rax = value;
   } else {
@@ -335,6 +341,7 @@ void GuestThread::ReleaseHost() {
 }
 
 void GuestThread::BeginBlock() {
+  SettleCallData();
   Park();
   __atomic_store_n(&(*page_)->spin_cycles, 0, __ATOMIC_RELAXED);
   blocked_ = true;
@@ -345,6 +352,7 @@ void GuestThread::BeginBlock() {
 // A few may wait in their notification: the answer wakes them on the sentry's own processor, and parking them first
 // would cost two more context switches.
 void GuestThread::BeginDefer() {
+  SettleCallData();
   const bool notified = hold_ == Hold::kNotified || hold_ == Hold::kRung;
   waits_in_notification_ = notified && listener_->HoldNotification();
   if (!waits_in_notification_) Park();

@@ -11,6 +11,7 @@
 #include "base/mutex.h"
 #include "base/result.h"
 #include "base/unique_fd.h"
+#include "platform/api/call_input.h"
 #include "platform/systrap/shared_page.h"
 
 namespace sandbox::platform::systrap {
@@ -26,7 +27,7 @@ class Zygote {
  public:
   // Forks. The caller is single threaded. Stubs lead no process group of their own but share the zygote's, so that
   // the reaper can wait for them without touching other children of the sentry.
-  static Result<std::unique_ptr<Zygote>> Create(const std::vector<sock_filter>& filter);
+  static Result<std::unique_ptr<Zygote>> Create(const std::vector<sock_filter>& filter, const InputTable& inputs);
   ~Zygote();
 
   pid_t pid() const { return pid_; }

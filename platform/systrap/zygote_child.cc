@@ -84,7 +84,7 @@ void UnregisterRseq() {
 
 // The region at the top may be occupied by the sentry's own stack or vDSO, on which this function runs. So code and
 // configuration are put together in a block elsewhere, and StubRelocate, running there, clears the rest and moves in.
-char* BuildBlock(const std::vector<sock_filter>& filter) {
+char* BuildBlock(const std::vector<sock_filter>& filter, const InputTable& inputs) {
   const uint64_t text_size = __stop_stub_text - __start_stub_text;
   Require(text_size <= kTextMax, "stub code too large");
   char* block = nullptr;
@@ -97,11 +97,12 @@ char* BuildBlock(const std::vector<sock_filter>& filter) {
   Require(block != nullptr, "mmap");
   std::memcpy(block, __start_stub_text, text_size);
   auto* config = reinterpret_cast<Config*>(block + kTextMax);
+  config->inputs = inputs;
   config->has_fsgsbase = HasFsgsbase();
   config->filter_length = filter.size();
   config->filter_address = kConfigStart + sizeof(Config);
   Require(sizeof(Config) + filter.size() * sizeof(sock_filter) <= kConfigSize, "filter too large");
-  std::memcpy(config + 1, filter.data(), filter.size() * sizeof(sock_filter));
+  std::memcpy(static_cast<void*>(config + 1), filter.data(), filter.size() * sizeof(sock_filter));
   Require(::mprotect(block, kTextMax, PROT_READ | PROT_EXEC) == 0, "mprotect");
   return block;
 }
@@ -124,10 +125,10 @@ char* BuildBlock(const std::vector<sock_filter>& filter) {
 
 bool HasFsgsbase() { return (::getauxval(AT_HWCAP2) & kHwcap2Fsgsbase) != 0; }
 
-void BecomeZygote(int socket, const std::vector<sock_filter>& filter) {
+void BecomeZygote(int socket, const std::vector<sock_filter>& filter, const InputTable& inputs) {
   (void)::setpgid(0, 0);
   Require(::dup2(socket, 0) == 0, "dup2");
-  char* const block = BuildBlock(filter);
+  char* const block = BuildBlock(filter, inputs);
   InstallHandlers();
   DropPrivileges();
   UnregisterRseq();

@@ -5,10 +5,12 @@
 
 #include <vector>
 
+#include "platform/api/call_input.h"
+
 namespace sandbox::platform::systrap {
 
 // Called in the child of fork; `socket` is its end of the request socket. Exits with a message on failure.
-[[noreturn]] void BecomeZygote(int socket, const std::vector<sock_filter>& filter);
+[[noreturn]] void BecomeZygote(int socket, const std::vector<sock_filter>& filter, const InputTable& inputs);
 
 // Whether user code may read and write the FS and GS bases, which the fast lane needs.
 bool HasFsgsbase();

@@ -61,6 +61,7 @@ void RaiseFdLimit() {
 absl::StatusOr<std::unique_ptr<Kernel>> MakeKernel(const BootConfig& config) {
   platform::PlatformOptions platform_options;
   platform_options.lanes = syscalls::Lanes();
+  platform_options.inputs = syscalls::Inputs();
   platform_options.after_trap = &Task::ProceedWithWoken;
   auto platform = platform::CreatePlatform(config.platform, platform_options);
   if (!platform.ok()) {

@@ -3,6 +3,8 @@
 #include <climits>
 #include <cstring>
 
+#include "platform/api/call_input.h"
+
 namespace sandbox {
 
 Result<std::string> GuestMemory::ReadString(GuestAddr from, size_t max, int too_long) {
@@ -10,7 +12,7 @@ Result<std::string> GuestMemory::ReadString(GuestAddr from, size_t max, int too_
   while (out.size() < max) {
     // Never across a page end in one step: the string may stop just before an unmapped page.
     const size_t to_page_end = kPageSize - ((from.value() + out.size()) & kPageMask);
-    const size_t chunk = std::min({max - out.size(), to_page_end, size_t{256}});
+    const size_t chunk = std::min({max - out.size(), to_page_end, size_t{platform::kStringStep}});
     const size_t old = out.size();
     out.resize(old + chunk);
     const size_t got = TRY(ReadSome(TRY(from.Add(old)), out.data() + old, chunk));
@@ -119,6 +121,18 @@ Result<size_t> IoSequence::CopyIn(void* to, size_t size) {
   const size_t done = TRY(PeekIn(to, size));
   Advance(done);
   return done;
+}
+
+char* IoSequence::Reserve(size_t size) {
+  if (memory_ == nullptr || size == 0 || size > remaining_) return nullptr;
+  while (segments_[index_].size == 0) ++index_;
+  if (segments_[index_].size < size) return nullptr;
+  return memory_->Reserve(GuestAddr(segments_[index_].base), size);
+}
+
+void IoSequence::Commit(size_t size) {
+  memory_->Commit(GuestAddr(segments_[index_].base), size);
+  Advance(size);
 }
 
 Result<size_t> IoSequence::ZeroOut(size_t size) {

@@ -21,6 +21,12 @@ class GuestMemory {
   // Copy what is accessible from the front; EFAULT when not even the first byte is. Zero sizes succeed.
   virtual Result<size_t> ReadSome(GuestAddr from, void* to, size_t size) = 0;
   virtual Result<size_t> WriteSome(GuestAddr to, const void* from, size_t size) = 0;
+  // Room for up to `size` bytes on their way to `to`, for a writer that can fill it in place of a buffer of its own, or
+  // null. Commit sends the first `size` of them on. Nothing else is read or written in between.
+  virtual char* Reserve(GuestAddr /*to*/, size_t /*size*/) { return nullptr; }
+  virtual void Commit(GuestAddr /*to*/, size_t /*size*/) {}
+  // Writes may reach the memory only when the call returns. This has them there now: for calls that tell somebody else.
+  virtual void Settle() {}
 
   // All or EFAULT (a prefix may have been written).
   Result<void> Read(GuestAddr from, void* to, size_t size) {
@@ -133,6 +139,10 @@ class IoSequence {
   // As CopyIn without consuming: for a destination that learns only under its lock how much it accepts (Advance).
   Result<size_t> PeekIn(void* to, size_t size) const;
   Result<size_t> ZeroOut(size_t size);
+  // In place of CopyOut: where the next `size` bytes may be put directly, or null; then how many were (Commit), which
+  // consumes them.
+  char* Reserve(size_t size);
+  void Commit(size_t size);
   // Skips bytes that were moved by other means.
   void Advance(size_t size);
 

@@ -27,6 +27,7 @@
 #include "sentry/kernel/seccomp.h"
 #include "sentry/kernel/signal.h"
 #include "sentry/kernel/thread_group.h"
+#include "sentry/mm/call_memory.h"
 #include "sentry/mm/memory_manager.h"
 #include "sentry/vfs/fd_table.h"
 #include "sentry/vfs/fs_context.h"
@@ -98,7 +99,7 @@ class Task final : public Context, public platform::TrapHandler, public RefFromT
   // --- Context. ---
   const Credentials& creds() const override { return *creds_; }  // own trap only
   CredentialsRef creds_ref() const override;                     // (any)
-  GuestMemory& memory() override { return *mm_; }
+  GuestMemory& memory() override { return call_memory_; }  // own trap only
   uint64_t rlimit(int resource) const override;
   int32_t tgid() const override;
   int32_t tid() const override { return tid_.load(); }
@@ -312,6 +313,7 @@ class Task final : public Context, public platform::TrapHandler, public RefFromT
   mutable Mutex mu_{LockRank::kTask};
   std::unique_ptr<platform::Thread> thread_;  // also under the group's sig_mu_: Kick uses it
   RefPtr<MemoryManager> mm_;
+  CallMemory call_memory_{thread_, mm_};
   RefPtr<FdTableUsers> fds_;
   RefPtr<FsContext> fs_;
   Namespaces spaces_;

@@ -19,7 +19,7 @@ Result<size_t> MemoryManager::ReadSome(GuestAddr from, void* to, size_t size) {
   if (size == 0) return size_t{0};
   if (!range_.Contains(from)) return Err(EFAULT);
   const size_t got = TRY(space_->Read(from, to, std::min<uint64_t>(size, range_.end - from)));
-  if (rewritten_count_.load(std::memory_order_acquire) != 0) UnpatchRead(from, to, got);
+  ShowOriginal(from, to, got);
   return got;
 }
 
@@ -27,6 +27,12 @@ Result<size_t> MemoryManager::WriteSome(GuestAddr to, const void* from, size_t s
   if (size == 0) return size_t{0};
   if (!range_.Contains(to)) return Err(EFAULT);
   return space_->Write(to, from, std::min<uint64_t>(size, range_.end - to));
+}
+
+bool MemoryManager::IsPlainMemory(GuestAddr addr, size_t size) const {
+  MutexLock lock(mu_);
+  const Vma* const vma = vmas_.Find(addr);
+  return vma != nullptr && vma->writable() && !vma->shared && vma->mappable == nullptr && size <= vma->range.end - addr;
 }
 
 void MemoryManager::Add(Batch& batch, platform::MemoryOp op) {

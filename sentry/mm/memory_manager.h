@@ -68,6 +68,13 @@ class MemoryManager final : public GuestMemory {
   Result<size_t> ReadSome(GuestAddr from, void* to, size_t size) override;
   Result<size_t> WriteSome(GuestAddr to, const void* from, size_t size) override;
 
+  // Whether the range is private anonymous memory that may be written.
+  bool IsPlainMemory(GuestAddr addr, size_t size) const;
+  // Puts the original text into a copy of `size` bytes at `from`.
+  void ShowOriginal(GuestAddr from, void* copy, size_t size) {
+    if (rewritten_count_.load(std::memory_order_acquire) != 0) UnpatchRead(from, copy, size);
+  }
+
   const RefPtr<platform::AddressSpace>& space() const { return space_; }
   GuestRange range() const { return range_; }
 

@@ -59,17 +59,23 @@ GoferFile::GoferFile(const Path& path, int flags, GoferInodeRef inode, HostFileR
 GoferFile::~GoferFile() { inode_->OpenCount(-1); }
 
 Result<size_t> GoferFile::Read(Context&, IoSequence& to, int64_t* offset, int) {
-  char* const buffer = TransferBuffer();
   size_t total = 0;
   while (!to.empty()) {
     const size_t want = std::min(to.remaining(), kTransferSize);
-    const auto got = host::ReadAt(file_->fd.borrow(), buffer, want, *offset);
+    char* const room = to.Reserve(want);
+    char* const buffer = room != nullptr ? room : TransferBuffer();
+    const Result<size_t> got = host::ReadAt(file_->fd.borrow(), buffer, want, *offset);
     if (!got.ok()) {
       if (total > 0) break;
       return got.error();
     }
     if (*got == 0) break;
-    const auto copied = to.CopyOut(buffer, *got);
+    auto copied = got;
+    if (room != nullptr) {
+      to.Commit(*got);
+    } else {
+      copied = to.CopyOut(buffer, *got);
+    }
     if (!copied.ok()) {
       if (total > 0) break;
       return copied.error();
