@@ -54,7 +54,8 @@ Result<int> SysPoll(Task& task, InArray<1, sizeof(pollfd)> fds, uint32_t count, 
 }
 SYSCALL_ROW(poll, Lane::kMayBlock, Support::kFull, SysPoll, "");
 
-Result<int> SysPpoll(Task& task, InArray<1, sizeof(pollfd)> fds, uint32_t count, GuestAddr timeout, GuestAddr mask, uint64_t mask_size) {
+Result<int> SysPpoll(Task& task, InArray<1, sizeof(pollfd)> fds, uint32_t count, GuestAddr timeout, GuestAddr mask,
+                     uint64_t mask_size) {
   const Deadline deadline = TRY(ReadDeadline(task, timeout));
   TRY(ApplyWaitMask(task, mask, mask_size));
   const auto result = DoPoll(task, fds, count, deadline);

@@ -35,20 +35,26 @@ Result<size_t> Writev(Task& task, Fd fd, GuestAddr iov, uint64_t count, std::opt
   return written;
 }
 
-Result<size_t> SysReadv(Task& task, Fd fd, InArray<2, sizeof(GuestIovec)> iov, uint64_t count) { return Readv(task, fd, iov, count, {}, 0); }
+Result<size_t> SysReadv(Task& task, Fd fd, InArray<2, sizeof(GuestIovec)> iov, uint64_t count) {
+  return Readv(task, fd, iov, count, {}, 0);
+}
 SYSCALL_ROW(readv, Lane::kMayBlock, Support::kFull, SysReadv, "");
 
-Result<size_t> SysWritev(Task& task, Fd fd, InArray<2, sizeof(GuestIovec)> iov, uint64_t count) { return Writev(task, fd, iov, count, {}, 0); }
+Result<size_t> SysWritev(Task& task, Fd fd, InArray<2, sizeof(GuestIovec)> iov, uint64_t count) {
+  return Writev(task, fd, iov, count, {}, 0);
+}
 SYSCALL_ROW(writev, Lane::kMayBlock, Support::kFull, SysWritev, "");
 
-Result<size_t> SysPreadv(Task& task, Fd fd, InArray<2, sizeof(GuestIovec)> iov, uint64_t count, uint64_t low, uint64_t high) {
+Result<size_t> SysPreadv(Task& task, Fd fd, InArray<2, sizeof(GuestIovec)> iov, uint64_t count, uint64_t low,
+                         uint64_t high) {
   const int64_t offset = Position(low, high);
   if (offset < 0) return Err(EINVAL);
   return Readv(task, fd, iov, count, offset, 0);
 }
 SYSCALL_ROW(preadv, Lane::kShort, Support::kFull, SysPreadv, "");
 
-Result<size_t> SysPwritev(Task& task, Fd fd, InArray<2, sizeof(GuestIovec)> iov, uint64_t count, uint64_t low, uint64_t high) {
+Result<size_t> SysPwritev(Task& task, Fd fd, InArray<2, sizeof(GuestIovec)> iov, uint64_t count, uint64_t low,
+                          uint64_t high) {
   const int64_t offset = Position(low, high);
   if (offset < 0) return Err(EINVAL);
   return Writev(task, fd, iov, count, offset, 0);
@@ -56,14 +62,16 @@ Result<size_t> SysPwritev(Task& task, Fd fd, InArray<2, sizeof(GuestIovec)> iov,
 SYSCALL_ROW(pwritev, Lane::kShort, Support::kFull, SysPwritev, "");
 
 // Offset -1: at the file position (preadv2(2)).
-Result<size_t> SysPreadv2(Task& task, Fd fd, InArray<2, sizeof(GuestIovec)> iov, uint64_t count, uint64_t low, uint64_t high, int flags) {
+Result<size_t> SysPreadv2(Task& task, Fd fd, InArray<2, sizeof(GuestIovec)> iov, uint64_t count, uint64_t low,
+                          uint64_t high, int flags) {
   const int64_t offset = Position(low, high);
   if (offset < -1) return Err(EINVAL);
   return Readv(task, fd, iov, count, offset == -1 ? std::nullopt : std::optional(offset), flags);
 }
 SYSCALL_ROW(preadv2, Lane::kMayBlock, Support::kFull, SysPreadv2, "");
 
-Result<size_t> SysPwritev2(Task& task, Fd fd, InArray<2, sizeof(GuestIovec)> iov, uint64_t count, uint64_t low, uint64_t high, int flags) {
+Result<size_t> SysPwritev2(Task& task, Fd fd, InArray<2, sizeof(GuestIovec)> iov, uint64_t count, uint64_t low,
+                           uint64_t high, int flags) {
   const int64_t offset = Position(low, high);
   if (offset < -1) return Err(EINVAL);
   return Writev(task, fd, iov, count, offset == -1 ? std::nullopt : std::optional(offset), flags);

@@ -192,12 +192,10 @@ const Row* FindRow(uint64_t nr);
 }  // namespace syscalls
 }  // namespace sandbox
 
-#define SYSCALL_ROW(call, lane, support, handler, note)                                                    \
-  [[maybe_unused]] static const ::sandbox::syscalls::Registrar registrar_##call(                           \
-      ::sandbox::syscalls::Row{#call, __NR_##call, lane, support, note,                                    \
-                               &::sandbox::syscalls::Adapter<&handler>::Invoke,                            \
-                               &::sandbox::syscalls::Adapter<&handler>::Trace,                             \
-                               ::sandbox::syscalls::Adapter<&handler>::kInputs})
+#define SYSCALL_ROW(call, lane, support, handler, note)                                                   \
+  [[maybe_unused]] static const ::sandbox::syscalls::Registrar registrar_##call(::sandbox::syscalls::Row{ \
+      #call, __NR_##call, lane, support, note, &::sandbox::syscalls::Adapter<&handler>::Invoke,           \
+      &::sandbox::syscalls::Adapter<&handler>::Trace, ::sandbox::syscalls::Adapter<&handler>::kInputs})
 // A call answered with a fixed errno.
 #define SYSCALL_UNSUPPORTED(call, err, note)                                                               \
   static ::sandbox::Result<void> Unsupported_##call(::sandbox::Task&) { return ::sandbox::Err(err); }      \

@@ -48,7 +48,8 @@ Result<int64_t> ReceiveAll(Task& task, Socket& socket, IoSequence& to, int flags
   return static_cast<int64_t>(done);
 }
 
-Result<int64_t> SysSendto(Task& task, Fd fd, InArray<2> data, uint64_t size, int flags, InArray<5> address, int32_t address_size) {
+Result<int64_t> SysSendto(Task& task, Fd fd, InArray<2> data, uint64_t size, int flags, InArray<5> address,
+                          int32_t address_size) {
   const SocketRef socket = TRY(GetSocket(task, fd));
   SendRequest request;
   request.flags = flags;

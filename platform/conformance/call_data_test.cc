@@ -14,9 +14,9 @@ namespace {
 constexpr uint64_t kWord = kDataAddr, kArray = kDataAddr + 0x100, kResults = kDataAddr + 0x1000;
 
 // One short call, whose result and the word at kResults are reported.
-#define CALL_WITH_DATA                                                       \
-  "mov $0x600000, %edi\nmov $0x600100, %esi\nmov $2, %edx\n" CALL_SHORT      \
-  "mov %rax, %rdi\n" CALL_REPORT "mov 0x601000, %rdi\n" CALL_REPORT
+#define CALL_WITH_DATA                                                                                 \
+  "mov $0x600000, %edi\nmov $0x600100, %esi\nmov $2, %edx\n" CALL_SHORT "mov %rax, %rdi\n" CALL_REPORT \
+  "mov 0x601000, %rdi\n" CALL_REPORT
 GUEST_CODE(data_call, CALL_WITH_DATA CALL_EXIT);
 GUEST_CODE(data_calls, CALL_WITH_DATA CALL_WITH_DATA CALL_EXIT);
 GUEST_CODE(string_call, "mov $0x600ffc, %edi\n" CALL_BLOCK CALL_EXIT);

@@ -1,6 +1,6 @@
-// Data that travels with a call of the fast lane, in the memory that the slot shares with the sentry: arguments that the
-// stub takes along when it calls (CallInput), and results that it copies to guest memory before it goes on. So neither
-// costs the sentry a call to the host, and the bytes go from one processor to the other once.
+// Data that travels with a call of the fast lane, in the memory that the slot shares with the sentry: arguments that
+// the stub takes along when it calls (CallInput), and results that it copies to guest memory before it goes on. So
+// neither costs the sentry a call to the host, and the bytes go from one processor to the other once.
 //
 // A copy that meets a bad guest page stops there (StubCopy). An input that is not complete counts as not taken, and the
 // sentry finds out by itself; an output that is not makes the call fail with EFAULT, since the sentry had reason to

@@ -39,7 +39,7 @@ Trap GuestThread::ReadFast(Hold hold) {
   trap.fast = true;
   trap.nr = call_nr_ = request.nr;
   std::copy(std::begin(request.args), std::end(request.args), trap.args.begin());
-  trap.ip = GuestAddr(space_->trampolines().Shown(request.rip));
+  trap.ip = GuestAddr(ShownSite(request.rip));
   data_.Begin(trap.nr < kCallNumbers ? platform_.inputs().inputs[trap.nr] : nullptr, trap.args);
   if (hold == Hold::kRung) CountStreak();
   return trap;
@@ -57,6 +57,14 @@ void GuestThread::SettleCallData() {
   if (!data_.has_outputs() || data_.Write(*space_)) return;
   output_failed_ = true;
   SetReturn(-EFAULT);
+}
+
+uint64_t GuestThread::ShownSite(uint64_t ip) {
+  const Trampolines& trampolines = space_->trampolines();
+  Site& site = sites_[ip / 16 % sites_.size()];
+  const uint32_t version = trampolines.version();
+  if (site.ip != ip || site.version != version) site = {ip, trampolines.Shown(ip), version};
+  return site.shown;
 }
 
 void GuestThread::CountStreak() {

@@ -7,6 +7,7 @@
 // stub rings again or the guest runs.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <memory>
 #include <optional>
@@ -126,6 +127,7 @@ class GuestThread : public RefFromThis<GuestThread> {
   void SendControlSignal();
   // fast.cc
   Trap ReadFast(Hold hold);
+  uint64_t ShownSite(uint64_t ip);
   void CountStreak();
   bool OpenDoor();
   bool CloseDoor();
@@ -160,6 +162,12 @@ class GuestThread : public RefFromThis<GuestThread> {
   uint32_t call_nr_ = 0;       // of the kNotified or fast call
   CallData data_;
   bool output_failed_ = false;  // the call fails, whatever its result
+  // What Trampolines::Shown said of the call sites last seen, to keep fast calls off its lock.
+  struct Site {
+    uint64_t ip = 0, shown = 0;
+    uint32_t version = 0;
+  };
+  std::array<Site, 8> sites_;
   std::vector<MemoryOp> ops_;
   std::vector<MemoryOp> posted_ops_;  // handed to the stub with the last answer
   bool blocked_ = false;

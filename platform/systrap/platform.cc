@@ -35,7 +35,8 @@ StubPlatform::StubPlatform(std::unique_ptr<Zygote> zygote, const PlatformOptions
     : zygote_(std::move(zygote)),
       inputs_(options.inputs),
       rewriter_(HasFsgsbase() ? MakeTextRewriter(stub::PlacedAddress(&stub::StubFastEntry)) : nullptr),
-      workers_(options.after_trap), pool_(*zygote_, options.pool_size) {
+      workers_(options.after_trap),
+      pool_(*zygote_, options.pool_size) {
   const auto reap = [](void* self) -> void* {
     static_cast<StubPlatform*>(self)->Reap();
     return nullptr;

@@ -28,10 +28,14 @@ void SpinPolicy::LeaveProcessor() const {
 }
 
 uint32_t SpinPolicy::Cycles(int64_t ns) const {
-  const int64_t elapsed_ns = MonotonicNs() - start_ns_;
-  const uint64_t elapsed_cycles = arch::CycleCounter() - start_cycles_;
-  // Too early to tell: one tick a nanosecond, which errs on the short side.
-  const double rate = elapsed_ns < 1'000'000 ? 1.0 : static_cast<double>(elapsed_cycles) / elapsed_ns;
+  double rate = cycles_per_ns_.load(std::memory_order_relaxed);
+  if (rate == 0) {
+    const int64_t elapsed_ns = MonotonicNs() - start_ns_;
+    const uint64_t elapsed_cycles = arch::CycleCounter() - start_cycles_;
+    // Too early to tell: one tick a nanosecond, which errs on the short side.
+    rate = elapsed_ns < 1'000'000 ? 1.0 : static_cast<double>(elapsed_cycles) / elapsed_ns;
+    if (elapsed_ns >= 100'000'000) cycles_per_ns_.store(rate, std::memory_order_relaxed);
+  }
   return static_cast<uint32_t>(std::clamp(rate * ns, 0.0, 1e9));
 }
 

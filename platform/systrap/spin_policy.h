@@ -39,7 +39,8 @@ class SpinPolicy {
   std::atomic<int> watching_{0};
   int processors_ = 1;
   cpu_set_t allowed_;
-  // For Cycles: both clocks at one moment.
+  // For Cycles: both clocks at one moment, and what a later one told; 0 while none did.
+  mutable std::atomic<double> cycles_per_ns_{0};
   int64_t start_ns_;
   uint64_t start_cycles_;
 };

@@ -9,17 +9,20 @@ void Trampolines::Add(GuestRange text, GuestRange zone, RefPtr<const TrampolineM
   std::erase_if(entries_, [&](const Entry& entry) { return entry.zone == zone; });
   entries_.push_back({text, zone, std::move(map)});
   any_.store(true, std::memory_order_release);
+  version_.fetch_add(1, std::memory_order_release);
 }
 
 void Trampolines::Retire(GuestRange zone) {
   MutexLock lock(mu_);
   for (Entry& entry : entries_) entry.retired |= entry.zone == zone;
+  version_.fetch_add(1, std::memory_order_release);
 }
 
 void Trampolines::Remove(GuestRange zone) {
   MutexLock lock(mu_);
   std::erase_if(entries_, [&](const Entry& entry) { return entry.zone == zone; });
   any_.store(!entries_.empty(), std::memory_order_release);
+  version_.fetch_add(1, std::memory_order_release);
 }
 
 const Trampolines::Entry* Trampolines::FindText(uint64_t ip) const {

@@ -21,6 +21,8 @@ class Trampolines {
 
   // What the guest sees of `ip`: the original's address for one inside a zone.
   uint64_t Shown(uint64_t ip) const EXCLUDES(mu_);
+  // Changes with every answer that changes.
+  uint32_t version() const { return version_.load(std::memory_order_acquire); }
   // Where a thread has to go on that the guest sees at `ip`: in the zone, for a boundary inside a patched jump.
   uint64_t Continued(uint64_t ip) const EXCLUDES(mu_);
   // Whether `ip` is a boundary inside a jump that is, or was a moment ago, patched there: it may have faulted because
@@ -37,6 +39,7 @@ class Trampolines {
 
   // To keep processes without rewritten text off the lock.
   std::atomic<bool> any_{false};
+  std::atomic<uint32_t> version_{0};
   mutable Mutex mu_{LockRank::kLeaf};
   std::vector<Entry> entries_ GUARDED_BY(mu_);
 };

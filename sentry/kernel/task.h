@@ -99,7 +99,7 @@ class Task final : public Context, public platform::TrapHandler, public RefFromT
   // --- Context. ---
   const Credentials& creds() const override { return *creds_; }  // own trap only
   CredentialsRef creds_ref() const override;                     // (any)
-  GuestMemory& memory() override { return call_memory_; }  // own trap only
+  GuestMemory& memory() override { return call_memory_; }        // own trap only
   uint64_t rlimit(int resource) const override;
   int32_t tgid() const override;
   int32_t tid() const override { return tid_.load(); }

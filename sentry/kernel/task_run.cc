@@ -75,7 +75,7 @@ void Task::ServeSyscall(const platform::Trap& trap) {
   restart_nr_ = trap.nr;
   restart_ip_ = trap.ip.value();
   current_syscall_.store(static_cast<int64_t>(trap.nr));
-  if (!traced()) mm_->NoteSlowCall(*thread_, trap.ip);  // a tracer sees the text as it was mapped
+  if (!traced() && !trap.fast) mm_->NoteSlowCall(*thread_, trap.ip);  // a tracer sees the text as it was mapped
   if (traced() || seccomp_mode() != SECCOMP_MODE_DISABLED) {
     ServeWatchedCall(trap);
   } else {

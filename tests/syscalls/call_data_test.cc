@@ -34,8 +34,7 @@ class CallData : public testing::Test {
     ASSERT_EQ(unlink(name), 0);
     for (size_t i = 0; i < sizeof(bytes_); ++i) bytes_[i] = static_cast<char>(i * 7 + i / 251);
     ASSERT_EQ(write(fd_, bytes_, sizeof(bytes_)), static_cast<ssize_t>(sizeof(bytes_)));
-    memory_ = static_cast<char*>(
-        mmap(nullptr, 4 * kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    memory_ = static_cast<char*>(mmap(nullptr, 4 * kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
     ASSERT_NE(memory_, MAP_FAILED);
     ASSERT_EQ(munmap(memory_ + 3 * kPage, kPage), 0);
     end_ = memory_ + 3 * kPage;
@@ -66,7 +65,7 @@ TEST_F(CallData, ResultsAtTheEndOfAMapping) {
     ASSERT_EQ(errno, EFAULT);
     ASSERT_EQ(fstat(fd_, reinterpret_cast<struct stat*>(end_)), -1);
     ASSERT_EQ(errno, EFAULT);
-    ASSERT_EQ(fstat(fd_, nullptr), -1);
+    ASSERT_EQ(fstat(fd_, reinterpret_cast<struct stat*>(8)), -1);
     ASSERT_EQ(errno, EFAULT);
     ASSERT_EQ(fstat(fd_, reinterpret_cast<struct stat*>(-4096l)), -1);
     ASSERT_EQ(errno, EFAULT);
@@ -76,7 +75,8 @@ TEST_F(CallData, ResultsAtTheEndOfAMapping) {
 TEST_F(CallData, ReadsOfEverySize) {
   std::vector<char> buffer(sizeof(bytes_) + 2);
   for (int round = 0; round < 40; ++round) {
-    for (const size_t size : {0, 1, 7, 15, 16, 17, 255, 4095, 4096, 4097, 8191, 8192, 8193, 24576, 24577, 40960, 65536}) {
+    for (const size_t size :
+         {0, 1, 7, 15, 16, 17, 255, 4095, 4096, 4097, 8191, 8192, 8193, 24576, 24577, 40960, 65536}) {
       std::memset(buffer.data(), 'z', buffer.size());
       ASSERT_EQ(pread(fd_, buffer.data() + 1, size, 0), static_cast<ssize_t>(size));
       ASSERT_TRUE(Good(buffer.data() + 1, size)) << size;
@@ -195,7 +195,8 @@ TEST_F(CallData, WrittenBytesAreThoseOfTheCall) {
 }
 
 TEST_F(CallData, BufferTakenAwayByAnotherThread) {
-  char* const page = static_cast<char*>(mmap(nullptr, kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  char* const page =
+      static_cast<char*>(mmap(nullptr, kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
   ASSERT_NE(page, MAP_FAILED);
   std::atomic<bool> stop = false;
   std::thread other([&] {
@@ -219,7 +220,10 @@ TEST_F(CallData, BufferTakenAwayByAnotherThread) {
     } else {
       EXPECT_GT(put, 0);
     }
-    if (access(page, F_OK) < 0) EXPECT_TRUE(errno == EFAULT || errno == ENOENT || errno == ENAMETOOLONG) << errno;
+    // Whatever the page spells.
+    if (access(page, F_OK) < 0) {
+      EXPECT_TRUE(errno == EFAULT || errno == ENOENT || errno == ENAMETOOLONG) << errno;
+    }
   }
   stop = true;
   other.join();
