@@ -1,6 +1,8 @@
 // socket(2), socketpair(2), bind(2), listen(2), accept(2), connect(2), shutdown(2) and the names of sockets.
 #include "sentry/socket/socket.h"
 
+#include <netinet/in.h>
+
 #include <algorithm>
 
 #include "sentry/kernel/task.h"
@@ -147,7 +149,10 @@ Result<void> SysGetsockopt(Task& task, Fd fd, int level, int name, GuestAddr val
   const int32_t room = TRY(size_ptr.Read(task.memory()));
   if (room < 0) return Err(EINVAL);
   const std::string bytes = TRY(socket->GetOption(task, level, name));
-  const size_t size = std::min<size_t>(room, bytes.size());
+  size_t size = std::min<size_t>(room, bytes.size());
+  // Linux: do_ip_getsockopt gives a byte to who has no room for an int.
+  if (level == IPPROTO_IP && bytes.size() == sizeof(int) && size < sizeof(int) && bytes.find_first_not_of('\0', 1) == bytes.npos)
+    size = std::min<size_t>(size, 1);
   TRY(task.memory().Write(value, bytes.data(), size));
   return size_ptr.Write(task.memory(), static_cast<int32_t>(size));
 }

@@ -43,7 +43,10 @@ Result<void> CheckCredentials(Task& task, ucred& claim) {
 
 Result<void> ReadItem(Task& task, const cmsghdr& header, const char* data, SocketControl& control) {
   const size_t size = header.cmsg_len - kHeader;
-  if (header.cmsg_level != SOL_SOCKET) return {};  // for the protocol; ours need none of it
+  if (header.cmsg_level != SOL_SOCKET) {
+    control.items.push_back({header.cmsg_level, header.cmsg_type, std::string(data, size)});
+    return {};
+  }
   if (header.cmsg_type == SCM_RIGHTS) return ReadRights(task, data, size, control);
   if (header.cmsg_type != SCM_CREDENTIALS || size != sizeof(ucred)) return Err(EINVAL);
   ucred claim;

@@ -15,11 +15,14 @@
 
 namespace sandbox {
 
+struct PacketDetails;  // sentry/socket/inet/packet_details.h
+
 // Ancillary data, decoded (cmsg(3), unix(7)).
 struct SocketControl {
   std::vector<FileRef> rights;         // SCM_RIGHTS
   std::optional<ucred> credentials;    // SCM_CREDENTIALS
-  // Other items for the receiver, ready to copy out: level, type, payload (IP_PKTINFO, SO_TIMESTAMP …).
+  // Other items, as they are copied: level, type, payload (IP_PKTINFO, SO_TIMESTAMP …). What the guest sends is checked
+  // by the protocol.
   struct Item {
     int level;
     int type;
@@ -42,6 +45,7 @@ struct SocketMessage {
   ucred credentials{};
   std::vector<FileRef> rights;
   std::vector<SocketControl::Item> items;
+  std::shared_ptr<const PacketDetails> details;  // of internet datagrams, for a receiver that asked
 
   const char* data() const { return bytes->data.get() + offset; }
 };
@@ -59,6 +63,7 @@ struct ReceiveResult {
   int flags = 0;      // MSG_TRUNC, MSG_EOR, MSG_CTRUNC …
   SocketAddress from;
   SocketControl control;
+  std::shared_ptr<const PacketDetails> details;  // of the last message taken
 };
 
 }  // namespace sandbox

@@ -14,6 +14,7 @@ void GiveControl(SocketMessage& message, ReceiveResult& result) {
   message.rights.clear();
   for (auto& item : message.items) result.control.items.push_back(std::move(item));
   message.items.clear();
+  if (message.details != nullptr) result.details = std::move(message.details);
 }
 
 }  // namespace

@@ -84,7 +84,16 @@ bool InetAddress::IsAny() const {
   return std::all_of(begin, bytes.data() + bytes.size(), [](uint8_t b) { return b == 0; });
 }
 
+bool InetAddress::IsMulticast() const { return v4 ? (bytes[kV4Offset] & 0xf0) == 0xe0 : bytes[0] == 0xff; }
+
+bool InetAddress::IsBroadcast() const {
+  const uint8_t* b = bytes.data() + kV4Offset;
+  return v4 && (b[0] == 255 || b[0] == 127) && b[1] == 255 && b[2] == 255 && b[3] == 255;
+}
+
 bool InetAddress::IsLocal() const {
+  if (IsBroadcast()) return false;
+
   if (v4 && bytes[kV4Offset] == 127) return true;
   for (const NetInterface& interface : NetInterfaces()) {
     for (const InterfaceAddress& own : interface.addresses) {

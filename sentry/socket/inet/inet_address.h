@@ -21,6 +21,8 @@ struct InetAddress {
   SocketAddress ToSocketAddress(int socket_family) const;
 
   bool IsAny() const;
+  bool IsMulticast() const;  // 224.0.0.0/4, ff00::/8
+  bool IsBroadcast() const;  // 255.255.255.255 and that of the loopback network
   // Reachable without a network: loopback and the addresses of our interfaces.
   bool IsLocal() const;
   bool SameHost(const InetAddress& other) const { return bytes == other.bytes; }

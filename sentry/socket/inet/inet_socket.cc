@@ -1,13 +1,9 @@
 #include "sentry/socket/inet/inet_socket.h"
 
 #include <linux/capability.h>
-#include <linux/in.h>
-#include <linux/in6.h>
 #include <linux/sockios.h>
-#include <linux/tcp.h>
+#include <netinet/in.h>
 #include <sys/ioctl.h>
-
-#include <array>
 
 #include "sentry/socket/interfaces.h"
 
@@ -15,91 +11,21 @@ namespace sandbox {
 namespace {
 
 constexpr uint16_t kFirstUnprivilegedPort = 1024;  // net.ipv4.ip_unprivileged_port_start
-
-// Options kept and read back: on a loopback network they change nothing that could be observed otherwise.
-struct KnownOption {
-  int level, name, initial;
-};
-constexpr KnownOption kKnown[] = {
-    {IPPROTO_IP, IP_TOS, 0},
-    {IPPROTO_IP, IP_TTL, 64},
-    {IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_WANT},
-    {IPPROTO_IP, IP_RECVERR, 0},
-    {IPPROTO_IP, IP_RECVTOS, 0},
-    {IPPROTO_IP, IP_RECVTTL, 0},
-    {IPPROTO_IP, IP_PKTINFO, 0},
-    {IPPROTO_IP, IP_FREEBIND, 0},
-    {IPPROTO_IP, IP_TRANSPARENT, 0},
-    {IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 0},
-    {IPPROTO_IP, IP_MULTICAST_TTL, 1},
-    {IPPROTO_IP, IP_MULTICAST_LOOP, 1},
-    {IPPROTO_IP, IP_MULTICAST_ALL, 1},
-    {IPPROTO_IPV6, IPV6_UNICAST_HOPS, 64},
-    {IPPROTO_IPV6, IPV6_MULTICAST_HOPS, 1},
-    {IPPROTO_IPV6, IPV6_MULTICAST_LOOP, 1},
-    {IPPROTO_IPV6, IPV6_RECVERR, 0},
-    {IPPROTO_IPV6, IPV6_RECVPKTINFO, 0},
-    {IPPROTO_IPV6, IPV6_RECVHOPLIMIT, 0},
-    {IPPROTO_IPV6, IPV6_RECVTCLASS, 0},
-    {IPPROTO_IPV6, IPV6_TCLASS, 0},
-    {IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_WANT},
-    {IPPROTO_TCP, TCP_NODELAY, 0},
-    {IPPROTO_TCP, TCP_CORK, 0},
-    {IPPROTO_TCP, TCP_MAXSEG, 65483},
-    {IPPROTO_TCP, TCP_KEEPIDLE, 7200},
-    {IPPROTO_TCP, TCP_KEEPINTVL, 75},
-    {IPPROTO_TCP, TCP_KEEPCNT, 9},
-    {IPPROTO_TCP, TCP_SYNCNT, 6},
-    {IPPROTO_TCP, TCP_LINGER2, 60},
-    {IPPROTO_TCP, TCP_DEFER_ACCEPT, 0},
-    {IPPROTO_TCP, TCP_WINDOW_CLAMP, 0},
-    {IPPROTO_TCP, TCP_QUICKACK, 1},
-    {IPPROTO_TCP, TCP_USER_TIMEOUT, 0},
-    {IPPROTO_TCP, TCP_FASTOPEN, 0},
-    {IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 0},
-    {IPPROTO_TCP, TCP_NOTSENT_LOWAT, 0},
-};
-
-const KnownOption* FindKnown(int level, int name) {
-  for (const KnownOption& option : kKnown) {
-    if (option.level == level && option.name == name) return &option;
-  }
-  return nullptr;
-}
+constexpr int kLoopbackMtu = 65536;
 
 }  // namespace
 
 Result<void> InetSocket::SetOption(Context& context, int level, int name, OptionIn value) {
   if (level == SOL_SOCKET) return Socket::SetOption(context, level, name, value);
-  if (level == IPPROTO_TCP && type() != SOCK_STREAM) return Err(ENOPROTOOPT);
-  if (level == IPPROTO_IPV6 && family() != AF_INET6) return Err(ENOPROTOOPT);
-  if (level == IPPROTO_TCP && name == TCP_CONGESTION) return {};
-  // One byte is enough for the options of IPPROTO_IP.
-  const int number = level == IPPROTO_IP && value.size() == 1 ? value[0] : TRY(OptionInt(value));
-  if (level == IPPROTO_IPV6 && name == IPV6_V6ONLY) {
-    v6_only_.store(number != 0);
-    return {};
-  }
-  if (FindKnown(level, name) == nullptr) return Err(ENOPROTOOPT);
-  MutexLock lock(options_mu_);
-  stored_[{level, name}] = number;
-  return {};
+  if (level == IPPROTO_IPV6 && name == IPV6_V6ONLY && bound()) return Err(EINVAL);
+  return inet_options().Set(context, level, name, value);
 }
 
 Result<std::string> InetSocket::GetOption(Context& context, int level, int name) {
   if (level == SOL_SOCKET) return Socket::GetOption(context, level, name);
-  // Linux: a level that nobody of the protocol knows.
-  const bool known_level = level == IPPROTO_IP || level == IPPROTO_IPV6 ||
-                           (level == IPPROTO_TCP && type() == SOCK_STREAM) ||
-                           (level == IPPROTO_UDP && type() == SOCK_DGRAM);
-  if (!known_level) return Err(EOPNOTSUPP);
-  if (level == IPPROTO_IPV6 && name == IPV6_V6ONLY) return OptionBytes(v6_only() ? 1 : 0);
-  if (level == IPPROTO_TCP && name == TCP_CONGESTION) return std::string("cubic\0\0\0\0\0\0\0\0\0\0\0", 16);
-  const KnownOption* known = FindKnown(level, name);
-  if (known == nullptr) return Err(ENOPROTOOPT);
-  MutexLock lock(options_mu_);
-  auto it = stored_.find({level, name});
-  return OptionBytes(it != stored_.end() ? it->second : known->initial);
+  if ((level == IPPROTO_IP && name == IP_MTU) || (level == IPPROTO_IPV6 && family() == AF_INET6 && name == IPV6_MTU))
+    return has_peer() ? Result<std::string>(OptionBytes(kLoopbackMtu)) : Err(ENOTCONN);
+  return OptionBytes(TRY(inet_options().Get(level, name)));
 }
 
 Result<int64_t> InetSocket::Ioctl(Context& context, uint32_t request, uint64_t argument) {
@@ -114,7 +40,9 @@ Result<int64_t> InetSocket::Ioctl(Context& context, uint32_t request, uint64_t a
 }
 
 Result<BindClaim> InetSocket::MakeClaim(Context& context, const InetAddress& address) {
-  if (!address.IsAny() && !address.IsLocal()) return Err(EADDRNOTAVAIL);
+  const bool group = type() == SOCK_DGRAM && (address.IsMulticast() || address.IsBroadcast());
+  if (!address.IsAny() && !address.IsLocal() && !group && !inet_options().Value(IPPROTO_IP, IP_FREEBIND))
+    return Err(EADDRNOTAVAIL);
   if (address.v4 && family() == AF_INET6 && v6_only()) return Err(EINVAL);
   if (address.port != 0 && address.port < kFirstUnprivilegedPort &&
       !context.creds().HasIn(*context.net()->owner(), CAP_NET_BIND_SERVICE)) {
@@ -123,7 +51,7 @@ Result<BindClaim> InetSocket::MakeClaim(Context& context, const InetAddress& add
   return BindClaim{address, v6_only(), options().reuse_address(), options().reuse_port(), context.creds().euid};
 }
 
-Result<InetAddress> InetSocket::Destination(const SocketAddress& raw) const {
+Result<InetAddress> InetSocket::Destination(const SocketAddress& raw) {
   InetAddress address = TRY(InetAddress::Parse(family(), raw));
   if (address.v4 && family() == AF_INET6 && v6_only()) return Err(ENETUNREACH);
   if (address.IsAny()) {
@@ -131,7 +59,9 @@ Result<InetAddress> InetSocket::Destination(const SocketAddress& raw) const {
     address = InetAddress::Loopback(address.v4);
     address.port = port;
   }
-  if (!address.IsLocal()) return Err(ENETUNREACH);
+  const bool group = type() == SOCK_DGRAM && (address.IsMulticast() || address.IsBroadcast());
+  if (group && address.IsBroadcast() && !options().broadcast()) return Err(EACCES);
+  if (!address.IsLocal() && !group) return Err(ENETUNREACH);
   return address;
 }
 

@@ -1,9 +1,10 @@
 // What TCP and UDP sockets of the sandbox's own network share: options and names (ip(7), ipv6(7)).
 #pragma once
 
-#include <map>
+#include <netinet/in.h>
 
 #include "sentry/socket/inet/inet_address.h"
+#include "sentry/socket/inet/inet_options.h"
 #include "sentry/socket/inet/port_table.h"
 #include "sentry/socket/socket.h"
 
@@ -21,15 +22,12 @@ class InetSocket : public Socket {
   // Checks an address to bind: EADDRNOTAVAIL when it is not ours, EACCES for a privileged port.
   Result<BindClaim> MakeClaim(Context& context, const InetAddress& address);
   // A destination as it is reached: any becomes loopback. ENETUNREACH without a way there.
-  Result<InetAddress> Destination(const SocketAddress& address) const;
-  bool v6_only() const { return v6_only_.load(); }
+  Result<InetAddress> Destination(const SocketAddress& address);
+  bool v6_only() { return inet_options().Value(IPPROTO_IPV6, IPV6_V6ONLY) != 0; }
+  virtual InetOptions& inet_options() = 0;
+  virtual bool bound() const = 0;  // to a port
+  virtual bool has_peer() const = 0;
   virtual size_t readable_bytes() const = 0;
-
- private:
-  using OptionKey = std::pair<int, int>;
-  std::atomic<bool> v6_only_{false};
-  mutable Mutex options_mu_{LockRank::kLeaf};
-  std::map<OptionKey, int> stored_ GUARDED_BY(options_mu_);
 };
 
 }  // namespace sandbox

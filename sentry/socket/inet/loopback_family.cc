@@ -19,8 +19,8 @@ class LoopbackFamily final : public SocketFamily {
       return SocketRef(MakeRef<TcpSocket>(family_, flags, std::move(endpoint)));
     }
     if (type == SOCK_DGRAM) {
-      if (protocol != 0 && protocol != IPPROTO_UDP) return Err(EPROTONOSUPPORT);
-      return SocketRef(MakeRef<UdpSocket>(family_, flags));
+      if (protocol != 0 && protocol != IPPROTO_UDP && protocol != IPPROTO_UDPLITE) return Err(EPROTONOSUPPORT);
+      return SocketRef(MakeRef<UdpSocket>(family_, protocol != 0 ? protocol : IPPROTO_UDP, flags));
     }
     if (type == SOCK_RAW)
       return Err(context.creds().HasIn(*context.net()->owner(), CAP_NET_RAW) ? EPROTONOSUPPORT : EPERM);

@@ -4,12 +4,18 @@
 #include <netinet/in.h>
 
 #include <algorithm>
+#include <string_view>
 
 namespace sandbox {
 namespace {
 
 constexpr size_t kMaxMessage = 64 * 1024;
 // States of TCP_INFO (net/tcp_states.h).
+constexpr char kCongestion[] = "cubic";
+constexpr size_t kCongestionName = 16;  // Linux: TCP_CA_NAME_MAX
+constexpr int kMinSegment = 88, kMaxSegment = 32767;  // Linux: TCP_MIN_MSS, MAX_TCP_WINDOW
+constexpr int kDefaultSegment = 536, kLoopbackSegment = 65483;
+constexpr uint32_t kInitialRetransmitUs = 1'000'000, kInitialWindow = 10, kReordering = 3;
 constexpr uint8_t kEstablished = 1, kClose = 7, kCloseWait = 8, kListen = 10;
 
 // The owner of a TCP port, as PortTable wants it: the endpoint tells whether it listens.
@@ -18,7 +24,9 @@ RefPtr<PortTable<LocalEndpoint>> Ports(NetNamespace& net) { return net.Table<Por
 }  // namespace
 
 TcpSocket::TcpSocket(int family, int flags, LocalEndpointRef endpoint)
-    : InetSocket(family, SOCK_STREAM, IPPROTO_TCP, flags), endpoint_(std::move(endpoint)) {}
+    : InetSocket(family, SOCK_STREAM, IPPROTO_TCP, flags),
+      endpoint_(std::move(endpoint)),
+      options_(family, SOCK_STREAM, IPPROTO_TCP) {}
 
 TcpSocket::~TcpSocket() {
   if (const uint16_t port = claimed_port_.load()) Ports(net())->Release(port, endpoint_.get());
@@ -151,14 +159,52 @@ Result<size_t> TcpSocket::Receive(Context&, IoSequence& to, int flags, ReceiveRe
   return got;
 }
 
+Result<void> TcpSocket::SetOption(Context& context, int level, int name, OptionIn value) {
+  if (level != IPPROTO_TCP || (name != TCP_CONGESTION && name != TCP_MAXSEG && name != TCP_INFO))
+    return InetSocket::SetOption(context, level, name, value);
+  if (name == TCP_CONGESTION) {
+    const std::string algorithm(reinterpret_cast<const char*>(value.data()), std::min(value.size(), kCongestionName - 1));
+    if (algorithm.empty()) return Err(EINVAL);
+    return algorithm.c_str() == std::string_view(kCongestion) ? Result<void>() : Err(ENOENT);
+  }
+  if (name == TCP_INFO) return Err(ENOPROTOOPT);
+  const int segment = TRY(OptionInt(value));
+  if (segment != 0 && (segment < kMinSegment || segment > kMaxSegment)) return Err(EINVAL);
+  segment_.store(segment);
+  return {};
+}
+
 Result<std::string> TcpSocket::GetOption(Context& context, int level, int name) {
-  if (level != IPPROTO_TCP || name != TCP_INFO) return InetSocket::GetOption(context, level, name);
+  if (level != IPPROTO_TCP) return InetSocket::GetOption(context, level, name);
+  switch (name) {
+    case TCP_CONGESTION: {
+      std::string padded = kCongestion;
+      padded.resize(kCongestionName);
+      return padded;
+    }
+    case TCP_MAXSEG:
+      if (segment_.load() != 0) return OptionBytes(segment_.load());
+      return OptionBytes(endpoint_->connected() ? kLoopbackSegment : kDefaultSegment);
+    case TCP_INFO: {
+      const tcp_info info = Info();
+      return OptionBytes(&info, sizeof(info));
+    }
+    default: return InetSocket::GetOption(context, level, name);
+  }
+}
+
+tcp_info TcpSocket::Info() {
   tcp_info info{};
   info.tcpi_state = listening()                            ? kListen
                     : !endpoint_->connected()              ? kClose
                     : endpoint_->incoming.WriterFinished() ? kCloseWait
                                                            : kEstablished;
-  return OptionBytes(&info, sizeof(info));
+  info.tcpi_rto = kInitialRetransmitUs;
+  info.tcpi_snd_mss = info.tcpi_rcv_mss = endpoint_->connected() ? kLoopbackSegment : kDefaultSegment;
+  info.tcpi_snd_cwnd = kInitialWindow;
+  info.tcpi_snd_ssthresh = INT32_MAX;
+  info.tcpi_reordering = kReordering;
+  return info;
 }
 
 }  // namespace sandbox

@@ -2,6 +2,8 @@
 // TCP does: connection states, half close, resets, refusals.
 #pragma once
 
+#include <linux/tcp.h>
+
 #include "sentry/socket/inet/inet_socket.h"
 #include "sentry/socket/local_endpoint.h"
 
@@ -21,24 +23,31 @@ class TcpSocket final : public InetSocket {
   Result<void> Shutdown(Context& context, int how) override;
   Result<size_t> Send(const SocketCaller& caller, IoSequence& from, SendRequest& request) override;
   Result<size_t> Receive(Context& context, IoSequence& to, int flags, ReceiveResult& result) override;
+  Result<void> SetOption(Context& context, int level, int name, OptionIn value) override;
   Result<std::string> GetOption(Context& context, int level, int name) override;
   EventMask Readiness(Context&, EventMask) override { return endpoint_->Readiness(); }
   WaitQueue* wait_queue() override { return &endpoint_->wait_queue; }
 
  protected:
+  bool bound() const override { return claimed_port_.load() != 0; }
+  bool has_peer() const override { return endpoint_->connected(); }
+  InetOptions& inet_options() override { return options_; }
   int TakeError() override { return endpoint_->TakeError(); }
   bool listening() const override { return endpoint_->listening(); }
   size_t readable_bytes() const override { return endpoint_->incoming.queued_bytes(); }
 
  private:
   Result<void> BindTo(Context& context, const InetAddress& address);
+  tcp_info Info();
   Result<void> Establish(Context& context, const InetAddress& to);
 
   const LocalEndpointRef endpoint_;
+  InetOptions options_;
   std::atomic<uint16_t> claimed_port_{0};
   // A non-blocking connect has begun: its outcome is told by poll, SO_ERROR or the next connect.
   std::atomic<bool> connecting_{false};
   std::atomic<bool> reset_told_{false};
+  std::atomic<int> segment_{0};  // TCP_MAXSEG as set
 };
 
 }  // namespace sandbox

@@ -1,15 +1,31 @@
 #include "sentry/socket/inet/udp_socket.h"
 
+#include <linux/errqueue.h>
+#include <linux/icmp.h>
+#include <linux/icmpv6.h>
 #include <netinet/in.h>
 
+#include <algorithm>
 #include <cstring>
+
+#include "sentry/time/clock.h"
 
 namespace sandbox {
 namespace {
 
-constexpr size_t kMaxDatagram = 65507;  // what fits an IPv4 packet
+constexpr size_t kMaxLength = 65535;  // of any packet
+constexpr size_t kMaxDatagram4 = 65507, kMaxDatagram6 = 65527;
+constexpr size_t kMaxQuoted = 520;  // bytes of a datagram that fit the ICMP message about it
 
-RefPtr<PortTable<UdpEndpoint>> Ports(NetNamespace& net) { return net.Table<PortTable<UdpEndpoint>>("udp"); }
+// Where Linux puts IP_RECVERR's item: the error, and who reported it.
+struct ReturnedItem {
+  sock_extended_err error{};
+  sockaddr_in offender{};
+};
+struct ReturnedItem6 {
+  sock_extended_err error{};
+  sockaddr_in6 offender{};
+};
 
 }  // namespace
 
@@ -29,23 +45,50 @@ void UdpEndpoint::SetPeer(const std::optional<InetAddress>& address) {
   MutexLock lock(mu_);
   peer_ = address;
 }
-bool UdpEndpoint::Takes(const InetAddress& from) const {
-  MutexLock lock(mu_);
-  return !peer_ || *peer_ == from;
+bool UdpEndpoint::Takes(const InetAddress& from, const InetAddress& to) const {
+  {
+    MutexLock lock(mu_);
+    if (peer_ && !(*peer_ == from)) return false;
+  }
+  if (!to.IsMulticast()) return true;
+  return groups.Joined(to) || options.Value(to.v4 ? IPPROTO_IP : IPPROTO_IPV6, to.v4 ? IP_MULTICAST_ALL : IPV6_MULTICAST_ALL);
 }
 
-UdpSocket::UdpSocket(int family, int flags)
-    : InetSocket(family, SOCK_DGRAM, IPPROTO_UDP, flags), endpoint_(MakeRef<UdpEndpoint>()) {}
+void UdpEndpoint::QueueError(Returned&& returned) {
+  MutexLock lock(mu_);
+  if (returned_.size() < kMaxReturned) returned_.push_back(std::move(returned));
+}
+
+std::optional<UdpEndpoint::Returned> UdpEndpoint::TakeReturned() {
+  MutexLock lock(mu_);
+  if (returned_.empty()) return std::nullopt;
+  std::optional<Returned> first = std::move(returned_.front());
+  returned_.pop_front();
+  error.store(returned_.empty() ? 0 : returned_.front().error);
+  return first;
+}
+
+bool UdpEndpoint::HasReturned() const {
+  MutexLock lock(mu_);
+  return !returned_.empty();
+}
+
+UdpSocket::UdpSocket(int family, int protocol, int flags)
+    : InetSocket(family, SOCK_DGRAM, protocol, flags), endpoint_(MakeRef<UdpEndpoint>(family, protocol)) {}
+
+RefPtr<PortTable<UdpEndpoint>> UdpSocket::Ports() const {
+  return net().Table<PortTable<UdpEndpoint>>(protocol() == IPPROTO_UDPLITE ? "udplite" : "udp");
+}
 
 UdpSocket::~UdpSocket() {
-  if (const uint16_t port = claimed_port_.load()) Ports(net())->Release(port, endpoint_.get());
+  if (const uint16_t port = claimed_port_.load()) Ports()->Release(port, endpoint_.get());
   endpoint_->incoming.Clear();
 }
 
 Result<void> UdpSocket::BindTo(Context& context, const InetAddress& address) {
   if (claimed_port_.load() != 0) return Err(EINVAL);
   BindClaim claim = TRY(MakeClaim(context, address));
-  claim.address.port = TRY(Ports(net())->Claim(claim, endpoint_));
+  claim.address.port = TRY(Ports()->Claim(claim, endpoint_));
   claimed_port_.store(claim.address.port);
   endpoint_->SetLocal(claim.address);
   return {};
@@ -99,45 +142,105 @@ Result<void> UdpSocket::Shutdown(Context&, int how) {
   return {};
 }
 
+InetAddress UdpSocket::Source(const InetAddress& to, const SendDetails& details) const {
+  InetAddress own = *endpoint_->local();
+  if (details.source) {
+    own.bytes = details.source->bytes;
+    own.v4 = details.source->v4;
+  } else if (own.IsAny() || own.IsMulticast()) {
+    InetAddress source = to.IsMulticast() ? endpoint_->groups.source(to.v4) : InetAddress::Any(AF_INET6);
+    if (source.IsAny()) source = to.IsMulticast() || to.IsBroadcast() ? InetAddress::Loopback(to.v4) : to;
+    source.port = own.port;
+    own = source;
+  }
+  return own;
+}
+
+bool UdpSocket::Deliver(const InetAddress& from, const InetAddress& to, const SendDetails& details, SocketMessage&& message) {
+  const bool everyone = to.IsMulticast() || to.IsBroadcast();
+  const int level = to.v4 ? IPPROTO_IP : IPPROTO_IPV6;
+  const int hops_option = to.v4 ? (everyone ? IP_MULTICAST_TTL : IP_TTL) : everyone ? IPV6_MULTICAST_HOPS : IPV6_UNICAST_HOPS;
+  bool found = false;
+  message.from = from.ToSocketAddress(AF_INET6);  // the receiver writes it in its own family
+  for (const auto& receiver : Ports()->Find(to)) {
+    if (!receiver->Takes(from, to)) continue;
+    if (receiver->WantsDetails() && message.details == nullptr) {
+      const InetOptions& own = endpoint_->options;
+      auto all = std::make_shared<PacketDetails>();
+      all->to = to;
+      all->hops = details.hops.value_or(own.Value(level, hops_option));
+      all->traffic_class = details.traffic_class.value_or(own.Value(level, to.v4 ? IP_TOS : IPV6_TCLASS));
+      all->realtime_ns = ReadClockNs(CLOCK_REALTIME).value_or(0);
+      message.details = std::move(all);
+    }
+    found = true;
+    SocketMessage copy = message;               // the bytes are shared
+    (void)receiver->incoming.Push(std::move(copy));  // a full queue loses the datagram, as UDP does
+    receiver->wait_queue.Notify(kReadable);
+    if (!everyone) break;
+  }
+  return found || everyone;
+}
+
+// ICMP port unreachable: a connected sender is told at its next call, one with IP_RECVERR gets the datagram back.
+void UdpSocket::Refused(const InetAddress& to, bool connected, const SocketMessage& message) {
+  const bool wants_back = endpoint_->options.Value(to.v4 ? IPPROTO_IP : IPPROTO_IPV6, to.v4 ? IP_RECVERR : IPV6_RECVERR);
+  if (!connected && !wants_back) return;
+  if (wants_back)
+    endpoint_->QueueError({std::string(message.data(), std::min(message.length, kMaxQuoted)), to, ECONNREFUSED});
+  endpoint_->error.store(ECONNREFUSED);
+  endpoint_->wait_queue.Notify(kEventErr);
+}
+
 Result<size_t> UdpSocket::Send(const SocketCaller& caller, IoSequence& from, SendRequest& request) {
   if (request.flags & MSG_OOB) return Err(EOPNOTSUPP);
   if (const int error = TakeError()) return Err(error);
   if (write_shut_.load()) return Err(EPIPE);
+  const size_t size = from.remaining();
+  if (size > kMaxLength) return Err(EMSGSIZE);
   const auto peer = endpoint_->peer();
   if (request.to.empty() && !peer) return Err(EDESTADDRREQ);
   const InetAddress to = request.to.empty() ? *peer : TRY(Destination(request.to));
   if (to.port == 0) return Err(EINVAL);
-  const size_t size = from.remaining();
-  if (size > kMaxDatagram) return Err(EMSGSIZE);
+  if (size > (to.v4 ? kMaxDatagram4 : kMaxDatagram6)) return Err(EMSGSIZE);
+  const SendDetails details = TRY(ParseSendDetails(family(), request.control));
   TRY(EnsureBound(caller.context));
   SocketMessage message;
   message.bytes = MakeRef<SocketBytes>(size);
   message.length = size;
   if (size > 0 && TRY(from.CopyIn(message.bytes->data.get(), size)) != size) return Err(EFAULT);
-  InetAddress own = *endpoint_->local();
-  if (own.IsAny()) {
-    const uint16_t port = own.port;
-    own = InetAddress::Loopback(to.v4);
-    own.port = port;
-  }
-  message.from = own.ToSocketAddress(AF_INET6);  // the receiver writes it in its own family
-  for (const auto& receiver : Ports(net())->Find(to)) {
-    if (!receiver->Takes(own)) continue;
-    (void)receiver->incoming.Push(std::move(message));  // a full queue loses the datagram, as UDP does
-    receiver->wait_queue.Notify(kReadable);
-    return size;
-  }
-  // Nobody there: a connected sender is told at its next call (ICMP port unreachable).
-  if (peer) {
-    endpoint_->error.store(ECONNREFUSED);
-    endpoint_->wait_queue.Notify(kEventErr);
-  }
+  const InetAddress own = Source(to, details);
+  if (!Deliver(own, to, details, SocketMessage(message))) Refused(to, peer && request.to.empty(), message);
   return size;
+}
+
+Result<size_t> UdpSocket::ReceiveReturned(IoSequence& to, ReceiveResult& result) {
+  const auto returned = endpoint_->TakeReturned();
+  if (!returned) return Err(EAGAIN);
+  sock_extended_err error{};
+  error.ee_errno = returned->error;
+  error.ee_origin = returned->to.v4 ? SO_EE_ORIGIN_ICMP : SO_EE_ORIGIN_ICMP6;
+  error.ee_type = returned->to.v4 ? ICMP_DEST_UNREACH : ICMPV6_DEST_UNREACH;
+  error.ee_code = returned->to.v4 ? ICMP_PORT_UNREACH : ICMPV6_PORT_UNREACH;
+  InetAddress offender = returned->to;
+  offender.port = 0;
+  if (family() == AF_INET) {
+    const ReturnedItem item{error, offender.ToSocketAddress(AF_INET).As<sockaddr_in>()};
+    result.control.items.push_back({IPPROTO_IP, IP_RECVERR, OptionBytes(&item, sizeof(item))});
+  } else {
+    const ReturnedItem6 item{error, offender.ToSocketAddress(AF_INET6).As<sockaddr_in6>()};
+    result.control.items.push_back({IPPROTO_IPV6, IPV6_RECVERR, OptionBytes(&item, sizeof(item))});
+  }
+  result.from = returned->to.ToSocketAddress(family());
+  result.flags |= MSG_ERRQUEUE;
+  const size_t copied = returned->bytes.empty() || to.empty() ? 0 : TRY(to.CopyOut(returned->bytes.data(), returned->bytes.size()));
+  if (copied < returned->bytes.size()) result.flags |= MSG_TRUNC;
+  return copied;
 }
 
 Result<size_t> UdpSocket::Receive(Context&, IoSequence& to, int flags, ReceiveResult& result) {
   if (flags & MSG_OOB) return Err(EOPNOTSUPP);
-  if (flags & MSG_ERRQUEUE) return Err(EAGAIN);
+  if (flags & MSG_ERRQUEUE) return ReceiveReturned(to, result);
   if (const int error = TakeError()) return Err(error);
   bool freed = false;
   const auto got = endpoint_->incoming.ReadPacket(to, flags, result, &freed);
@@ -145,12 +248,31 @@ Result<size_t> UdpSocket::Receive(Context&, IoSequence& to, int flags, ReceiveRe
   if (got.ok() && !result.from.empty()) {
     result.from = TRY(InetAddress::Parse(AF_INET6, result.from)).ToSocketAddress(family());
   }
+  if (got.ok() && endpoint_->WantsDetails()) {
+    // What arrived before the option was set is stamped now, as Linux does.
+    const int64_t arrived = result.details ? result.details->realtime_ns : ReadClockNs(CLOCK_REALTIME).value_or(0);
+    if (!result.from.empty()) AppendTimestamp(options().timestamp_option(), arrived, result.control);
+    if (result.details) AppendDetails(*result.details, family(), endpoint_->options, result.control);
+  }
   return got;
+}
+
+Result<void> UdpSocket::SetOption(Context& context, int level, int name, OptionIn value) {
+  if (MulticastGroups::Handles(level, name)) return endpoint_->groups.Set(family(), type(), level, name, value);
+  TRY(InetSocket::SetOption(context, level, name, value));
+  if (level == SOL_SOCKET && name == SO_RCVBUF) endpoint_->incoming.SetLimit(options().receive_buffer());
+  if (level == SOL_SOCKET) endpoint_->stamps.store(options().timestamp_option() != 0);
+  return {};
+}
+
+Result<std::string> UdpSocket::GetOption(Context& context, int level, int name) {
+  if (MulticastGroups::Handles(level, name)) return endpoint_->groups.Get(level, name);
+  return InetSocket::GetOption(context, level, name);
 }
 
 EventMask UdpSocket::Readiness(Context&, EventMask) {
   EventMask events = kWritable;
-  if (endpoint_->error.load() != 0) events |= kEventErr;
+  if (endpoint_->error.load() != 0 || endpoint_->HasReturned()) events |= kEventErr;
   if (endpoint_->incoming.HasData()) events |= kReadable;
   if (endpoint_->incoming.ReaderFinished()) {
     events |= kReadable | kEventRdHup;

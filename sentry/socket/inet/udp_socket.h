@@ -1,9 +1,12 @@
-// UDP between sockets of one sandbox (udp(7)).
+// UDP and UDP-Lite between sockets of one sandbox (udp(7), udplite(7)).
 #pragma once
 
+#include <deque>
 #include <optional>
 
 #include "sentry/socket/inet/inet_socket.h"
+#include "sentry/socket/inet/multicast.h"
+#include "sentry/socket/inet/packet_details.h"
 #include "sentry/socket/receive_queue.h"
 
 namespace sandbox {
@@ -11,28 +14,45 @@ namespace sandbox {
 // What datagrams are delivered to; the socket owns it.
 class UdpEndpoint {
  public:
-  UdpEndpoint() { incoming.SetMaxMessages(kMaxDatagrams); }
+  UdpEndpoint(int family, int protocol) : options(family, SOCK_DGRAM, protocol) { incoming.SetMaxMessages(kMaxDatagrams); }
   ReceiveQueue incoming;
   WaitQueue wait_queue;
+  InetOptions options;
+  MulticastGroups groups;
   std::atomic<int> error{0};
+  std::atomic<bool> stamps{false};  // SO_TIMESTAMP or a relative
   bool listening() const { return false; }  // for PortTable: datagram ports are shared by SO_REUSEADDR alone
 
   std::optional<InetAddress> local() const;
   std::optional<InetAddress> peer() const;
   void SetLocal(const InetAddress& address);
   void SetPeer(const std::optional<InetAddress>& address);
-  // A connected socket takes datagrams from its peer only.
-  bool Takes(const InetAddress& from) const;
+  // A connected socket takes datagrams from its peer only, and of groups those it asked for.
+  bool Takes(const InetAddress& from, const InetAddress& to) const;
+  bool WantsDetails() const { return options.wants_details() || stamps.load(std::memory_order_relaxed); }
+
+  // IP_RECVERR: datagrams that came back, with their destination.
+  struct Returned {
+    std::string bytes;
+    InetAddress to;
+    int error = 0;
+  };
+  void QueueError(Returned&& returned);
+  std::optional<Returned> TakeReturned();
+  bool HasReturned() const;
 
  private:
   static constexpr size_t kMaxDatagrams = 1024;
+  static constexpr size_t kMaxReturned = 64;
   mutable Mutex mu_{LockRank::kSocket};
   std::optional<InetAddress> local_ GUARDED_BY(mu_), peer_ GUARDED_BY(mu_);
+  std::deque<Returned> returned_ GUARDED_BY(mu_);
 };
 
 class UdpSocket final : public InetSocket {
  public:
-  UdpSocket(int family, int flags);
+  // `protocol`: IPPROTO_UDP or IPPROTO_UDPLITE, which have ports of their own.
+  UdpSocket(int family, int protocol, int flags);
   ~UdpSocket() override;
 
   Result<void> Bind(const SocketCaller& caller, const SocketAddress& address) override;
@@ -42,16 +62,27 @@ class UdpSocket final : public InetSocket {
   Result<void> Shutdown(Context& context, int how) override;
   Result<size_t> Send(const SocketCaller& caller, IoSequence& from, SendRequest& request) override;
   Result<size_t> Receive(Context& context, IoSequence& to, int flags, ReceiveResult& result) override;
+  Result<void> SetOption(Context& context, int level, int name, OptionIn value) override;
+  Result<std::string> GetOption(Context& context, int level, int name) override;
   EventMask Readiness(Context& context, EventMask interest) override;
   WaitQueue* wait_queue() override { return &endpoint_->wait_queue; }
 
  protected:
   int TakeError() override { return endpoint_->error.exchange(0); }
+  bool bound() const override { return claimed_port_.load() != 0; }
+  bool has_peer() const override { return endpoint_->peer().has_value(); }
   size_t readable_bytes() const override { return endpoint_->incoming.next_packet_bytes(); }
+  InetOptions& inet_options() override { return endpoint_->options; }
 
  private:
+  RefPtr<PortTable<UdpEndpoint>> Ports() const;
   Result<void> BindTo(Context& context, const InetAddress& address);
   Result<void> EnsureBound(Context& context);
+  InetAddress Source(const InetAddress& to, const SendDetails& details) const;
+  // Gives the message to whom it is for; false when nobody was there.
+  bool Deliver(const InetAddress& from, const InetAddress& to, const SendDetails& details, SocketMessage&& message);
+  void Refused(const InetAddress& to, bool connected, const SocketMessage& message);
+  Result<size_t> ReceiveReturned(IoSequence& to, ReceiveResult& result);
 
   const RefPtr<UdpEndpoint> endpoint_;
   std::atomic<uint16_t> claimed_port_{0};
