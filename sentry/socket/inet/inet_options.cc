@@ -177,9 +177,9 @@ Result<void> InetOptions::Set(Context& context, int level, int name, OptionIn va
 }
 
 Result<int> InetOptions::Get(int level, int name) const {
+  const bool own_level = level == IPPROTO_IP || (level == IPPROTO_IPV6 && family_ == AF_INET6) || level == protocol_;
   // An IPv6 socket hands unknown levels to ipv6(7), whose answer differs.
-  const bool own_level = level == IPPROTO_IP || level == protocol_ || family_ == AF_INET6;
-  if (!own_level) return Err(EOPNOTSUPP);
+  if (!own_level) return Err(family_ == AF_INET6 ? ENOPROTOOPT : EOPNOTSUPP);
   if (Find(level, name) == nullptr) return Err(ENOPROTOOPT);
   return Value(level, name);
 }
