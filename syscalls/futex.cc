@@ -1,7 +1,10 @@
 // futex(2), futex_waitv(2), set_robust_list(2), get_robust_list(2).
 #include <linux/capability.h>
 #include <linux/futex.h>
+#include <sys/syscall.h>
 #include <time.h>
+
+#include <algorithm>
 
 #include "abi/futex.h"
 #include "sentry/kernel/futex.h"
@@ -28,13 +31,25 @@ Result<Deadline> ReadDeadline(Task& task, const FutexCall& call, bool relative, 
   if (call.timeout_or_value2 == 0) return Deadline();
   const timespec ts = TRY(InPtr<timespec>(GuestAddr(call.timeout_or_value2)).Read(task.memory()));
   if (!ValidTimespec(ts)) return Err(EINVAL);
-  if (relative) return Deadline(DeadlineAfter(ToNs(ts)));
+  if (relative) return Deadline(DeadlineAfter(std::max<int64_t>(ToNs(ts) - task.waited_ns(), 0)));
   return Deadline(TRY(DeadlineOn(clock, ToNs(ts))));
 }
 
+uint64_t PrivateFlag(const FutexCall& call) { return call.shared ? 0 : FUTEX_PRIVATE_FLAG; }
+
+Result<void> WaitOnce(Task& task, const FutexCall& call, uint32_t bitset, const Deadline& deadline) {
+  if (!task.HasHostFutexes()) {
+    return task.kernel().futexes().Wait(task, call.addr, call.shared, call.value, bitset, deadline);
+  }
+  platform::HostCall host{.nr = __NR_futex,
+                          .args = {call.addr.value(), FUTEX_WAIT_BITSET | PrivateFlag(call), call.value, 0, 0, bitset}};
+  if (deadline) host.deadline_ns = deadline->ns;
+  TRY(task.MakeHostCall(host, true));
+  return {};
+}
+
 Result<int> Wait(Task& task, const FutexCall& call, uint32_t bitset, const Deadline& deadline) {
-  const auto waited =
-      task.kernel().futexes().Wait(task, call.addr, call.shared, call.value, bitset, deadline);
+  const auto waited = WaitOnce(task, call, bitset, deadline);
   if (waited.ok()) return 0;
   if (!waited.Is(kErestartsys) || !deadline) return waited.error();
   // A timed wait goes on with what is left of its time, but never runs again after a handler.
@@ -44,7 +59,22 @@ Result<int> Wait(Task& task, const FutexCall& call, uint32_t bitset, const Deadl
   return Err(kErestartRestartblock);
 }
 
+// Where nobody sleeps.
+Result<int> RunOnHost(Task& task, int command, const FutexCall& call) {
+  const uint64_t op = static_cast<uint64_t>(command) | PrivateFlag(call);
+  const platform::HostCall host{
+      .nr = __NR_futex,
+      .args = {call.addr.value(), op, call.value, call.timeout_or_value2, call.addr2.value(), call.value3}};
+  return static_cast<int>(TRY(task.MakeHostCall(host, false)));
+}
+
+bool WakesOrMoves(int command) {
+  return command == FUTEX_WAKE || command == FUTEX_WAKE_BITSET || command == FUTEX_REQUEUE ||
+         command == FUTEX_CMP_REQUEUE || command == FUTEX_WAKE_OP;
+}
+
 Result<int> Run(Task& task, int command, const FutexCall& call) {
+  if (WakesOrMoves(command) && task.HasHostFutexes()) return RunOnHost(task, command, call);
   FutexTable& futexes = task.kernel().futexes();
   const int count = static_cast<int>(call.value), count2 = static_cast<int>(call.timeout_or_value2);
   switch (command) {
@@ -115,7 +145,11 @@ Result<int> SysFutexWaitv(Task& task, InPtr<abi::FutexWaitv> waiters, uint32_t c
     }
     words.push_back({GuestAddr(entry.addr), static_cast<uint32_t>(entry.value), !(entry.flags & FUTEX_PRIVATE_FLAG)});
   }
-  return task.kernel().futexes().WaitMultiple(task, words, deadline);
+  if (!task.HasHostFutexes()) return task.kernel().futexes().WaitMultiple(task, words, deadline);
+  const platform::HostCall host{
+      .nr = __NR_futex_waitv,
+      .args = {waiters.addr().value(), count, 0, timeout.addr().value(), static_cast<uint64_t>(clock)}};
+  return static_cast<int>(TRY(task.MakeHostCall(host, true)));
 }
 SYSCALL_ROW(futex_waitv, Lane::kMayBlock, Support::kFull, SysFutexWaitv, "");
 

@@ -14,6 +14,8 @@
 // ever wrong about itself.
 #pragma once
 
+#include <sys/syscall.h>
+
 #include <array>
 #include <cstdint>
 #include <functional>
@@ -31,6 +33,7 @@
 #include "platform/api/call_input.h"
 #include "platform/api/text_rewriter.h"
 #include "platform/arch/registers.h"
+#include "platform/arch/sigframe.h"
 
 namespace sandbox::platform {
 
@@ -83,6 +86,7 @@ struct Trap {
     kSyscall,         // nr, args
     kFault,           // fault
     kInterrupt,       // answer to Thread::Interrupt, or a kick without a reason; registers present
+    kFrameFailed,     // the guest's stack did not take `failed_frame`, which PushFrame had accepted
     kMemoryOpFailed,  // a queued op failed: failed_op, failed_errno; the ops after it were not executed
     kDead,            // the host thread is gone (killed, OOM); only Exit may be called
   };
@@ -90,8 +94,11 @@ struct Trap {
   uint64_t nr = 0;
   std::array<uint64_t, 6> args = {};
   GuestAddr ip;  // of the instruction after the call
+  // kSyscall: the guest has waited so long in this call already, which the platform makes in its place (LocalAnswers).
+  int64_t waited_ns = 0;
   bool fast = false;  // kSyscall: came from a rewritten site, without a host trap
   Fault fault;
+  arch::BuiltFrame failed_frame;
   MemoryOp failed_op = {};
   int failed_errno = 0;
   int death_signal = 0;  // kDead: the host's termination signal, 0 when unknown
@@ -108,6 +115,8 @@ class TrapHandler {
   virtual Served HandleTrap(Thread& thread, const Trap& trap) = 0;
   // The rest of what HandleTrap deferred.
   virtual Served HandleDeferred(Thread&) { return Served::kDone; }
+  // The call of Thread::BeginCall has ended, or nobody is left to make it. On any thread; the handler takes no lock.
+  virtual void HandleCallEnded() {}
 };
 
 // Memory of one guest process (Linux: struct mm as far as its contents go). Shared by the threads and vfork children
@@ -141,7 +150,24 @@ class AddressSpace {
 // What a guest thread may be told without asking the sentry (Linux: what getpid(2) and its like return).
 struct LocalIdentity {
   int32_t pid = 0, tid = 0;
+  bool has_ids = true;  // the ids that follow are what the thread is to be told
   uint32_t uid = 0, euid = 0, gid = 0, egid = 0;
+  bool host_processor = false;  // getcpu(2) may tell the host's
+};
+
+// All that a platform may answer then.
+inline constexpr int kLocalCalls[] = {SYS_rt_sigprocmask, SYS_rt_sigreturn, SYS_sched_yield, SYS_getpid,
+                                      SYS_gettimeofday,   SYS_getuid,       SYS_getgid,      SYS_geteuid,
+                                      SYS_getegid,        SYS_gettid,       SYS_time,        SYS_futex,
+                                      SYS_clock_gettime,  SYS_getcpu};
+
+// A call that a guest thread makes on the host itself, about memory of its own: futex(2) without priority inheritance,
+// or futex_waitv(2).
+struct HostCall {
+  uint32_t nr = 0;
+  std::array<uint64_t, 6> args = {};
+  // Instead of the time that args[3] points to: absolute, on the clock that the call says.
+  std::optional<int64_t> deadline_ns;
 };
 
 struct CloneOptions {
@@ -180,10 +206,25 @@ class Thread {
   // Before any other access to memory that may be among those: writes outputs and forgets inputs.
   virtual void SettleCallData() {}
 
+  // Has a signal handler start when the thread resumes: the extended state goes to `frame.fp_address` (its size is
+  // FpStateSize), the frame to `frame.address`, and the state becomes the initial one. regs() are the caller's to set.
+  // Errors come at once, or as Trap::kFrameFailed.
+  virtual size_t FpStateSize() = 0;
+  virtual Result<void> PushFrame(const arch::BuiltFrame& frame) = 0;
+
   // Executed in order before the thread resumes. Failures come back as Trap::kMemoryOpFailed.
   virtual void QueueMemoryOp(MemoryOp op) = 0;
   // Executes the queued ops now and waits for their result; on failure the rest is dropped and the op's errno returned.
   virtual Result<void> FlushMemoryOps() = 0;
+
+  // Host calls. When they can be made, all futexes but PI locks live on the host's queues, and the platform may make those calls without asking (LocalIdentity); RunCall is for calls that do not sleep. BeginCall
+  // makes HandleCallEnded be called; EndCall, called once after it, interrupts a call that has not ended. EINTR when
+  // interrupted or not made.
+  virtual bool CanMakeCalls() const { return false; }
+  virtual Result<int64_t> RunCall(const HostCall&) { return Err(ENOSYS); }
+  virtual Result<void> BeginCall(const HostCall&) { return Err(ENOSYS); }
+  virtual bool CallEnded() { return true; }
+  virtual Result<int64_t> EndCall() { return Err(ENOSYS); }
 
   // Makes a child of this thread: a copy of the address space, or sharing it. The child is stopped, with this
   // thread's registers and extended state, return value 0. It runs after its Start. Precondition: has_registers().
@@ -196,6 +237,10 @@ class Thread {
   // legal from another sentry thread on a thread that was never started. The Thread may be destroyed as soon as Exit
   // has returned, while HandleTrap is still on the stack.
   virtual void Exit() = 0;
+
+  // Has the thread, when it ends at Exit, carry out what is queued, then store 0 at `word`, unless that is null, and wake
+  // a waiter there (Linux: clear_child_tid). False when this thread cannot: the caller does it now.
+  virtual bool ClearAtExit(GuestAddr /*word*/) { return false; }
 
   // Around a wait inside HandleTrap: lets another sentry thread serve this process meanwhile.
   virtual void BeginBlock() = 0;
@@ -219,6 +264,16 @@ class Thread {
   // Lets the platform answer identity calls, and others that need no authority, without a trap; none: every call must
   // trap again (tracing, filters). Takes effect at the thread's next call. Platforms may ignore it.
   virtual void SetLocalIdentity(const std::optional<LocalIdentity>&) {}
+  // What the platform needs to change the thread's signal mask in its place (rt_sigprocmask, rt_sigreturn). It does so
+  // only while nothing is pending. Either SignalMask shows a change, or, when SetSignalsPending(true) came before it,
+  // the thread traps with kInterrupt after it. SignalMask: as the guest left it, whatever bits; nullopt for platforms
+  // that leave all of it to the sentry.
+  virtual void SetSignalMask(uint64_t) {}
+  virtual std::optional<uint64_t> SignalMask() { return std::nullopt; }
+  virtual void SetSignalsPending(bool) {}
+  virtual void SetSignalStack(const arch::SignalStack&) {}
+  // Number of the call in which the thread waits without having trapped; nullopt when it does not.
+  virtual std::optional<uint64_t> WaitsInCall() { return std::nullopt; }
   // The host's thread id, for diagnosis and CPU affinity.
   virtual int host_tid() const = 0;
 };
@@ -227,6 +282,8 @@ struct PlatformOptions {
   LaneTable lanes = {};
   InputTable inputs = {};
   int pool_size = 2;  // prepared stubs kept for exec
+  // A page of abi::ClockPage that guests may read, for clocks told without a trap; invalid: none.
+  BorrowedFd clock_page = {};
   // Called by a sentry thread after each trap it served, when the guest runs again, with no lock held: the place to
   // proceed with what that trap woke. Only by platforms that defer.
   std::function<void()> after_trap;

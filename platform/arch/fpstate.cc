@@ -81,6 +81,11 @@ Result<void> SetLegacyState(std::span<uint8_t> state, std::span<const uint8_t> l
   return {};
 }
 
+FpLayout LayoutOf(std::span<const uint8_t> state) {
+  const auto software = Get<SoftwareBytes>(state, kSoftwareOffset);
+  return {software.state_size, software.features};
+}
+
 void InitFpState(std::span<uint8_t> state) {
   CHECK(state.size() >= kLegacySize + kHeaderSize);
   const auto mask = Get<uint32_t>(state, kMxcsrMaskOffset);

@@ -24,6 +24,15 @@ inline constexpr size_t kFxsaveSize = 512;
 // Puts one into a well-formed state; the components beyond it become initial. EINVAL for reserved bits in MXCSR.
 Result<void> SetLegacyState(std::span<uint8_t> state, std::span<const uint8_t> legacy);
 
+// What a frame's state is made of, the same for every thread of a host.
+struct FpLayout {
+  uint32_t state_size = 0;  // without the closing magic
+  uint64_t features = 0;    // components of XSAVE
+  size_t frame_size() const { return state_size + sizeof(uint32_t); }
+};
+// Of a well-formed state.
+FpLayout LayoutOf(std::span<const uint8_t> state);
+
 // Turns a well-formed state into the one a program starts with.
 void InitFpState(std::span<uint8_t> state);
 

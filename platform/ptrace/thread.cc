@@ -65,6 +65,22 @@ Result<void> PtraceThread::SetFpState(std::span<const uint8_t> frame) {
   return done;
 }
 
+size_t PtraceThread::FpStateSize() {
+  const auto state = GetFpState();
+  return state.ok() ? state->size() : 0;
+}
+
+Result<void> PtraceThread::PushFrame(const arch::BuiltFrame& frame) {
+  const auto write = [this](uint64_t to, const void* from, size_t size) -> Result<void> {
+    if (TRY(memory_->Write(GuestAddr(to), from, size)) != size) return Err(EFAULT);
+    return {};
+  };
+  const std::vector<uint8_t> state = TRY(GetFpState());
+  TRY(write(frame.fp_address, state.data(), state.size()));
+  TRY(write(frame.address, &frame.frame, sizeof(frame.frame)));
+  return SetFpState({});
+}
+
 Result<void> PtraceThread::FlushMemoryOps() {
   std::vector<MemoryOp> ops;
   ops.swap(tracee_->ops);

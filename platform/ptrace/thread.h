@@ -26,6 +26,8 @@ class PtraceThread final : public Thread {
   void SetReturn(int64_t value) override { tracee_->regs.rax = static_cast<uint64_t>(value); }
   Result<std::vector<uint8_t>> GetFpState() override;
   Result<void> SetFpState(std::span<const uint8_t> state) override;
+  size_t FpStateSize() override;
+  Result<void> PushFrame(const arch::BuiltFrame& frame) override;
   void QueueMemoryOp(MemoryOp op) override { tracee_->ops.push_back(std::move(op)); }
   Result<void> FlushMemoryOps() override;
   Result<std::unique_ptr<Thread>> Clone(const CloneOptions& options, TrapHandler& child) override;

@@ -7,7 +7,7 @@
 // believe that the page was good: another thread unmapped it during the call.
 #pragma once
 
-#include "platform/stub/stub_syscall.h"
+#include "platform/stub/guest_access.h"
 
 namespace sandbox::platform::stub {
 

@@ -51,6 +51,21 @@ STUB_INLINE uint64_t CopyFrame(uint64_t frame, uint64_t slot, uint64_t child_slo
   return reinterpret_cast<uint64_t>(uc);
 }
 
+// Makes a slot the thread's own: what a signal frame would bring along. Control signals that come before find the
+// slot from the stack that the thread is on.
+STUB_INLINE void EnterSlot(uint64_t slot) {
+  struct {
+    uint64_t sp;
+    int32_t flags, pad;
+    uint64_t size;
+  } stack;
+  stack.sp = slot + kSlotAltStack;
+  stack.flags = 0;
+  stack.size = kSlotAltStackSize;
+  asm volatile("wrgsbase %0" : : "r"(slot));
+  Call3(kSysSigaltstack, reinterpret_cast<uint64_t>(&stack), 0);
+}
+
 }  // namespace
 
 long RunClone(ThreadPage* page, uint64_t frame) {
@@ -59,24 +74,29 @@ long RunClone(ThreadPage* page, uint64_t frame) {
   const int fd = page->clone_fd;
   if (flags & kCloneVm) {
     const uint64_t child_slot = page->clone_slot;
-    const long r = Call6(kSysMmap, child_slot, kSlotSize, kProtReadWrite, kMapPrivate | kMapAnonymous | kMapFixed,
-                         ~0ull, 0);
-    if (r != static_cast<long>(child_slot)) {
-      Call3(kSysClose, static_cast<uint64_t>(fd));
-      return r;
+    if (fd >= 0) {
+      const long r = Call6(kSysMmap, child_slot, kSlotSize, kProtReadWrite, kMapPrivate | kMapAnonymous | kMapFixed,
+                           ~0ull, 0);
+      if (r != static_cast<long>(child_slot)) {
+        Call3(kSysClose, static_cast<uint64_t>(fd));
+        return r;
+      }
+      MapThreadPage(child_slot, fd);
     }
-    MapThreadPage(child_slot, fd);
     auto* child = reinterpret_cast<SlotPrivate*>(child_slot + kSlotPrivate);
-    child->frame = CopyFrame(frame, slot, child_slot);
+    child->frame = frame == 0 ? 0 : CopyFrame(frame, slot, child_slot);
     child->token = page->clone_token;
     child->page_fd = -1;
+    child->shares_memory = true;
     // The new stack starts below the frame, out of the red zone's way.
-    return CloneRaw(flags, (child->frame - 256) & ~15ull, child);
+    const uint64_t stack = frame == 0 ? child_slot + kSlotFastStackEnd : (child->frame - 256) & ~15ull;
+    return CloneRaw(flags, stack, child);
   }
   auto* child = reinterpret_cast<SlotPrivate*>(slot + kSlotPrivate);
   child->frame = frame;
   child->token = page->clone_token;
   child->page_fd = fd;
+  child->shares_memory = false;
   const long tid = CloneRaw(flags, 0, child);
   Call3(kSysClose, static_cast<uint64_t>(fd));
   return tid;
@@ -89,8 +109,17 @@ void StubChildMain(SlotPrivate* child) {
   // Cleared by clone. The parent in the host's eyes is the sentry.
   Call3(kSysPrctl, /*PR_SET_PDEATHSIG*/ 1, /*SIGKILL*/ 9);
   page->frame = child->frame;
-  page->fp_state = reinterpret_cast<UContext*>(child->frame)->mcontext.fpstate;
-  ServeAnswers(page, child->frame, Ring(Bell::kHello, child->token));
+  if (child->frame != 0) {
+    page->fp_state = reinterpret_cast<UContext*>(child->frame)->mcontext.fpstate;
+  } else if (child->shares_memory) {
+    EnterSlot(slot);
+  }
+  const long how = Ring(Bell::kHello, child->token);
+  if (child->frame != 0) ServeAnswers(page, child->frame, how);
+  CarryOutAnswers(page, 0, how);
+  TakeResume(page);
+  StubFastExit();
+  __builtin_unreachable();
 }
 
 }  // namespace sandbox::platform::stub

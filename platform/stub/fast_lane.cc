@@ -8,44 +8,15 @@
 #include <cstddef>
 
 #include "platform/stub/call_data.h"
-#include "platform/stub/frame.h"
+#include "platform/stub/local_lane.h"
 #include "platform/stub/stub_syscall.h"
 
 namespace sandbox::platform::stub {
 namespace {
 
-constexpr uint32_t kSysGetpid32 = 39, kSysGetuid = 102, kSysGetgid = 104, kSysGeteuid = 107, kSysGetegid = 108,
-                   kSysGettid = 186;
-
 // What the kernel lets sigreturn set in the flags (arch/x86/kernel/signal_64.c), and what it always
 // sets.
 constexpr uint64_t kUserFlags = 0x50dd5, kFixedFlags = 0x202;
-
-// Local lane: true with the result in place when no authority is needed to answer.
-STUB_INLINE bool AnswerLocally(ThreadPage* page) {
-  arch::Registers& r = page->regs;
-  const LocalAnswers& local = page->local;
-  const uint32_t nr = static_cast<uint32_t>(r.rax);
-  if (__atomic_load_n(&local.valid, __ATOMIC_RELAXED) == 0) return false;
-  if (nr == kSysGetpid32) {
-    r.rax = static_cast<int64_t>(local.pid);
-  } else if (nr == kSysGettid) {
-    r.rax = static_cast<int64_t>(local.tid);
-  } else if (nr == kSysGetuid) {
-    r.rax = local.uid;
-  } else if (nr == kSysGeteuid) {
-    r.rax = local.euid;
-  } else if (nr == kSysGetgid) {
-    r.rax = local.gid;
-  } else if (nr == kSysGetegid) {
-    r.rax = local.egid;
-  } else if (nr == kSysSchedYield) {
-    r.rax = Call3(kSysSchedYield, 0);
-  } else {
-    return false;
-  }
-  return true;
-}
 
 STUB_INLINE void FillRequest(ThreadPage* page) {
   const arch::Registers& r = page->regs;
@@ -60,8 +31,9 @@ STUB_INLINE void FillRequest(ThreadPage* page) {
   request.rip = r.rip;
 }
 
-// Prepares StubFastExit after the answer was carried out.
-STUB_INLINE void TakeResume(ThreadPage* page) {
+}  // namespace
+
+void TakeResume(ThreadPage* page) {
   arch::Registers& r = page->regs;
   if (page->resume != Resume::kRegisters) {
     r.rax = page->return_value;
@@ -76,19 +48,20 @@ STUB_INLINE void TakeResume(ThreadPage* page) {
   page->exit_full = 1;
 }
 
-}  // namespace
-
 void StubFastCall(ThreadPage* page) {
   page->frame = 0;
   page->exit_full = 0;
-  if (AnswerLocally(page)) return;
+  const Local local = AnswerLocally(page);
+  if (local == Local::kAnswered) return;
   FillRequest(page);
   TakeInputs(page);
-  Door door = Door::kOpen;
+  uint32_t door = kDoorOpen;
   long how = static_cast<long>(Answer::kWait);
-  if (__atomic_load_n(&page->request.state, __ATOMIC_RELAXED) != Door::kOpen ||
-      !__atomic_compare_exchange_n(&page->request.state, &door, Door::kPosted, false, __ATOMIC_SEQ_CST,
-                                   __ATOMIC_RELAXED)) {
+  if (local == Local::kAskWaited) {
+    how = Ring(Bell::kWaited);
+  } else if (__atomic_load_n(&page->request.door, __ATOMIC_RELAXED) != kDoorOpen ||
+             !__atomic_compare_exchange_n(&page->request.door, &door, kDoorPosted, false, __ATOMIC_SEQ_CST,
+                                          __ATOMIC_RELAXED)) {
     how = Ring(Bell::kFast);
   }
   CarryOutAnswers(page, 0, how);
@@ -96,18 +69,26 @@ void StubFastCall(ThreadPage* page) {
 }
 
 void StubFastInterrupted(ThreadPage* page) {
+  const uint32_t why = __atomic_exchange_n(&page->interrupted, 0, __ATOMIC_RELAXED);
   arch::Registers& r = page->regs;
   if (!page->exit_full) {
     r.rcx = r.rip;
     r.r11 = r.eflags;
   }
   r.orig_rax = arch::kNoSyscall;
+  r.cs = arch::kUserCs;
+  r.ss = arch::kUserSs;
   page->frame = 0;
-  CarryOutAnswers(page, 0, Ring(Bell::kInterrupt));
+  CarryOutAnswers(page, 0, Ring(why & kInterruptedBySignal ? Bell::kSignals : Bell::kInterrupt));
   TakeResume(page);
 }
 
 #define PAGE(member) "%%gs:%c[" #member "]"
+#define SAVE(reg) "mov %%" #reg ", " PAGE(reg) "\n"
+#define LOAD(reg) "mov " PAGE(reg) ", %%" #reg "\n"
+// What a call leaves alone, apart from the stack pointer.
+#define EACH_KEPT(what) \
+  what(rbx) what(rbp) what(r12) what(r13) what(r14) what(r15) what(rdi) what(rsi) what(rdx) what(r10) what(r8) what(r9)
 #define OFFSETS                                                                                               \
   [user_cs] "i"(arch::kUserCs), [user_ss] "i"(arch::kUserSs), [fast_stack] "i"(kSlotFastStackEnd),            \
       [interrupted] "i"(offsetof(ThreadPage, interrupted)), [exit_full] "i"(offsetof(ThreadPage, exit_full)), \
@@ -147,19 +128,7 @@ __attribute__((naked)) void StubFastEntry() {
       "popq " PAGE(eflags) "\n"
       "cld\n"
       "mov %%r11, " PAGE(rip) "\n"
-      "mov %%rax, " PAGE(rax) "\n"
-      "mov %%rdi, " PAGE(rdi) "\n"
-      "mov %%rsi, " PAGE(rsi) "\n"
-      "mov %%rdx, " PAGE(rdx) "\n"
-      "mov %%r10, " PAGE(r10) "\n"
-      "mov %%r8, " PAGE(r8) "\n"
-      "mov %%r9, " PAGE(r9) "\n"
-      "mov %%rbx, " PAGE(rbx) "\n"
-      "mov %%rbp, " PAGE(rbp) "\n"
-      "mov %%r12, " PAGE(r12) "\n"
-      "mov %%r13, " PAGE(r13) "\n"
-      "mov %%r14, " PAGE(r14) "\n"
-      "mov %%r15, " PAGE(r15) "\n"
+      SAVE(rax) EACH_KEPT(SAVE)
       "rdfsbase %%rdx\n"
       "mov %%rdx, " PAGE(fs_base) "\n"
       "movq $0, " PAGE(gs_base) "\n"
@@ -179,19 +148,8 @@ __attribute__((naked)) void StubFastExit() {
       "jne 8f\n"
       "cmpl $0, " PAGE(exit_full) "\n"
       "jne 5f\n"
-      "mov " PAGE(rbx) ", %%rbx\n"
-      "mov " PAGE(rbp) ", %%rbp\n"
-      "mov " PAGE(r12) ", %%r12\n"
-      "mov " PAGE(r13) ", %%r13\n"
-      "mov " PAGE(r14) ", %%r14\n"
-      "mov " PAGE(r15) ", %%r15\n"
-      "mov " PAGE(rdi) ", %%rdi\n"
-      "mov " PAGE(rsi) ", %%rsi\n"
-      "mov " PAGE(rdx) ", %%rdx\n"
-      "mov " PAGE(r10) ", %%r10\n"
-      "mov " PAGE(r8) ", %%r8\n"
-      "mov " PAGE(r9) ", %%r9\n"
-      "mov " PAGE(rax) ", %%rax\n"
+      EACH_KEPT(LOAD)
+      LOAD(rax)
       "mov " PAGE(rip) ", %%rcx\n"
       "mov " PAGE(eflags) ", %%r11\n"
       "push %%r11\n"
@@ -206,26 +164,14 @@ __attribute__((naked)) void StubFastExit() {
       "pushq " PAGE(eflags) "\n"
       "pushq $%c[user_cs]\n"
       "pushq " PAGE(rip) "\n"
-      "mov " PAGE(rbx) ", %%rbx\n"
-      "mov " PAGE(rbp) ", %%rbp\n"
-      "mov " PAGE(r12) ", %%r12\n"
-      "mov " PAGE(r13) ", %%r13\n"
-      "mov " PAGE(r14) ", %%r14\n"
-      "mov " PAGE(r15) ", %%r15\n"
-      "mov " PAGE(rdi) ", %%rdi\n"
-      "mov " PAGE(rsi) ", %%rsi\n"
-      "mov " PAGE(rdx) ", %%rdx\n"
-      "mov " PAGE(r8) ", %%r8\n"
-      "mov " PAGE(r9) ", %%r9\n"
-      "mov " PAGE(r10) ", %%r10\n"
-      "mov " PAGE(r11) ", %%r11\n"
-      "mov " PAGE(rax) ", %%rax\n"
-      "mov " PAGE(rcx) ", %%rcx\n"
+      EACH_KEPT(LOAD)
+      LOAD(r11)
+      LOAD(rax)
+      LOAD(rcx)
       "iretq\n"
       ".globl StubFastExitEnd\n.hidden StubFastExitEnd\n"
       "StubFastExitEnd:\n"
-      "8: movl $0, " PAGE(interrupted) "\n"
-      "mov %%rcx, %%rdi\n"
+      "8: mov %%rcx, %%rdi\n"
       "xor %%ebp, %%ebp\n"
       "call StubFastInterrupted\n"
       "jmp StubFastExit\n"

@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "platform/stub/stub_syscall.h"
+
 namespace sandbox::platform::stub {
 
 struct SigContext {
@@ -29,5 +31,18 @@ struct SigInfo {
   int32_t syscall;   // SIGSYS: the call number
   uint32_t arch;     // SIGSYS: AUDIT_ARCH_*
 };
+
+// Loads what `uc` holds, for good.
+STUB_INLINE void __attribute__((noreturn)) ReturnFromSignal(UContext* uc) {
+  asm volatile(
+      "mov %0, %%rsp\n"
+      "mov $15, %%eax\n"  // rt_sigreturn
+      "syscall\n"
+      "ud2\n"
+      :
+      : "r"(uc)
+      : "memory");
+  __builtin_unreachable();
+}
 
 }  // namespace sandbox::platform::stub

@@ -1,7 +1,8 @@
 // The stub's signal handler: saves the guest's registers into the thread page, rings, and carries out the answer.
 #include "platform/stub/call_data.h"
 #include "platform/stub/frame.h"
-#include "platform/stub/stub_syscall.h"
+#include "platform/stub/guest_access.h"
+#include "platform/stub/local_lane.h"
 
 namespace sandbox::platform::stub {
 namespace {
@@ -10,8 +11,6 @@ constexpr int kSigIll = 4, kSigTrap = 5, kSigBus = 7, kSigSegv = 11, kSigSys = 3
 constexpr int kCodeKernel = 0x80;  // SI_KERNEL
 constexpr uint32_t kArchX8664 = 0xc000003e;
 constexpr uint64_t kTrapGeneralProtection = 13;
-
-STUB_INLINE const Config* GetConfig() { return reinterpret_cast<const Config*>(kConfigStart); }
 
 STUB_INLINE uint64_t ReadFsBase() {
   uint64_t v = 0;
@@ -107,47 +106,33 @@ STUB_INLINE void SaveFault(ThreadPage* page, UContext* uc, int signo, const SigI
   page->fault_error = uc->mcontext.err;
 }
 
-STUB_INLINE void __attribute__((noreturn)) ReturnFromSignal(UContext* uc) {
-  asm volatile(
-      "mov %0, %%rsp\n"
-      "mov $15, %%eax\n"  // rt_sigreturn
-      "syscall\n"
-      "ud2\n"
-      :
-      : "r"(uc)
-      : "memory");
-  __builtin_unreachable();
-}
-
 STUB_INLINE void __attribute__((noreturn)) ReturnToGuest(UContext* uc) {
   uc->sigmask = 0;  // guests' signal masks are the sentry's business; on the host nothing is ever masked in guest code
   ReturnFromSignal(uc);
 }
 
 // A signal that found stub code running. Returns the bell of one that asked for its signal frame: a
-// fresh stub, or the fast lane. The others are copies and the compare-and-exchange that met a bad guest page,
+// fresh stub, or the fast lane. The others are an access that met a bad guest page (guest_access.cc),
 // a guest that steps through its own code, and the control signal in the fast lane, which shall
 // finish what it does. What is left is a stub that the guest broke.
 STUB_INLINE Bell HandleStubSignal(ThreadPage* page, int signo, UContext* uc) {
   const uint64_t ip = uc->mcontext.rip;
   if (signo == kControlSignal) {
-    page->interrupted = 1;
+    SetInterrupted(page, kInterruptedByControl);
     const uint64_t exit = reinterpret_cast<uint64_t>(&StubFastExit);
-    if (ip - exit < reinterpret_cast<uint64_t>(&StubFastExitEnd) - exit) uc->mcontext.rip = exit;
+    const uint64_t sleep = reinterpret_cast<uint64_t>(&StubSleepBegin);
+    if (ip - exit < reinterpret_cast<uint64_t>(&StubFastExitEnd) - exit) {
+      uc->mcontext.rip = exit;
+    } else if (ip - sleep < reinterpret_cast<uint64_t>(&StubSleepEnd) - sleep) {
+      uc->mcontext.rip = reinterpret_cast<uint64_t>(&StubSleepInterrupted);
+    }
     ReturnFromSignal(uc);
   }
   if (signo == kSigTrap) ReturnFromSignal(uc);
-  if (signo == kSigSegv || signo == kSigBus) {
-    uint64_t fixup = 0;
-    if (ip == reinterpret_cast<uint64_t>(&StubCompareExchangeInsn)) {
-      fixup = reinterpret_cast<uint64_t>(&StubCompareExchangeFixup);
-    } else if (ip == reinterpret_cast<uint64_t>(&StubCopyInsn)) {
-      fixup = reinterpret_cast<uint64_t>(&StubCopyFixup);
-    }
-    if (fixup != 0) {
-      uc->mcontext.rip = fixup;
-      ReturnFromSignal(uc);
-    }
+  const uint64_t access = reinterpret_cast<uint64_t>(&StubAccessBegin);
+  if ((signo == kSigSegv || signo == kSigBus) && ip - access < reinterpret_cast<uint64_t>(&StubAccessEnd) - access) {
+    uc->mcontext.rip = reinterpret_cast<uint64_t>(&StubAccessFixup);
+    ReturnFromSignal(uc);
   }
   if (signo == kSigIll && ip == reinterpret_cast<uint64_t>(&StubHelloInsn)) return Bell::kHello;
   if (signo != kSigIll || ip != reinterpret_cast<uint64_t>(&StubFrameInsn)) Call3(kSysExitGroup, 1);
@@ -171,6 +156,7 @@ void StubHandler(int signo, void* info_ptr, void* ucontext) {
   }
   Bell bell = Bell::kFault;
   if (signo == kSigSys && info->arch == kArchX8664) {
+    if (info->syscall == kSysRtSigreturn) SignalReturnLocally(page, uc);
     SaveRegisters(page, uc);
     page->regs.orig_rax = static_cast<uint32_t>(info->syscall);
     bell = Bell::kSyscall;
@@ -189,23 +175,37 @@ void StubHandler(int signo, void* info_ptr, void* ucontext) {
   ServeAnswers(page, frame, Ring(bell));
 }
 
+// Linux: mm_release. The slot is this thread's until it is gone, so nobody can take its stack away.
+STUB_INLINE void ExitThread(ThreadPage* page) {
+  const uint64_t word = page->exit_word;
+  const uint32_t zero = 0;
+  if (word != 0 && WriteGuest(word, &zero, sizeof(zero))) Call6(kSysFutex, word, /*FUTEX_WAKE*/ 1, 1, 0, 0, 0);
+  Call3(kSysExit, 0);
+}
+
 void CarryOutAnswers(ThreadPage* page, uint64_t frame, long how) {
   for (;;) {
     // Any error means that nobody listens any more.
     if (how < 0) Call3(kSysExitGroup, 1);
     if (how == static_cast<long>(Answer::kWait)) AwaitGo(page);
     const Command command = page->command;
-    if (command == Command::kExitThread) Call3(kSysExit, 0);
     if (command == Command::kExitGroup) Call3(kSysExitGroup, 0);
     if (page->output_count != 0) CopyOutputs(page);
-    if (page->op_count != 0 && !RunOps(page)) {
+    if (page->op_count != 0 && !RunOps(page) && command != Command::kExitThread) {
       how = Ring(Bell::kOpFailed);
+      continue;
+    }
+    if (command == Command::kExitThread) ExitThread(page);
+    if (page->push.wanted && !PushSignalFrame(page)) {
+      how = Ring(Bell::kFrameFailed);
       continue;
     }
     if (command == Command::kResume) return;
     if (command == Command::kMakeFrame) StubFrameInsn();
     if (command == Command::kClone) {
       page->result = RunClone(page, frame);
+    } else if (command == Command::kCall) {
+      page->result = RunOrderedCall(page, frame);
     } else if (command == Command::kCompareExchange) {
       page->result = StubCompareExchange(page->cmpxchg_address, page->cmpxchg_expected, page->cmpxchg_desired);
     }
@@ -268,28 +268,6 @@ asm(".pushsection stub_text,\"ax\",@progbits\n"
     "  mov $15, %eax\n"
     "  syscall\n"
     "  ud2\n"
-    ".globl StubCompareExchange\n.hidden StubCompareExchange\n"
-    "StubCompareExchange:\n"
-    "  mov %esi, %eax\n"
-    ".globl StubCompareExchangeInsn\n.hidden StubCompareExchangeInsn\n"
-    "StubCompareExchangeInsn:\n"
-    "  lock cmpxchg %edx, (%rdi)\n"
-    "  mov %eax, %eax\n"
-    "  ret\n"
-    ".globl StubCompareExchangeFixup\n.hidden StubCompareExchangeFixup\n"
-    "StubCompareExchangeFixup:\n"
-    "  mov $-14, %rax\n"
-    "  ret\n"
-    ".globl StubCopy\n.hidden StubCopy\n"
-    "StubCopy:\n"
-    "  mov %rdx, %rcx\n"
-    ".globl StubCopyInsn\n.hidden StubCopyInsn\n"
-    "StubCopyInsn:\n"
-    "  rep movsb\n"
-    ".globl StubCopyFixup\n.hidden StubCopyFixup\n"
-    "StubCopyFixup:\n"
-    "  mov %rcx, %rax\n"
-    "  ret\n"
     ".globl StubHelloInsn\n.hidden StubHelloInsn\n"
     "StubHelloInsn:\n"
     "  ud2\n"

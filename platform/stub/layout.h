@@ -2,6 +2,7 @@
 //
 //   kRegionStart            stub code (shared by all, read-execute)
 //   kConfigStart            read-only configuration, among it the seccomp program
+//   kClockPage              the page of the guests' vDSO (abi/clock_page.h); zeroes when there is none
 //   kSlotsStart + n * 128K  slot n: everything one guest thread needs in the stub
 //
 // A slot is found from any stack pointer inside it (sp & ~(kSlotSize-1)), so handlers need no register of their own.
@@ -25,6 +26,7 @@ inline constexpr uint64_t kTextStart = kRegionStart;
 inline constexpr uint64_t kTextMax = 0x8000;
 inline constexpr uint64_t kConfigStart = kTextStart + kTextMax;
 inline constexpr uint64_t kConfigSize = 0x8000;
+inline constexpr uint64_t kClockPage = kConfigStart + kConfigSize;
 inline constexpr uint64_t kSlotsStart = kRegionStart + 0x20000;
 inline constexpr uint64_t kSlotSize = 0x20000;
 inline constexpr uint64_t kMaxSlots = (kRegionEnd - kSlotsStart) / kSlotSize;

@@ -19,16 +19,16 @@ extern "C" STUB_TEXT void StubHandler(int signo, void* info, void* ucontext);
 extern "C" STUB_TEXT void StubRestorer();
 // First code of the zygote, running inside a block built by the sentry (zygote_child.cc): unmaps everything else,
 // moves code and configuration to the region, and continues there.
-extern "C" STUB_TEXT [[noreturn]] void StubRelocate(char* block, long socket);
+extern "C" [[noreturn]] STUB_TEXT void StubRelocate(char* block, long socket);
 // Zygote: forks pool stubs for whoever writes to `socket`. Entered on the initial stack of slot 0.
-extern "C" STUB_TEXT [[noreturn]] void StubZygoteMain(char* block, long socket);
+extern "C" [[noreturn]] STUB_TEXT void StubZygoteMain(char* block, long socket);
 
 // Carries out answers of the sentry until one resumes the guest. `how` is what the doorbell
 // returned; `frame` the trap's struct ucontext, 0 in the fast lane. The caller does what
 // `page->resume` says.
 STUB_TEXT void CarryOutAnswers(ThreadPage* page, uint64_t frame, long how);
 // The same from a signal handler, with the return to the guest.
-STUB_TEXT [[noreturn]] void ServeAnswers(ThreadPage* page, uint64_t frame, long how);
+[[noreturn]] STUB_TEXT void ServeAnswers(ThreadPage* page, uint64_t frame, long how);
 
 // The fast lane (fast_lane.cc). Trampolines of rewritten call sites jump here: call number in rax,
 // r11 = the address where the guest goes on, two bytes before which there is a system call
@@ -36,9 +36,10 @@ STUB_TEXT [[noreturn]] void ServeAnswers(ThreadPage* page, uint64_t frame, long 
 extern "C" STUB_TEXT void StubFastEntry();
 // From the registers' safe-keeping in the page to the answer's; returns when the guest may go on.
 extern "C" STUB_TEXT void StubFastCall(ThreadPage* page);
-// The guest's registers are complete in the page, and the control signal came before they could be
-// loaded.
+// The guest's registers are complete in the page, and `interrupted` was set before they could be loaded.
 extern "C" STUB_TEXT void StubFastInterrupted(ThreadPage* page);
+// Prepares StubFastExit after the answer was carried out.
+STUB_TEXT void TakeResume(ThreadPage* page);
 // Leaves to the guest. A control signal inside [StubFastExit, StubFastExitEnd) restarts it at the
 // first instruction, which looks for interrupts.
 extern "C" STUB_TEXT void StubFastExit();
@@ -49,16 +50,9 @@ extern "C" STUB_TEXT void StubFrameInsn();
 STUB_TEXT bool RunOps(ThreadPage* page);
 // Carries out Command::kClone. Returns the child's tid or -errno; the child never returns.
 STUB_TEXT long RunClone(ThreadPage* page, uint64_t frame);
-extern "C" STUB_TEXT [[noreturn]] void StubChildMain(SlotPrivate* slot);
-// Carries out Command::kCompareExchange.
-extern "C" STUB_TEXT long StubCompareExchange(uint64_t address, uint32_t expected, uint32_t desired);
-// The one instruction of it that may fault, and where it continues then.
-extern "C" STUB_TEXT void StubCompareExchangeInsn();
-extern "C" STUB_TEXT void StubCompareExchangeFixup();
-// Copies up to `length` bytes and returns how many are left when it met a page that it cannot use.
-extern "C" STUB_TEXT uint64_t StubCopy(uint64_t to, uint64_t from, uint64_t length);
-extern "C" STUB_TEXT void StubCopyInsn();
-extern "C" STUB_TEXT void StubCopyFixup();
+extern "C" [[noreturn]] STUB_TEXT void StubChildMain(SlotPrivate* slot);
+// Carries out the page's `push`; false when the guest's stack does not take it.
+STUB_TEXT bool PushSignalFrame(ThreadPage* page);
 // A pool stub stops here (ud2) to get a signal frame to start from.
 extern "C" STUB_TEXT void StubHelloInsn();
 

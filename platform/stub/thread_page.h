@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "abi/sigcontext.h"
 #include "platform/api/call_input.h"
 #include "platform/arch/registers.h"
 #include "platform/stub/layout.h"
@@ -15,13 +16,16 @@ namespace sandbox::platform::stub {
 
 // Why the stub rings (first argument of the doorbell call).
 enum class Bell : uint32_t {
-  kHello = 1,  // a new host thread reports; second argument: its token
-  kSyscall,    // registers, with orig_rax set
-  kFault,      // registers and fault_*
-  kInterrupt,  // registers; the control signal arrived
-  kDone,       // a command other than kResume was carried out: result
-  kOpFailed,   // failed_index, failed_errno; the ops after it and the command were not carried out
-  kFast,       // a call from the fast lane that found no sentry thread watching its page: `request`
+  kHello = 1,    // a new host thread reports; second argument: its token
+  kSyscall,      // registers, with orig_rax set
+  kFault,        // registers and fault_*
+  kInterrupt,    // registers; the control signal arrived
+  kDone,         // a command other than kResume was carried out: result
+  kOpFailed,     // failed_index, failed_errno; the ops after it and the command were not carried out
+  kSignals,      // registers; the guest changed its signal mask while something was pending
+  kFrameFailed,  // the guest's stack did not take the frame of `push`; the command was not carried out
+  kWaited,       // like kFast; the thread has waited in the call since `slept_since`
+  kFast,         // a call from the fast lane that found no sentry thread watching its page: `request`
 };
 
 // What the sentry answers a doorbell with.
@@ -36,8 +40,9 @@ enum class Command : uint32_t {
   kRing,             // ring kDone
   kClone,            // clone_*, then ring kDone with result = host tid or -errno
   kCompareExchange,  // cmpxchg_*, then ring kDone with result = value found, or -EFAULT
-  kMakeFrame,  // from the fast lane: get a signal frame (`frame`, `fp_state`), then ring kDone in
-               // its handler
+  kCall,             // the thread makes `call` on the host, then rings kDone with its result
+  kMakeFrame,        // from the fast lane: get a signal frame (`frame`, `fp_state`), then ring kDone in
+                     // its handler
   kExitThread,
   kExitGroup,
 };
@@ -49,12 +54,11 @@ enum class Resume : uint32_t {
             // finish it with return_value
 };
 
-// Where the fast lane's next call goes (Request::state).
-enum class Door : uint32_t {
-  kClosed,  // nobody watches the page: ring
-  kOpen,    // a sentry thread watches it: post the request
-  kPosted,  // posted, and not taken yet
-};
+// Where the fast lane's next call goes (Request::door). No enumeration, because not all compilers let atomic operations
+// work on one.
+inline constexpr uint32_t kDoorClosed = 0;  // nobody watches the page: ring
+inline constexpr uint32_t kDoorOpen = 1;    // a sentry thread watches it: post the request
+inline constexpr uint32_t kDoorPosted = 2;  // posted, and not taken yet
 
 struct Op {
   enum class Kind : uint32_t { kMap, kUnmap, kProtect, kMove, kAdvise, kMembarrier, kRseq };
@@ -68,11 +72,11 @@ struct Op {
 };
 static_assert(sizeof(Op) == 64);
 
-inline constexpr uint32_t kMaxOps = 48;
+inline constexpr uint32_t kMaxOps = 40;
 
 // A call of the fast lane. One cache line, so that a hand-over between two processors moves one.
 struct alignas(64) Request {
-  Door state;  // the sentry opens and closes; the stub turns kOpen into kPosted
+  uint32_t door;  // kDoor*: the sentry opens and closes; the stub turns open into posted
   uint32_t nr;
   uint64_t args[6];
   uint64_t rip;  // of the instruction after the call
@@ -83,7 +87,10 @@ static_assert(sizeof(Request) == 64);
 struct alignas(64) LocalAnswers {
   uint32_t valid;  // 0: ask the sentry for everything
   int32_t pid, tid;
+  uint32_t has_ids;  // those that follow
   uint32_t uid, euid, gid, egid;
+  uint32_t host_futexes;    // all words but those of PI locks wait on the host's queues
+  uint32_t host_processor;  // the number of the host's processor is the guest's
 };
 
 // A result of the call that waits in the call's data (call_data.h): copied before the ops.
@@ -93,6 +100,34 @@ struct Output {
   uint32_t length;
 };
 inline constexpr uint32_t kMaxOutputs = 6;
+
+// What the stub may do about signals by itself (local_lane.cc).
+struct alignas(64) LocalSignals {
+  uint64_t mask;     // the guest's; written by both sides
+  uint32_t pending;  // something is pending, blocked or not
+  int32_t stack_flags;
+  uint64_t stack_sp, stack_size;  // sigaltstack(2), as a frame holds it
+};
+
+// A signal frame for the guest's stack.
+struct FramePush {
+  uint32_t wanted;
+  uint32_t state_size;  // of the extended state: XSAVE image without the closing magic
+  uint64_t features;    // its components
+  uint64_t address, fp_address;
+  abi::RtSigFrame frame;
+};
+
+// A futex call that the thread makes on the host by itself.
+struct HostCall {
+  uint32_t nr;
+  uint32_t has_deadline;  // `deadline` stands for the pointer to a timeout
+  uint64_t args[6];
+  int64_t deadline[2];  // struct timespec, absolute
+};
+
+// ThreadPage::interrupted, bits.
+inline constexpr uint32_t kInterruptedByControl = 1, kInterruptedBySignal = 2;
 
 struct ThreadPage {
   Request request;
@@ -114,7 +149,9 @@ struct ThreadPage {
 
   // --- written by the stub
   alignas(64) uint32_t sleeping;  // waits for `go` in the kernel, or is about to
-  uint32_t interrupted;           // the control signal came while stub code ran in the fast lane
+  uint32_t interrupted;           // kInterrupted*: why the fast lane must ask before it leaves
+  uint32_t asleep_in;             // number of the call that the thread waits in by itself; 0 = none
+  uint64_t slept_since;           // time-stamp counter at the start of the last such wait
   uint32_t exit_full;             // the fast lane leaves with all of `regs`, not just with a result
   uint32_t failed_index;
   int32_t failed_errno;
@@ -132,20 +169,25 @@ struct ThreadPage {
 
   // --- written by the sentry
   LocalAnswers local;
+  LocalSignals signals;
+  FramePush push;
+  HostCall call;
   uint64_t clone_flags;
   uint64_t clone_slot;  // address of the child's slot
   uint64_t clone_token;
   uint64_t cmpxchg_address;
-  int32_t clone_fd;  // memory file of the child's thread page
+  int32_t clone_fd;    // memory file of the child's thread page; -1: the slot of an earlier thread is used again
+  uint64_t exit_word;  // kExitThread: where 0 is stored and a waiter woken, unless null
   Op ops[kMaxOps];
 };
 static_assert(sizeof(ThreadPage) <= kSlotPageSize);
 
 // Private memory of a slot; see layout.h.
 struct SlotPrivate {
-  uint64_t frame;
+  uint64_t frame;  // 0: the child starts in the fast lane
   uint64_t token;
-  int32_t page_fd;  // -1 when the parent mapped the child's page already
+  int32_t page_fd;  // -1 when the child's page is mapped already
+  bool shares_memory;
 };
 
 // At kConfigStart, read-only.
@@ -153,6 +195,9 @@ struct Config {
   InputTable inputs;
   uint32_t has_fsgsbase;  // rdfsbase and friends may be used; without them there is no fast lane
   uint32_t filter_length;
+  uint32_t has_clock_page;  // descriptor 1 of the zygote is to be mapped at kClockPage
+  // XSAVE image of the state that programs and handlers start with.
+  alignas(64) uint8_t initial_state[576];
   uint64_t filter_address;  // of the sock_filter array, inside the configuration pages
 };
 

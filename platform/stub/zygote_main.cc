@@ -94,6 +94,10 @@ void StubRelocate(char* block, long socket) {
   CopyBytes(reinterpret_cast<void*>(kTextStart), block, filled);
   Call3(kSysMprotect, kTextStart, kTextMax, /*PROT_READ|PROT_EXEC*/ 5);
   Call3(kSysMprotect, kConfigStart, kConfigSize, /*PROT_READ*/ 1);
+  const bool clock = reinterpret_cast<const Config*>(kConfigStart)->has_clock_page;
+  Call6(kSysMmap, kClockPage, kSlotPageSize, /*PROT_READ*/ 1,
+        clock ? kMapShared | kMapFixed : kMapPrivate | kMapAnonymous | kMapFixed, clock ? 1 : ~0ull, 0);
+  if (clock) Call3(kSysClose, 1);
   Call6(kSysMmap, SlotAddress(0), kSlotSize, kProtReadWrite, flags, ~0ull, 0);
   // Addresses inside the block are relative to the instruction pointer, so the target is computed from the block.
   const uint64_t main = reinterpret_cast<uint64_t>(&StubZygoteMain) - start + kTextStart;

@@ -44,27 +44,34 @@ bool GuestThread::ApproveClone(const Notification& notification) {
 Result<RefPtr<GuestThread>> GuestThread::Clone(const CloneOptions& options, TrapHandler& handler) {
   CHECK(has_registers());
   TRY(FlushMemoryOps());
-  TRY(EnsureFrame());
-  TRY(EnsureRung());
+  TRY(FlushFrame());
+  EnsureRegisters();
   const bool shares = options.share_memory || options.thread;
   const uint64_t token = TRY(RandomToken());
-  UniqueFd page_fd;
-  RefPtr<SharedPage> page = TRY(SharedPage::Create(&page_fd));
-  const uint32_t slot = shares ? TRY(space_->AllocateSlot()) : slot_;
+  StubSpace::Slot slot{.index = slot_};
+  if (shares) slot = TRY(space_->AllocateSlot());
   auto free_slot = Cleanup([&] {
     if (shares) space_->FreeSlot(slot, process_, -1);
   });
-  const int remote_fd = TRY(listener_->AddFd(notification_, page_fd.get()));
-  page_fd.reset();
+  int remote_fd = -1;
+  RefPtr<SharedPage> page = slot.page;
+  if (page != nullptr) {
+    **page = {};
+  } else {
+    UniqueFd page_fd;
+    page = TRY(SharedPage::Create(&page_fd));
+    TRY(EnsureRung());
+    remote_fd = TRY(listener_->AddFd(notification_, page_fd.get()));
+  }
 
-  const RefPtr<StubSpace> space = shares ? space_ : MakeRef<StubSpace>(slot);
-  const auto child = MakeRef<GuestThread>(platform_, listener_, std::move(page), space, handler, slot);
+  const RefPtr<StubSpace> space = shares ? space_ : MakeRef<StubSpace>(slot.index);
+  const auto child = MakeRef<GuestThread>(platform_, listener_, std::move(page), space, handler, slot.index);
   listener_->AddPending(token, child);
   auto forget = Cleanup([&] { (void)listener_->TakePending(token); });
 
   SharedPage& mine = *page_;
   mine->clone_flags = HostFlags(options);
-  mine->clone_slot = stub::SlotAddress(slot);
+  mine->clone_slot = stub::SlotAddress(slot.index);
   mine->clone_token = token;
   mine->clone_fd = remote_fd;
   {

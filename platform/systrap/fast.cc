@@ -82,7 +82,7 @@ bool GuestThread::OpenDoor() {
     if (streak_ < kStreakToWatch << penalty_) return false;
     streak_ = 0;
   }
-  __atomic_store_n(&(*page_)->request.state, stub::Door::kOpen, __ATOMIC_RELEASE);
+  __atomic_store_n(&(*page_)->request.door, stub::kDoorOpen, __ATOMIC_RELEASE);
   leave_processor_ = hold_ == Hold::kRung;
   WatchAfterTrap(shared_from_this());
   return true;
@@ -90,10 +90,10 @@ bool GuestThread::OpenDoor() {
 
 // False when a request was posted at the last moment.
 bool GuestThread::CloseDoor() {
-  stub::Door door = stub::Door::kOpen;
-  return __atomic_compare_exchange_n(&(*page_)->request.state, &door, stub::Door::kClosed, false, __ATOMIC_SEQ_CST,
+  uint32_t door = stub::kDoorOpen;
+  return __atomic_compare_exchange_n(&(*page_)->request.door, &door, stub::kDoorClosed, false, __ATOMIC_SEQ_CST,
                                      __ATOMIC_SEQ_CST) ||
-         door != stub::Door::kPosted;
+         door != stub::kDoorPosted;
 }
 
 bool GuestThread::AwaitPosted() {
@@ -103,7 +103,7 @@ bool GuestThread::AwaitPosted() {
   const int64_t limit = MonotonicNs() + kWatchNs;
   bool posted = false;
   for (int turn = 1;; ++turn) {
-    posted = __atomic_load_n(&(*page_)->request.state, __ATOMIC_ACQUIRE) == stub::Door::kPosted;
+    posted = __atomic_load_n(&(*page_)->request.door, __ATOMIC_ACQUIRE) == stub::kDoorPosted;
     if (posted) break;
     __builtin_ia32_pause();
     if (turn % kTurnsPerLook != 0) continue;
@@ -120,7 +120,7 @@ bool GuestThread::AwaitPosted() {
 }
 
 bool GuestThread::AcceptPosted() {
-  __atomic_store_n(&(*page_)->request.state, stub::Door::kClosed, __ATOMIC_RELAXED);
+  __atomic_store_n(&(*page_)->request.door, stub::kDoorClosed, __ATOMIC_RELAXED);
   listener_->NotePosted();
   MutexLock lock(mu_);
   if (dead_ || state_ != State::kRunning) return false;
@@ -138,6 +138,7 @@ void GuestThread::ServePosted() {
 
 // Signal frames hold what the fast lane leaves in the processor: the extended state.
 Result<void> GuestThread::EnsureFrame() {
+  TRY(FlushFrame());
   EnsureRegisters();
   if ((*page_)->frame != 0) return {};
   return Round(stub::Command::kMakeFrame, 0);
@@ -149,10 +150,13 @@ void GuestThread::SetLocalIdentity(const std::optional<LocalIdentity>& identity)
   if (!identity) return;
   local.pid = identity->pid;
   local.tid = identity->tid;
+  local.has_ids = identity->has_ids;
   local.uid = identity->uid;
   local.euid = identity->euid;
   local.gid = identity->gid;
   local.egid = identity->egid;
+  local.host_processor = identity->host_processor;
+  local.host_futexes = 1;
   __atomic_store_n(&local.valid, 1, __ATOMIC_RELEASE);
 }
 

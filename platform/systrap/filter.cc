@@ -1,6 +1,7 @@
 #include "platform/systrap/filter.h"
 
 #include <linux/audit.h>
+#include <linux/futex.h>
 #include <linux/seccomp.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -18,6 +19,8 @@ namespace {
 constexpr uint32_t kNr = offsetof(seccomp_data, nr);
 constexpr uint32_t ArgLow(int i) { return offsetof(seccomp_data, args) + 8 * i; }
 constexpr uint32_t ArgHigh(int i) { return ArgLow(i) + 4; }
+
+constexpr uint32_t kSysFutexWaitv = 449;  // since Linux 5.16; older headers lack it
 
 // What a direct call with other arguments gets: memory ops report it like any failure.
 constexpr uint32_t kBadArgument = SECCOMP_RET_ERRNO | EINVAL;
@@ -81,7 +84,11 @@ class Builder {
 void EmitDirectCalls(Builder& b) {
   const auto allow = [&b] { b.Return(SECCOMP_RET_ALLOW); };
   b.OnCall(SYS_futex, [&] {
-    b.RequireOneOf(1, {0 /*WAIT*/, 1 /*WAKE*/, 128 /*WAIT_PRIVATE*/, 129 /*WAKE_PRIVATE*/});
+    b.RequireOneOf(1, {FUTEX_WAIT, FUTEX_WAKE, FUTEX_REQUEUE, FUTEX_CMP_REQUEUE, FUTEX_WAKE_OP, FUTEX_WAIT_BITSET,
+                       FUTEX_WAIT_BITSET | FUTEX_CLOCK_REALTIME, FUTEX_WAKE_BITSET, FUTEX_WAIT_PRIVATE,
+                       FUTEX_WAKE_PRIVATE, FUTEX_REQUEUE_PRIVATE, FUTEX_CMP_REQUEUE_PRIVATE, FUTEX_WAKE_OP_PRIVATE,
+                       FUTEX_WAIT_BITSET_PRIVATE, FUTEX_WAIT_BITSET_PRIVATE | FUTEX_CLOCK_REALTIME,
+                       FUTEX_WAKE_BITSET_PRIVATE});
     allow();
   });
   for (uint32_t nr : {SYS_rt_sigreturn, SYS_munmap, SYS_mprotect, SYS_mremap, SYS_close, SYS_exit, SYS_exit_group}) {
@@ -106,6 +113,12 @@ void EmitDirectCalls(Builder& b) {
     allow();
   });
   b.OnCall(SYS_rseq, allow);
+  b.OnCall(kSysFutexWaitv, allow);
+  // The control signal only, while a handler waits; whoever masks it does not answer interrupts, and is killed for
+  // that.
+  b.OnCall(SYS_rt_sigprocmask, allow);
+  // A new thread's.
+  b.OnCall(SYS_sigaltstack, allow);
   b.OnCall(SYS_arch_prctl, [&] {
     b.RequireOneOf(0, {0x1001, 0x1002, 0x1003, 0x1004});
     allow();

@@ -95,11 +95,17 @@ bool Harmless(const seccomp_data& d) {
   const auto low = [&](int i) { return static_cast<uint32_t>(d.args[i]); };
   switch (d.nr) {
     case SYS_rt_sigreturn: case SYS_munmap: case SYS_mprotect: case SYS_mremap: case SYS_close: case SYS_exit: case SYS_sched_yield:
-    case SYS_exit_group: case SYS_rseq:
+    case SYS_exit_group:
+    case SYS_rseq:
+    case SYS_rt_sigprocmask:
+    case 449 /* futex_waitv */:
       return true;
     case SYS_mmap: return (d.args[3] & ~uint64_t{0x3 | 0x10 | 0x20 | 0x4000 | 0x100 | 0x20000 | 0x100000 | 0x800 | 0x1000}) == 0;
     case SYS_madvise: return low(2) < 24 && low(2) != 11 && low(2) != 12 && low(2) != 13;
-    case SYS_futex: return (low(1) & ~128u) <= 1;
+    case SYS_futex: {
+      const uint32_t op = low(1) & ~128u;
+      return op == 0 || op == 1 || op == 3 || op == 4 || op == 5 || op == 9 || op == 10 || op == (9 | 256);
+    }
     case SYS_membarrier: {
       const uint32_t command = low(0);
       return command >= 8 && command <= 256 && (command & (command - 1)) == 0 && low(1) == 0;
@@ -112,8 +118,10 @@ bool Harmless(const seccomp_data& d) {
 
 TEST_F(Filter, StubCodeIsAllowedNothingElse) {
   std::mt19937_64 random(4711);
-  const uint64_t interesting[] = {0,  1,  2,  3,  9,  10, 11,     12,     13,      100,    128,        129,         130,
-                                  16, 22, 24, 32, 34, 50, 256, 512, 0x1001, 0x1002, 0x1005, 0x2022, 0x100000022, 0x8022, ~0ull};
+  const uint64_t interesting[] = {0,   1,      2,      3,      9,      10,          11,     12,   13,  100,
+                                  128, 129,    130,    131,    132,    133,         134,    136,  137, 138,
+                                  139, 265,    393,    16,     22,     24,          32,     34,   50,  256,
+                                  512, 0x1001, 0x1002, 0x1005, 0x2022, 0x100000022, 0x8022, ~0ull};
   for (int nr = 0; nr < 1024; ++nr) {
     for (int round = 0; round < 400; ++round) {
       seccomp_data data = Call(nr, kStubIp);

@@ -30,6 +30,7 @@ class GuestThread : public RefFromThis<GuestThread> {
  public:
   GuestThread(StubPlatform& platform, RefPtr<Listener> listener, RefPtr<SharedPage> page, RefPtr<StubSpace> space,
               TrapHandler& handler, uint32_t slot);
+  ~GuestThread();
 
   // --- owner ---------------------------------------------------------------------------------------------------
   bool has_registers() const { return hold_ != Hold::kNotified; }
@@ -41,12 +42,19 @@ class GuestThread : public RefFromThis<GuestThread> {
   char* ReserveOutput(size_t size);
   void CommitOutput(GuestAddr to, size_t size) { data_.Commit(to, size); }
   void SettleCallData();
+  size_t FpStateSize() const;
+  Result<void> PushFrame(const arch::BuiltFrame& frame);
+  Result<int64_t> RunCall(const HostCall& call);
+  Result<void> BeginCall(const HostCall& call) EXCLUDES(mu_);
+  bool CallEnded() EXCLUDES(mu_);
+  Result<int64_t> EndCall() EXCLUDES(mu_);
   void QueueMemoryOp(MemoryOp op) { ops_.push_back(std::move(op)); }
   Result<void> FlushMemoryOps();
   Result<RefPtr<GuestThread>> Clone(const CloneOptions& options, TrapHandler& handler);
   Result<uint32_t> CompareExchange(GuestAddr at, uint32_t expected, uint32_t desired);
   void Start();
   void Exit() EXCLUDES(mu_);
+  bool ClearAtExit(GuestAddr word) EXCLUDES(mu_);
   void BeginBlock();
   void BeginDefer();
   void EndBlock();
@@ -59,6 +67,11 @@ class GuestThread : public RefFromThis<GuestThread> {
   void Interrupt() EXCLUDES(mu_);
   uint64_t CpuTimeNs();
   void SetLocalIdentity(const std::optional<LocalIdentity>& identity);
+  void SetSignalMask(uint64_t mask);
+  uint64_t SignalMask() const;
+  void SetSignalsPending(bool pending);
+  void SetSignalStack(const arch::SignalStack& stack);
+  std::optional<uint64_t> WaitsInCall() const;
   int host_tid() const { return tid_; }
   const RefPtr<StubSpace>& space() const { return space_; }
   const RefPtr<HostProcess>& process() const { return process_; }
@@ -109,6 +122,10 @@ class GuestThread : public RefFromThis<GuestThread> {
   bool ChildVanished();
   // A signal frame, for what looks into it. ESRCH when the thread died.
   Result<void> EnsureFrame();
+  // signals.cc: executes a frame that waits in push_.
+  Result<void> FlushFrame();
+  void FillPush();
+  void FillCall(const HostCall& call);
   // Makes queued ops executable: registers saved, and a notification outstanding if files must be injected.
   Result<void> PrepareOps();
   void FillOps(size_t count);
@@ -170,6 +187,10 @@ class GuestThread : public RefFromThis<GuestThread> {
   std::array<Site, 8> sites_;
   std::vector<MemoryOp> ops_;
   std::vector<MemoryOp> posted_ops_;  // handed to the stub with the last answer
+  std::optional<arch::BuiltFrame> push_;         // goes along with the resuming answer
+  std::optional<arch::BuiltFrame> posted_push_;  // went
+  GuestAddr exit_word_;
+  bool in_call_ = false;  // between BeginCall and EndCall: somebody has to receive its bell
   bool blocked_ = false;
   bool waits_in_notification_ = false;  // blocked, and not parked
   bool started_ = false;
@@ -183,6 +204,7 @@ class GuestThread : public RefFromThis<GuestThread> {
   Mutex mu_{LockRank::kPlatformThread};
   State state_ GUARDED_BY(mu_) = State::kNew;
   bool in_round_ GUARDED_BY(mu_) = true;  // the next bell belongs to AwaitBell
+  bool calling_ GUARDED_BY(mu_) = false;  // a round that BeginCall began
   std::optional<Notification> bell_ GUARDED_BY(mu_);
   std::optional<uint64_t> clone_flags_ GUARDED_BY(mu_);  // the one clone that may be approved
   bool interrupt_ GUARDED_BY(mu_) = false;

@@ -137,21 +137,21 @@ void StubSpace::RemoveProcess(const HostProcess* process) {
   std::erase_if(processes_, [&](const auto& p) { return p.get() == process; });
 }
 
-Result<uint32_t> StubSpace::AllocateSlot() {
+Result<StubSpace::Slot> StubSpace::AllocateSlot() {
   MutexLock lock(mu_);
   if (!freed_.empty() && !freed_.front().process->HasThread(freed_.front().tid)) {
-    const uint32_t slot = freed_.front().slot;
+    Slot slot = std::move(freed_.front().slot);
     freed_.pop_front();
     return slot;
   }
   if (next_slot_ == first_slot_) ++next_slot_;
   if (next_slot_ >= stub::kMaxSlots) return Err(ENOMEM);
-  return next_slot_++;
+  return Slot{.index = next_slot_++};
 }
 
-void StubSpace::FreeSlot(uint32_t slot, RefPtr<HostProcess> process, int tid) {
+void StubSpace::FreeSlot(Slot slot, RefPtr<HostProcess> process, int tid) {
   MutexLock lock(mu_);
-  freed_.push_back({slot, std::move(process), tid});
+  freed_.push_back({std::move(slot), std::move(process), tid});
 }
 
 }  // namespace sandbox::platform::systrap

@@ -4,7 +4,6 @@
 #include <sys/types.h>
 
 #include <atomic>
-#include <condition_variable>
 #include <deque>
 #include <vector>
 
@@ -12,6 +11,7 @@
 #include "base/ref.h"
 #include "platform/api/platform.h"
 #include "platform/stub/layout.h"
+#include "platform/systrap/shared_page.h"
 #include "platform/systrap/trampolines.h"
 
 namespace sandbox::platform::systrap {
@@ -93,10 +93,15 @@ class StubSpace final : public AddressSpace {
   void AddProcess(RefPtr<HostProcess> process) EXCLUDES(mu_);
   void RemoveProcess(const HostProcess* process) EXCLUDES(mu_);
 
-  // A slot for one more thread; ENOMEM when all are taken.
-  Result<uint32_t> AllocateSlot() EXCLUDES(mu_);
-  // The slot is given out again only after the host thread that used it is gone.
-  void FreeSlot(uint32_t slot, RefPtr<HostProcess> process, int tid) EXCLUDES(mu_);
+  // A slot for one more thread, with the page that is mapped there, if it is; ENOMEM when all are taken.
+  struct Slot {
+    uint32_t index = 0;
+    RefPtr<SharedPage> page;
+  };
+  Result<Slot> AllocateSlot() EXCLUDES(mu_);
+  // The slot is given out again only after the host thread that used it is gone. Not to other address spaces: whoever
+  // shares this one may keep a view of the page.
+  void FreeSlot(Slot slot, RefPtr<HostProcess> process, int tid) EXCLUDES(mu_);
 
  private:
   template <typename F>
@@ -104,7 +109,7 @@ class StubSpace final : public AddressSpace {
   Result<uint32_t> CompareExchangeWithoutThread(GuestAddr at, uint32_t expected, uint32_t desired);
 
   struct FreedSlot {
-    uint32_t slot;
+    Slot slot;
     RefPtr<HostProcess> process;
     int tid;
   };

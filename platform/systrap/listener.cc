@@ -70,7 +70,10 @@ void Listener::WaitNotReceiving(int timeout_ms) {
   std::unique_lock<std::mutex> lock(mu_.native());
   ++waiters_;
   const uint64_t seen = wakeups_;
-  changed_.wait_for(lock, std::chrono::milliseconds(timeout_ms), [&] { return !receiving_ || wakeups_ != seen; });
+  const auto limit = std::chrono::steady_clock::now() + std::chrono::milliseconds(timeout_ms);
+  while (receiving_ && wakeups_ == seen) {
+    if (changed_.wait_until(lock, limit) == std::cv_status::timeout) break;
+  }
   --waiters_;
 }
 

@@ -26,7 +26,7 @@ const PlatformRegistration registration("systrap", &StubPlatform::Create, kHostR
 }  // namespace
 
 Result<std::unique_ptr<Platform>> StubPlatform::Create(const PlatformOptions& options) {
-  auto zygote = TRY(Zygote::Create(BuildStubFilter(options.lanes), options.inputs));
+  auto zygote = TRY(Zygote::Create(BuildStubFilter(options.lanes), options.inputs, options.clock_page));
   std::unique_ptr<StubPlatform> platform(new StubPlatform(std::move(zygote), options));
   return std::unique_ptr<Platform>(std::move(platform));
 }
@@ -88,6 +88,12 @@ Result<std::unique_ptr<Thread>> StubPlatform::NewProcess(TrapHandler& handler) {
   listener->Add(stub.pid, thread);
   auto facade = std::make_unique<StubThread>(thread);
   TRY(thread->SetFpState({}));
+  if (fp_state_size_.load() == 0) {
+    // The stub is still as the zygote made it, so this is the kernel's word.
+    const arch::FpLayout layout = arch::LayoutOf(TRY(thread->GetFpState()));
+    fp_features_.store(layout.features);
+    fp_state_size_.store(layout.state_size);
+  }
   return std::unique_ptr<Thread>(std::move(facade));
 }
 
@@ -160,17 +166,20 @@ void StubPlatform::WatchInterrupt() {
   watch_.notify_all();
 }
 
+// Waits for an interrupt, and then for as long as it may take. False when the platform ends.
+bool StubPlatform::AwaitOverdue() {
+  std::unique_lock<std::mutex> lock(mu_.native());
+  while (!watching_ && !stopping_) watch_.wait(lock);
+  const auto limit = std::chrono::steady_clock::now() + std::chrono::nanoseconds(kInterruptLimitNs + 1'000'000'000);
+  while (!stopping_ && watch_.wait_until(lock, limit) != std::cv_status::timeout) {
+  }
+  watching_ = false;
+  return !stopping_;
+}
+
 // Sleeps without limit while no interrupt was sent, so that an idle sandbox is idle.
 void StubPlatform::Watch() {
-  for (;;) {
-    {
-      std::unique_lock<std::mutex> lock(mu_.native());
-      watch_.wait(lock, [&] { return watching_ || stopping_; });
-      if (stopping_) return;
-      watch_.wait_for(lock, std::chrono::nanoseconds(kInterruptLimitNs + 1'000'000'000), [&] { return stopping_; });
-      if (stopping_) return;
-      watching_ = false;
-    }
+  while (AwaitOverdue()) {
     const int64_t now = MonotonicNs();
     bool more = false;
     for (const RefPtr<GuestThread>& thread : AllThreads()) {

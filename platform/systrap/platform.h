@@ -8,6 +8,7 @@
 #include <unordered_map>
 
 #include "platform/api/platform.h"
+#include "platform/arch/fpstate.h"
 #include "platform/systrap/guest_thread.h"
 #include "platform/systrap/slow_handler_monitor.h"
 #include "platform/systrap/spin_policy.h"
@@ -31,6 +32,8 @@ class StubPlatform final : public Platform {
   WorkerPool& workers() { return workers_; }
   SpinPolicy& spin() { return spin_; }
   const InputTable& inputs() const { return inputs_; }
+  // Of signal frames; known once there is a process.
+  arch::FpLayout fp_layout() const { return {fp_state_size_.load(), fp_features_.load()}; }
   // Makes the reaper know a stub process. Called before it can run guest code.
   RefPtr<HostProcess> AddProcess(pid_t pid) EXCLUDES(mu_);
   // An interrupt was sent: somebody has to look whether it is answered.
@@ -40,6 +43,7 @@ class StubPlatform final : public Platform {
   StubPlatform(std::unique_ptr<Zygote> zygote, const PlatformOptions& options);
   void Reap();
   void Collect(pid_t pid, int status_code, int status);
+  bool AwaitOverdue() EXCLUDES(mu_) NO_THREAD_SAFETY_ANALYSIS;  // CondVar knows no timeouts
   void Watch();
   std::vector<RefPtr<GuestThread>> AllThreads() EXCLUDES(mu_);
 
@@ -47,6 +51,8 @@ class StubPlatform final : public Platform {
   const InputTable inputs_;
   const std::unique_ptr<TextRewriter> rewriter_;  // null where stubs have no fast lane
   SpinPolicy spin_;
+  std::atomic<uint32_t> fp_state_size_{0};
+  std::atomic<uint64_t> fp_features_{0};
   WorkerPool workers_;
   SlowHandlerMonitor monitor_{workers_};
   StubPool pool_;
@@ -77,6 +83,13 @@ class StubThread final : public Thread {
   char* ReserveOutput(size_t size) override { return thread_->ReserveOutput(size); }
   void CommitOutput(GuestAddr to, size_t size) override { thread_->CommitOutput(to, size); }
   void SettleCallData() override { thread_->SettleCallData(); }
+  size_t FpStateSize() override { return thread_->FpStateSize(); }
+  Result<void> PushFrame(const arch::BuiltFrame& frame) override { return thread_->PushFrame(frame); }
+  bool CanMakeCalls() const override { return true; }
+  Result<int64_t> RunCall(const HostCall& call) override { return thread_->RunCall(call); }
+  Result<void> BeginCall(const HostCall& call) override { return thread_->BeginCall(call); }
+  bool CallEnded() override { return thread_->CallEnded(); }
+  Result<int64_t> EndCall() override { return thread_->EndCall(); }
   void QueueMemoryOp(MemoryOp op) override { thread_->QueueMemoryOp(std::move(op)); }
   Result<void> FlushMemoryOps() override { return thread_->FlushMemoryOps(); }
   Result<std::unique_ptr<Thread>> Clone(const CloneOptions& options, TrapHandler& child) override {
@@ -84,6 +97,7 @@ class StubThread final : public Thread {
   }
   void Start() override { thread_->Start(); }
   void Exit() override { thread_->Exit(); }
+  bool ClearAtExit(GuestAddr word) override { return thread_->ClearAtExit(word); }
   void BeginBlock() override { thread_->BeginBlock(); }
   void EndBlock() override { thread_->EndBlock(); }
   bool CanDefer() const override { return true; }
@@ -94,6 +108,11 @@ class StubThread final : public Thread {
   void SetLocalIdentity(const std::optional<LocalIdentity>& identity) override {
     thread_->SetLocalIdentity(identity);
   }
+  void SetSignalMask(uint64_t mask) override { thread_->SetSignalMask(mask); }
+  std::optional<uint64_t> SignalMask() override { return thread_->SignalMask(); }
+  void SetSignalsPending(bool pending) override { thread_->SetSignalsPending(pending); }
+  void SetSignalStack(const arch::SignalStack& stack) override { thread_->SetSignalStack(stack); }
+  std::optional<uint64_t> WaitsInCall() override { return thread_->WaitsInCall(); }
   int host_tid() const override { return thread_->host_tid(); }
 
  private:

@@ -203,6 +203,7 @@ void GuestThread::Post(stub::Command command, stub::Resume resume, size_t op_lim
     page->regs = registers_;
     page->regs.rip = space_->trampolines().Continued(registers_.rip);
   }
+  if (command == stub::Command::kResume && push_) FillPush();
   if (command != stub::Command::kResume) {
     MutexLock lock(mu_);
     in_round_ = true;
@@ -270,6 +271,7 @@ Result<void> GuestThread::Round(stub::Command command, size_t op_limit) {
     const int error = (*page_)->failed_errno;
     return Err(error > 0 && error < 4096 ? error : EFAULT);
   }
+  if (bell == stub::Bell::kFrameFailed) return Err(EFAULT);
   KillHostile("unexpected bell");
   return Err(ESRCH);
 }

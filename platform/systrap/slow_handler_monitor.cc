@@ -24,17 +24,15 @@ void SlowHandlerMonitor::Watch(RefPtr<Listener> listener) {
   MutexLock lock(mu_);
   // While it ticks it sees the addition by itself.
   added_.push_back(std::move(listener));
-  if (added_.size() == 1) wake_.notify_one();
+  if (added_.size() == 1) wake_.NotifyOne();
 }
 
 void SlowHandlerMonitor::Run() {
   std::vector<Watched> watched;
   for (;;) {
     {
-      std::unique_lock<std::mutex> lock(mu_.native());
-      if (watched.empty()) {
-        wake_.wait(lock, [&] { return stopping_ || !added_.empty(); });
-      }
+      MutexLock lock(mu_);
+      while (watched.empty() && !stopping_ && added_.empty()) wake_.Wait(mu_);
       if (stopping_) return;
       for (RefPtr<Listener>& listener : added_) watched.push_back({std::move(listener)});
       added_.clear();
@@ -68,7 +66,7 @@ void SlowHandlerMonitor::Shutdown() {
   {
     MutexLock lock(mu_);
     stopping_ = true;
-    wake_.notify_one();
+    wake_.NotifyOne();
   }
   if (running_) CHECK(pthread_join(thread_, nullptr) == 0);
   running_ = false;

@@ -9,7 +9,6 @@
 
 #include <pthread.h>
 
-#include <condition_variable>
 #include <vector>
 
 #include "base/mutex.h"
@@ -39,7 +38,7 @@ class SlowHandlerMonitor {
   Mutex mu_{LockRank::kLeaf};
   std::vector<RefPtr<Listener>> added_ GUARDED_BY(mu_);
   bool stopping_ GUARDED_BY(mu_) = false;
-  std::condition_variable wake_;
+  CondVar wake_;
   pthread_t thread_ = {};
   bool running_ = false;
 };

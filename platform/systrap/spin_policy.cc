@@ -18,6 +18,32 @@ SpinPolicy::SpinPolicy() : start_ns_(MonotonicNs()), start_cycles_(arch::CycleCo
   if (::sched_getaffinity(0, sizeof(allowed_), &allowed_) == 0) processors_ = CPU_COUNT(&allowed_);
 }
 
+void SpinPolicy::AddThread(const uint32_t* asleep) {
+  MutexLock lock(mu_);
+  threads_.insert(asleep);
+}
+
+void SpinPolicy::RemoveThread(const uint32_t* asleep) {
+  MutexLock lock(mu_);
+  threads_.erase(threads_.find(asleep));
+}
+
+int SpinPolicy::Asleep() {
+  // A count is good for as long as twenty of its kind take, at least 50 microseconds.
+  const int64_t start = MonotonicNs();
+  int64_t due = count_again_ns_.load(std::memory_order_relaxed);
+  if (start < due || !count_again_ns_.compare_exchange_strong(due, start + 50'000, std::memory_order_relaxed)) {
+    return asleep_.load(std::memory_order_relaxed);
+  }
+  MutexLock lock(mu_);
+  int count = 0;
+  for (const uint32_t* word : threads_) count += __atomic_load_n(word, __ATOMIC_RELAXED) != 0;
+  asleep_.store(count, std::memory_order_relaxed);
+  const int64_t cost = MonotonicNs() - start;
+  count_again_ns_.store(start + std::max<int64_t>(50'000, 20 * cost), std::memory_order_relaxed);
+  return count;
+}
+
 void SpinPolicy::LeaveProcessor() const {
   const int here = ::sched_getcpu();
   cpu_set_t others = allowed_;
@@ -27,7 +53,7 @@ void SpinPolicy::LeaveProcessor() const {
   if (::sched_setaffinity(0, sizeof(others), &others) == 0) (void)::sched_setaffinity(0, sizeof(allowed_), &allowed_);
 }
 
-uint32_t SpinPolicy::Cycles(int64_t ns) const {
+double SpinPolicy::CyclesPerNs() const {
   double rate = cycles_per_ns_.load(std::memory_order_relaxed);
   if (rate == 0) {
     const int64_t elapsed_ns = MonotonicNs() - start_ns_;
@@ -36,7 +62,15 @@ uint32_t SpinPolicy::Cycles(int64_t ns) const {
     rate = elapsed_ns < 1'000'000 ? 1.0 : static_cast<double>(elapsed_cycles) / elapsed_ns;
     if (elapsed_ns >= 100'000'000) cycles_per_ns_.store(rate, std::memory_order_relaxed);
   }
-  return static_cast<uint32_t>(std::clamp(rate * ns, 0.0, 1e9));
+  return rate;
+}
+
+uint32_t SpinPolicy::Cycles(int64_t ns) const {
+  return static_cast<uint32_t>(std::clamp(CyclesPerNs() * ns, 0.0, 1e9));
+}
+
+int64_t SpinPolicy::Nanoseconds(uint64_t cycles) const {
+  return static_cast<int64_t>(std::clamp(cycles / CyclesPerNs(), 0.0, 9e18));
 }
 
 }  // namespace sandbox::platform::systrap

@@ -7,6 +7,9 @@
 
 #include <atomic>
 #include <cstdint>
+#include <unordered_set>
+
+#include "base/mutex.h"
 
 namespace sandbox::platform::systrap {
 
@@ -29,11 +32,17 @@ class SpinPolicy {
   void BeginWatch() { watching_.fetch_add(1, std::memory_order_relaxed); }
   void EndWatch() { watching_.fetch_sub(1, std::memory_order_relaxed); }
 
+  // Guest threads that run may really sleep in a host call of their own: then the word, which the
+  // guest can write at any time, is not zero.
+  void AddThread(const uint32_t* asleep) EXCLUDES(mu_);
+  void RemoveThread(const uint32_t* asleep) EXCLUDES(mu_);
+
   // Whether there are processors for one more watching thread, or (`watching`) for those that watch
   // now, next to all guest threads that run.
-  bool Spare(bool watching) const {
-    return running_.load(std::memory_order_relaxed) + watching_.load(std::memory_order_relaxed) + (watching ? 0 : 1) <=
-           processors_;
+  bool Spare(bool watching) EXCLUDES(mu_) {
+    const int wanted =
+        running_.load(std::memory_order_relaxed) + watching_.load(std::memory_order_relaxed) + (watching ? 0 : 1);
+    return wanted <= processors_ || wanted - Asleep() <= processors_;
   }
   // Guest threads that wake each other take turns: the one that is blocked now will want its processor in a moment, and
   // is served worse for every watch that it interrupts (redis lost 40 %). True when that has not happened lately.
@@ -44,10 +53,20 @@ class SpinPolicy {
 
   // Time-stamp counter ticks in `ns` nanoseconds.
   uint32_t Cycles(int64_t ns) const;
+  // And back; never negative.
+  int64_t Nanoseconds(uint64_t cycles) const;
 
  private:
   static constexpr int64_t kCalmNs = 1'000'000;
 
+  double CyclesPerNs() const;
+  // An estimate, some time old: looking at all threads costs.
+  int Asleep() EXCLUDES(mu_);
+
+  Mutex mu_{LockRank::kLeaf};
+  std::unordered_multiset<const uint32_t*> threads_ GUARDED_BY(mu_);
+  std::atomic<int> asleep_{0};
+  std::atomic<int64_t> count_again_ns_{0};
   std::atomic<int> running_{0};
   std::atomic<int> watching_{0};
   std::atomic<int64_t> unblocked_ns_{0};

@@ -20,7 +20,7 @@ Result<PoolStub> StubPool::Take() {
     if (!ready_.empty()) {
       PoolStub stub = std::move(ready_.back());
       ready_.pop_back();
-      wanted_.notify_one();
+      wanted_.NotifyOne();
       return stub;
     }
   }
@@ -30,8 +30,8 @@ Result<PoolStub> StubPool::Take() {
 void StubPool::Refill() {
   for (;;) {
     {
-      std::unique_lock<std::mutex> lock(mu_.native());
-      wanted_.wait(lock, [&] { return stopping_ || ready_.size() < size_; });
+      MutexLock lock(mu_);
+      while (!stopping_ && ready_.size() >= size_) wanted_.Wait(mu_);
       if (stopping_) return;
     }
     auto stub = zygote_.ForkStub();
@@ -49,7 +49,7 @@ void StubPool::Shutdown() {
   {
     MutexLock lock(mu_);
     stopping_ = true;
-    wanted_.notify_one();
+    wanted_.NotifyOne();
   }
   if (running_) CHECK(pthread_join(refiller_, nullptr) == 0);
   running_ = false;

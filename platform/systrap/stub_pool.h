@@ -3,7 +3,6 @@
 
 #include <pthread.h>
 
-#include <condition_variable>
 #include <vector>
 
 #include "base/mutex.h"
@@ -28,7 +27,7 @@ class StubPool {
   Mutex mu_{LockRank::kLeaf};
   std::vector<PoolStub> ready_ GUARDED_BY(mu_);
   bool stopping_ GUARDED_BY(mu_) = false;
-  std::condition_variable wanted_;
+  CondVar wanted_;
   pthread_t refiller_ = {};
   bool running_ = false;
 };

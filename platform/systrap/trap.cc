@@ -7,6 +7,7 @@
 #include <ctime>
 
 #include "base/log.h"
+#include "platform/arch/cycle_counter.h"
 #include "platform/systrap/guest_thread.h"
 #include "platform/systrap/platform.h"
 #include "platform/systrap/router.h"
@@ -20,7 +21,11 @@ GuestThread::GuestThread(StubPlatform& platform, RefPtr<Listener> listener, RefP
       space_(std::move(space)),
       handler_(handler),
       slot_(slot),
-      data_(*page_) {}
+      data_(*page_) {
+  platform_.spin().AddThread(&(*page_)->asleep_in);
+}
+
+GuestThread::~GuestThread() { platform_.spin().RemoveThread(&(*page_)->asleep_in); }
 
 void GuestThread::Hello(const Notification& notification) {
   tid_ = notification.tid;
@@ -56,6 +61,7 @@ bool GuestThread::Deliver(const Notification& notification) {
     if (in_round_) {
       if (notification.nr == stub::kDoorbell && !bell_) {
         bell_ = notification;
+        if (calling_) handler_.HandleCallEnded();
       } else {
         broken = "calls in the middle of a command";
       }
@@ -96,6 +102,17 @@ std::optional<Trap> GuestThread::ReadTrap(const Notification& notification) {
 std::optional<Trap> GuestThread::ReadBell(stub::Bell bell) {
   if (bell == stub::Bell::kFast) return ReadFast(Hold::kRung);
   Trap trap;
+  if (bell == stub::Bell::kWaited) {
+    trap = ReadFast(Hold::kRung);
+    trap.waited_ns = platform_.spin().Nanoseconds(arch::CycleCounter() - (*page_)->slept_since);
+    return trap;
+  }
+  if (bell == stub::Bell::kFrameFailed) {
+    if (!posted_push_ || !registers_loaded_) return std::nullopt;
+    trap.kind = Trap::Kind::kFrameFailed;
+    trap.failed_frame = *std::exchange(posted_push_, std::nullopt);
+    return trap;
+  }
   if (bell == stub::Bell::kOpFailed) {
     // The registers are those of the resume that did not happen.
     const uint32_t index = (*page_)->failed_index;
@@ -131,6 +148,12 @@ std::optional<Trap> GuestThread::ReadBell(stub::Bell bell) {
       trap.fault.address = GuestAddr((*page_)->fault_address);
       trap.fault.trapno = (*page_)->fault_trapno;
       trap.fault.error = (*page_)->fault_error;
+      return trap;
+    }
+    case stub::Bell::kSignals: {
+      trap.kind = Trap::Kind::kInterrupt;
+      MutexLock lock(mu_);
+      interrupt_ = false;
       return trap;
     }
     case stub::Bell::kInterrupt: {
@@ -314,8 +337,6 @@ void GuestThread::ReleaseHost() {
   if (started_ && !blocked_) listener_->ThreadStops();
   if (tid_ >= 0) listener_->Remove(tid_, this);
   if (!process_) return;
-  ops_.clear();
-  posted_ops_.clear();
   const size_t left = process_->RemoveThread(this);
   bool dead;
   {
@@ -332,12 +353,22 @@ void GuestThread::ReleaseHost() {
     // cannot be reached any more.
     Park();
   } else {
-    Park();
-    (*page_)->command = stub::Command::kExitThread;
-    (*page_)->op_count = 0;
-    Go(&**page_);
+    if (hold_ == Hold::kNotified) Park();
+    std::erase_if(ops_, [](const MemoryOp& op) { return op.kind == MemoryOp::Kind::kMapFile; });
+    (*page_)->exit_word = exit_word_.value();
+    Post(stub::Command::kExitThread, stub::Resume::kUnchanged, stub::kMaxOps);
   }
-  if (tid_ != process_->pid() || left == 0) space_->FreeSlot(slot_, process_, tid_);
+  ops_.clear();
+  posted_ops_.clear();
+  if (tid_ != process_->pid() || left == 0) space_->FreeSlot({slot_, page_}, process_, tid_);
+}
+
+// The leader's host thread stays, and the last thread's process is killed.
+bool GuestThread::ClearAtExit(GuestAddr word) {
+  if (!process_ || tid_ == process_->pid() || process_->ThreadCount() <= 1) return false;
+  exit_word_ = word;
+  MutexLock lock(mu_);
+  return !dead_;
 }
 
 void GuestThread::BeginBlock() {
@@ -345,7 +376,7 @@ void GuestThread::BeginBlock() {
   Park();
   __atomic_store_n(&(*page_)->spin_cycles, 0, __ATOMIC_RELAXED);
   blocked_ = true;
-  listener_->ThreadStops();
+  if (!in_call_) listener_->ThreadStops();
   GiveUpDuty();
 }
 
@@ -357,14 +388,14 @@ void GuestThread::BeginDefer() {
   waits_in_notification_ = notified && listener_->HoldNotification();
   if (!waits_in_notification_) Park();
   blocked_ = true;
-  listener_->ThreadStops();
+  if (!in_call_) listener_->ThreadStops();
   handover_.store(0, std::memory_order_release);
 }
 
 void GuestThread::EndBlock() {
   blocked_ = false;
   if (std::exchange(waits_in_notification_, false)) listener_->ReleaseNotification();
-  listener_->ThreadUnblocks();
+  if (!in_call_) listener_->ThreadUnblocks();
 }
 
 void GuestThread::SendControlSignal() { process_->SignalThread(tid_, stub::kControlSignal); }
@@ -414,6 +445,7 @@ void GuestThread::MarkDead(int signal) {
     if (dead_) return;
     dead_ = true;
     death_signal_ = signal;
+    if (calling_) handler_.HandleCallEnded();
     if (state_ == State::kRunning) {
       state_ = State::kServing;
       deliver = true;

@@ -126,7 +126,7 @@ class Worker {
   RefPtr<Listener> duty_;  // where this worker has the duty
   RefPtr<GuestThread> watched_;
   RefPtr<Listener> next_;  // where it will have the duty after the trap it serves; counted already
-  std::condition_variable wake_;
+  CondVar wake_;
   bool has_job_ = false;  // guarded by the pool's lock
 };
 
@@ -180,7 +180,7 @@ void WorkerPool::Give(Job job) {
       parked_.pop_back();
       worker->job_ = std::move(job);
       worker->has_job_ = true;
-      worker->wake_.notify_one();
+      worker->wake_.NotifyOne();
       return;
     }
     ++alive_;
@@ -196,23 +196,23 @@ void WorkerPool::Give(Job job) {
 }
 
 bool WorkerPool::Park(Worker* worker) {
-  std::unique_lock<std::mutex> lock(mu_.native());
+  MutexLock lock(mu_);
   if (!stopping_ && parked_.size() < kMaxParked) {
     worker->has_job_ = false;
     parked_.push_back(worker);
-    worker->wake_.wait(lock, [&] { return worker->has_job_ || stopping_; });
+    while (!worker->has_job_ && !stopping_) worker->wake_.Wait(mu_);
     if (worker->has_job_) return true;
     std::erase(parked_, worker);
   }
-  if (--alive_ == 0) ended_.notify_all();
+  if (--alive_ == 0) ended_.NotifyAll();
   return false;
 }
 
 void WorkerPool::Shutdown() {
-  std::unique_lock<std::mutex> lock(mu_.native());
+  MutexLock lock(mu_);
   stopping_ = true;
-  for (Worker* worker : parked_) worker->wake_.notify_one();
-  ended_.wait(lock, [&] { return alive_ == 0; });
+  for (Worker* worker : parked_) worker->wake_.NotifyOne();
+  while (alive_ != 0) ended_.Wait(mu_);
 }
 
 GuestThread* CurrentGuestThread() { return current_thread; }

@@ -4,7 +4,6 @@
 
 #include <pthread.h>
 
-#include <condition_variable>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -62,7 +61,7 @@ class WorkerPool {
   std::vector<Worker*> parked_ GUARDED_BY(mu_);
   int alive_ GUARDED_BY(mu_) = 0;
   bool stopping_ GUARDED_BY(mu_) = false;
-  std::condition_variable ended_;
+  CondVar ended_;
 };
 
 // The guest thread whose trap the calling sentry thread serves, or null.

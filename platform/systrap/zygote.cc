@@ -61,13 +61,14 @@ Result<UniqueFd> TakeListener(pid_t pid, SharedPage& page) {
 
 }  // namespace
 
-Result<std::unique_ptr<Zygote>> Zygote::Create(const std::vector<sock_filter>& filter, const InputTable& inputs) {
+Result<std::unique_ptr<Zygote>> Zygote::Create(const std::vector<sock_filter>& filter, const InputTable& inputs,
+                                               BorrowedFd clock_page) {
   int sockets[2];
   if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) != 0) return LastErrno();
   UniqueFd ours(sockets[0]), theirs(sockets[1]);
   const pid_t pid = ::_Fork();  // without fork handlers: nothing of the sentry is to run in the child
   if (pid < 0) return LastErrno();
-  if (pid == 0) BecomeZygote(theirs.get(), filter, inputs);
+  if (pid == 0) BecomeZygote(theirs.get(), filter, inputs, clock_page);
   // Both sides, whoever runs first: the reaper depends on the group.
   (void)::setpgid(pid, pid);
   return std::unique_ptr<Zygote>(new Zygote(pid, std::move(ours)));

@@ -27,7 +27,9 @@ class Zygote {
  public:
   // Forks. The caller is single threaded. Stubs lead no process group of their own but share the zygote's, so that
   // the reaper can wait for them without touching other children of the sentry.
-  static Result<std::unique_ptr<Zygote>> Create(const std::vector<sock_filter>& filter, const InputTable& inputs);
+  // `clock_page` as in PlatformOptions.
+  static Result<std::unique_ptr<Zygote>> Create(const std::vector<sock_filter>& filter, const InputTable& inputs,
+                                                BorrowedFd clock_page);
   ~Zygote();
 
   pid_t pid() const { return pid_; }

@@ -1,5 +1,6 @@
 #include "platform/systrap/zygote_child.h"
 
+#include <fcntl.h>
 #include <linux/capability.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
@@ -15,6 +16,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "platform/arch/fpstate.h"
 #include "platform/stub/stub.h"
 
 namespace sandbox::platform::systrap {
@@ -84,7 +86,7 @@ void UnregisterRseq() {
 
 // The region at the top may be occupied by the sentry's own stack or vDSO, on which this function runs. So code and
 // configuration are put together in a block elsewhere, and StubRelocate, running there, clears the rest and moves in.
-char* BuildBlock(const std::vector<sock_filter>& filter, const InputTable& inputs) {
+char* BuildBlock(const std::vector<sock_filter>& filter, const InputTable& inputs, bool has_clock_page) {
   const uint64_t text_size = __stop_stub_text - __start_stub_text;
   Require(text_size <= kTextMax, "stub code too large");
   char* block = nullptr;
@@ -99,6 +101,8 @@ char* BuildBlock(const std::vector<sock_filter>& filter, const InputTable& input
   auto* config = reinterpret_cast<Config*>(block + kTextMax);
   config->inputs = inputs;
   config->has_fsgsbase = HasFsgsbase();
+  config->has_clock_page = has_clock_page;
+  arch::InitFpState(config->initial_state);
   config->filter_length = filter.size();
   config->filter_address = kConfigStart + sizeof(Config);
   Require(sizeof(Config) + filter.size() * sizeof(sock_filter) <= kConfigSize, "filter too large");
@@ -125,15 +129,18 @@ char* BuildBlock(const std::vector<sock_filter>& filter, const InputTable& input
 
 bool HasFsgsbase() { return (::getauxval(AT_HWCAP2) & kHwcap2Fsgsbase) != 0; }
 
-void BecomeZygote(int socket, const std::vector<sock_filter>& filter, const InputTable& inputs) {
+void BecomeZygote(int socket, const std::vector<sock_filter>& filter, const InputTable& inputs, BorrowedFd clock_page) {
   (void)::setpgid(0, 0);
+  const bool clock = clock_page.valid();
+  const int clock_fd = clock ? ::fcntl(clock_page.get(), F_DUPFD, 3) : -1;
   Require(::dup2(socket, 0) == 0, "dup2");
-  char* const block = BuildBlock(filter, inputs);
+  if (clock) Require(clock_fd >= 0 && ::dup2(clock_fd, 1) == 1, "the clocks' page");
+  char* const block = BuildBlock(filter, inputs, clock);
   InstallHandlers();
   DropPrivileges();
   UnregisterRseq();
   ::syscall(SYS_set_tid_address, nullptr);
-  Require(::syscall(SYS_close_range, 1u, ~0u, 0u) == 0, "close_range");
+  Require(::syscall(SYS_close_range, clock ? 2u : 1u, ~0u, 0u) == 0, "close_range");
   EnterStub(block, 0);
 }
 

@@ -5,12 +5,15 @@
 
 #include <vector>
 
+#include "base/unique_fd.h"
 #include "platform/api/call_input.h"
 
 namespace sandbox::platform::systrap {
 
-// Called in the child of fork; `socket` is its end of the request socket. Exits with a message on failure.
-[[noreturn]] void BecomeZygote(int socket, const std::vector<sock_filter>& filter, const InputTable& inputs);
+// Called in the child of fork; `socket` is its end of the request socket, `clock_page` as in PlatformOptions. Exits
+// with a message on failure.
+[[noreturn]] void BecomeZygote(int socket, const std::vector<sock_filter>& filter, const InputTable& inputs,
+                               BorrowedFd clock_page);
 
 // Whether user code may read and write the FS and GS bases, which the fast lane needs.
 bool HasFsgsbase();

@@ -28,6 +28,7 @@
 #include "sentry/kernel/task.h"
 #include "sentry/loader/vdso.h"
 #include "sentry/socket/inet/host_socket.h"
+#include "sentry/time/vdso_clock.h"
 #include "syscalls/profile_text.h"
 #include "syscalls/table.h"
 
@@ -63,6 +64,7 @@ absl::StatusOr<std::unique_ptr<Kernel>> MakeKernel(const BootConfig& config) {
   platform_options.lanes = syscalls::Lanes();
   platform_options.inputs = syscalls::Inputs();
   platform_options.after_trap = &Task::ProceedWithWoken;
+  platform_options.clock_page = VdsoClock::Get().page();
   auto platform = platform::CreatePlatform(config.platform, platform_options);
   if (!platform.ok()) {
     return absl::InternalError(

@@ -1,4 +1,5 @@
-// Futexes (futex(2), Linux: kernel/futex). Waiters hang in hashed buckets, keyed by the object that backs the word.
+// Futexes (futex(2), Linux: kernel/futex) that are not the host's: PI locks, and all where the platform makes no host calls (task_futex.cc). Waiters hang in hashed buckets,
+// keyed by the object that backs the word.
 //
 // No lock is held while guest memory is read: a waiter queues itself first and compares afterwards, so that a waker
 // that changed the word before waking cannot miss it.

@@ -163,9 +163,8 @@ void FutexTable::OwnerDied(Task& task, GuestAddr addr, bool pi) {
     if ((word & FUTEX_TID_MASK) != static_cast<uint32_t>(task.pid()->own())) return;
   }
   if (!(word & FUTEX_WAITERS)) return;
-  // Process-shared or private: the list does not say, so both keys are tried.
-  (void)Wake(task, addr, true, 1, ~uint32_t{0});
-  (void)Wake(task, addr, false, 1, ~uint32_t{0});
+  // Robust locks are waited for as shared words, whoever shares them (Linux: handle_futex_death).
+  task.WakeOneWaiter(addr);
 }
 
 void FutexTable::OwnerExits(Task& task) {

@@ -99,6 +99,7 @@ void Kernel::StartLoaded(const TaskRef& task, const CreateProcessArgs& args, con
   ThreadGroup& group = *task->group_;
   task->creds_ = image.creds;
   task->UpdateLocalIdentity();
+  task->ShareSignalState();
   if (args.seccomp != nullptr) task->SetSeccomp({SECCOMP_MODE_FILTER, args.seccomp});
   task->SetName(image.name);
   task->thread_->regs().set_ip(image.entry.value());

@@ -3,6 +3,8 @@
 #include <linux/audit.h>
 #include <linux/capability.h>
 
+#include <algorithm>
+
 #include "base/cleanup.h"
 #include "sentry/kernel/seccomp_notify.h"
 #include "sentry/kernel/task.h"
@@ -56,6 +58,10 @@ Result<RefPtr<SeccompFilter>> SeccompFilter::Make(std::vector<sock_filter> progr
   if (before + program.size() > kMaxChainInsns) return Err(ENOMEM);
   return RefPtr<SeccompFilter>(
       new SeccompFilter(std::move(program), std::move(previous), std::move(options)));
+}
+
+bool SeccompFilter::AlwaysAllows(std::span<const int> calls) const {
+  return std::all_of(calls.begin(), calls.end(), [this](int nr) { return always_allowed_[static_cast<size_t>(nr)]; });
 }
 
 SeccompFilter::Verdict SeccompFilter::Run(const SeccompData& data) const {

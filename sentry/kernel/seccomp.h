@@ -5,6 +5,7 @@
 
 #include <bitset>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "base/ref.h"
@@ -37,6 +38,9 @@ class SeccompFilter {
   };
   // The most restrictive verdict of the chain; among equals that of the newest filter.
   Verdict Run(const SeccompData& data) const;
+
+  // Whether all of the chain allow each of these calls, whatever its arguments.
+  bool AlwaysAllows(std::span<const int> calls) const;
 
   const RefPtr<const SeccompFilter>& previous() const { return previous_; }
   const Options& options() const { return options_; }

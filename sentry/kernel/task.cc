@@ -111,18 +111,31 @@ void Task::SetCredentials(CredentialsRef creds) {
   UpdateLocalIdentity();
 }
 
+int64_t Task::current_syscall() const {
+  MutexLock lock(mu_);
+  const auto waits = in_guest_.load() && thread_ != nullptr ? thread_->WaitsInCall() : std::nullopt;
+  return waits ? static_cast<int64_t>(*waits) : current_syscall_.load();
+}
+
 void Task::UpdateLocalIdentity() {
   MutexLock lock(mu_);
-  // A watched task's calls must all be seen, and the ids of a user namespace follow its maps, which others write.
-  if (!creds_->user_ns->initial() || kernel_.options().strace || traced() || seccomp_mode() != SECCOMP_MODE_DISABLED) {
-    return thread_->SetLocalIdentity(std::nullopt);
-  }
+  UpdateLocalIdentityLocked();
+}
+
+void Task::UpdateLocalIdentityLocked() {
+  // A watched task's calls must all be seen.
+  const bool filtered = seccomp_.mode != SECCOMP_MODE_DISABLED &&
+                        (seccomp_.filter == nullptr || !seccomp_.filter->AlwaysAllows(platform::kLocalCalls));
+  if (kernel_.options().strace || traced() || filtered) return thread_->SetLocalIdentity(std::nullopt);
+  // The ids of a user namespace follow its maps, which others write.
   thread_->SetLocalIdentity(platform::LocalIdentity{.pid = group_->pid()->own(),
                                                     .tid = pid_->own(),
+                                                    .has_ids = creds_->user_ns->initial(),
                                                     .uid = creds_->uid,
                                                     .euid = creds_->euid,
                                                     .gid = creds_->gid,
-                                                    .egid = creds_->egid});
+                                                    .egid = creds_->egid,
+                                                    .host_processor = host_follows_affinity_});
 }
 
 uint64_t Task::rlimit(int resource) const { return group_->limits_.soft(resource); }
@@ -159,8 +172,9 @@ void Task::SetCpuAffinity(std::vector<uint64_t> mask) {
 void Task::ApplyCpuAffinityLocked() {
   if (cpu_affinity_.empty() || thread_ == nullptr) return;
   // May fail where a host profile forbids it: then the mask is a wish.
-  (void)::syscall(SYS_sched_setaffinity, thread_->host_tid(), cpu_affinity_.size() * sizeof(uint64_t),
-                  cpu_affinity_.data());
+  host_follows_affinity_ = ::syscall(SYS_sched_setaffinity, thread_->host_tid(),
+                                     cpu_affinity_.size() * sizeof(uint64_t), cpu_affinity_.data()) == 0;
+  UpdateLocalIdentityLocked();
 }
 
 Usage Task::usage() const {
@@ -185,7 +199,10 @@ Usage Task::usage() const {
 
 Task::State Task::state() const {
   if (group_->zombie()) return State::kZombie;
-  return static_cast<State>(sleep_state_.load());
+  const auto state = static_cast<State>(sleep_state_.load());
+  if (state != State::kRunning || !in_guest_.load()) return state;
+  MutexLock lock(mu_);
+  return thread_ != nullptr && thread_->WaitsInCall() ? State::kSleeping : state;
 }
 
 }  // namespace sandbox

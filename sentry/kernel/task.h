@@ -118,7 +118,8 @@ class Task final : public Context, public platform::TrapHandler, public RefFromT
   void SetName(std::string name);
 
   // --- Signals. ---
-  SignalSet signal_mask() const { return mask_.load(); }  // (any)
+  SignalSet signal_mask() const { return mask_.load(); }
+  SignalSet blocked_signals() const;                      // the same of any task: it may be changing it by itself (any)
   void SetSignalMask(SignalSet mask);                     // own trap; SIGKILL and SIGSTOP are dropped
   // For ppoll, pselect, epoll_pwait, sigsuspend: `mask` applies during the call; the old one is back when it returns,
   // or after the handler that interrupted it.
@@ -135,11 +136,24 @@ class Task final : public Context, public platform::TrapHandler, public RefFromT
   // sigaltstack(2), own trap: EINVAL, ENOMEM, EPERM while the thread runs on it.
   arch::SignalStack signal_stack() const;
   Result<void> ChangeSignalStack(const arch::SignalStack& stack);
+  // Before the thread runs, and in exec: what the platform may do about signals in this task's place.
+  void ShareSignalState();
   // rt_sigreturn(2).
   Result<int64_t> SignalReturn();
   // A call that returns kErestartRestartblock leaves here how to go on.
   void SetRestartBlock(RestartBlock block) { restart_block_ = std::move(block); }
   Result<int64_t> RunRestartBlock();
+
+  // --- Futexes (task_futex.cc). ---
+  // Whether futexes are the host's, so that the calls about them are made by the thread itself.
+  bool HasHostFutexes() const { return thread_->CanMakeCalls(); }
+  // Has the thread make a call about its own futexes; kErestartsys when a signal came in one that sleeps.
+  Result<int64_t> MakeHostCall(const platform::HostCall& call, bool sleeps);
+  // Wakes a waiter on a word that processes may share. Own trap.
+  void WakeOneWaiter(GuestAddr word);
+  // How long the call being served has waited before it came here.
+  int64_t waited_ns() const { return waited_ns_; }
+  void HandleCallEnded() override { Wake(); }
 
   // --- Seccomp (seccomp.h). ---
   int seccomp_mode() const { return seccomp_mode_.load(std::memory_order_relaxed); }  // (any) SECCOMP_MODE_*
@@ -178,7 +192,7 @@ class Task final : public Context, public platform::TrapHandler, public RefFromT
   enum class State : char { kRunning = 'R', kSleeping = 'S', kStopped = 'T', kTracing = 't', kZombie = 'Z', kDead = 'X' };
   State state() const;
   // Number and arguments of the call being served, or nullopt (/proc/*/syscall); -1 number when none.
-  int64_t current_syscall() const { return current_syscall_.load(); }
+  int64_t current_syscall() const;
 
   // --- Attributes a task only stores. ---
   std::atomic<int> nice{0};
@@ -229,6 +243,7 @@ class Task final : public Context, public platform::TrapHandler, public RefFromT
   void ServeSyscall(const platform::Trap& trap);
   void ServeFault(const platform::Fault& fault);
   void ServeFailedOp(const platform::Trap& trap);
+  void ServeFailedFrame(const platform::Trap& trap);
   // Delivers signals, stops, exits; false when the thread is gone. Afterwards the guest may run.
   bool PrepareToResume();
   bool ServeJobControl();  // false when there was nothing to do
@@ -265,7 +280,9 @@ class Task final : public Context, public platform::TrapHandler, public RefFromT
   void DeliverOne(const QueuedSignal& signal);
   void ApplyDefault(int signo);
   Result<void> PushFrame(const SignalInfo& info, const SignalAction& action);
-  Result<void> WriteStack(GuestAddr to, const void* from, size_t size);
+  void StoreMask(SignalSet mask);  // with sig_mu_
+  void TakeOverMask();
+  SignalSet LiveMaskLocked() const;  // blocked_signals() with the group's sig_mu_ held
   bool OnSignalStack(uint64_t sp) const;
   void RestartCall(const SignalAction* handler);
   void QueueRaised();
@@ -276,7 +293,7 @@ class Task final : public Context, public platform::TrapHandler, public RefFromT
 
   // --- task_rseq.cc. ---
   void AbortRseq();  // before a handler runs: a critical section it interrupts starts over
-  void LeaveRseq();  // the thread ends and its memory lives on
+  void LeaveRseq();  // the thread ends and its memory lives on: queues its ops
 
   // --- task_block.cc. ---
   enum class Sleep { kInterruptible, kKillable };
@@ -294,6 +311,7 @@ class Task final : public Context, public platform::TrapHandler, public RefFromT
   void ReleaseFiles();
   void UnshareFiles();
   void ApplyCpuAffinityLocked() REQUIRES(mu_);
+  void UpdateLocalIdentityLocked() REQUIRES(mu_);
   void ReplaceImage(std::unique_ptr<platform::Thread> thread, RefPtr<MemoryManager> mm);
   void ResetForExec(const LoadedImage& image);
   void ReleaseMemory();
@@ -322,6 +340,7 @@ class Task final : public Context, public platform::TrapHandler, public RefFromT
   std::atomic<int> seccomp_mode_{SECCOMP_MODE_DISABLED};
   std::string name_ GUARDED_BY(mu_);
   std::vector<uint64_t> cpu_affinity_ GUARDED_BY(mu_);
+  bool host_follows_affinity_ GUARDED_BY(mu_) = true;
 
   // Group's sig_mu_ for writers.
   PendingSignals pending_;
@@ -368,7 +387,8 @@ class Task final : public Context, public platform::TrapHandler, public RefFromT
   std::atomic<char> sleep_state_{'R'};
   std::atomic<int64_t> current_syscall_{-1};
   std::atomic<uint64_t> system_ns_{0}, switches_{0}, old_threads_cpu_ns_{0};
-  int64_t slept_ns_ = 0;  // during this trap
+  int64_t slept_ns_ = 0;   // during this trap
+  int64_t waited_ns_ = 0;  // before it
 };
 
 }  // namespace sandbox

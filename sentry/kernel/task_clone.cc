@@ -110,6 +110,7 @@ struct TaskCloner {
     if (!args.stack.IsNull()) regs.set_sp(args.stack.value());
     if (Has(CLONE_SETTLS)) regs.set_tls(args.tls);
     child->UpdateLocalIdentity();
+    child->ShareSignalState();
     return {};
   }
 
@@ -135,6 +136,7 @@ struct TaskCloner {
     child->no_new_privs.store(parent.no_new_privs.load());
     child->SetSeccomp(parent.seccomp());
     group.tasks_.push_back(child.get());
+    if (group.pending_.set() != 0) child->thread_->SetSignalsPending(true);
     ++group.live_;
     kernel.tasks_[child->tid()] = child;
     kernel.forks_.fetch_add(1);

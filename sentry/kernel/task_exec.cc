@@ -121,6 +121,7 @@ void Task::ResetForExec(const LoadedImage& image) {
                         image.executable->path().inode()->CheckAccess(*this, R_OK).ok();
   mm_->set_dumpable(readable && !image.secure);
   SetCredentials(image.creds);
+  ShareSignalState();
   group_->did_exec.store(true);
 }
 

@@ -31,9 +31,15 @@ void Task::CompleteVfork() {
 void Task::ReleaseMemory() {
   WalkRobustList();
   // set_tid_address(2): tells a joiner. Written only when somebody else shares the memory (Linux: mm_release).
-  if (const GuestAddr tid_addr(clear_child_tid.exchange(0)); !tid_addr.IsNull() && mm_.use_count() > 1) {
-    (void)OutPtr<int32_t>(tid_addr).Write(*mm_, 0);
-    (void)kernel_.futexes().Wake(*this, tid_addr, true, 1, ~uint32_t{0});
+  const GuestAddr tid_addr(mm_.use_count() > 1 ? clear_child_tid.load() : 0);
+  clear_child_tid.store(0);
+  if (!thread_->ClearAtExit(tid_addr)) {
+    // Fails when the guest unmapped its rseq area first: then the host's threads are its loss.
+    (void)thread_->FlushMemoryOps();
+    if (!tid_addr.IsNull()) {
+      (void)OutPtr<int32_t>(tid_addr).Write(*mm_, 0);
+      WakeOneWaiter(tid_addr);
+    }
   }
   kernel_.futexes().OwnerExits(*this);
   CompleteVfork();
@@ -146,7 +152,7 @@ void Task::RunExit() {
     if (group_->exec_task_ != nullptr && group_->exec_task_ != this) group_->exec_task_->Wake();
     // Signals this thread was to take.
     for (Task* other : group_->tasks_) {
-      if (group_->pending_.set() & ~other->mask_.load()) other->KickLocked();
+      if (group_->pending_.set() & ~other->LiveMaskLocked()) other->KickLocked();
     }
     MutexLock own(mu_);
     thread = std::move(thread_);

@@ -45,8 +45,6 @@ void Task::LeaveRseq() {
   // meet a hole there. When everybody dies, nobody can unmap it.
   if (rseq_.addr.IsNull() || killed_.load() || host_thread_dead_ || mm_.use_count() == 1) return;
   thread_->QueueMemoryOp(RseqOp(rseq_.addr, rseq_.length, RSEQ_FLAG_UNREGISTER, rseq_.signature));
-  (void)
-      thread_->FlushMemoryOps();  // fails when the guest unmapped the area first: then the host's threads are its loss
   rseq_ = {};
 }
 

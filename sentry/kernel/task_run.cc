@@ -14,6 +14,8 @@ void Task::RunTrap(const platform::Trap& trap) {
   serving_trap_ = true;
   const int64_t start = MonotonicNow().ns;
   slept_ns_ = 0;
+  waited_ns_ = trap.waited_ns;
+  TakeOverMask();
   const auto lane = trap.fast                  ? SyscallProfile::Lane::kFast
                     : thread_->has_registers() ? SyscallProfile::Lane::kTrapped
                                                : SyscallProfile::Lane::kNotified;
@@ -54,6 +56,8 @@ void Task::ServeTrap(const platform::Trap& trap) {
       return ServeSyscall(trap);
     case Kind::kFault:
       return ServeFault(trap.fault);
+    case Kind::kFrameFailed:
+      return ServeFailedFrame(trap);
     case Kind::kMemoryOpFailed:
       return ServeFailedOp(trap);
     case Kind::kInterrupt:

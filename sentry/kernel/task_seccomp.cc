@@ -28,8 +28,8 @@ void Task::SetSeccomp(SeccompState state) {
   MutexLock lock(mu_);
   seccomp_mode_.store(state.mode);
   std::swap(seccomp_, state);
-  // From its next call on, all of the thread's calls trap (UpdateLocalIdentity).
-  if (thread_ != nullptr && seccomp_.mode != SECCOMP_MODE_DISABLED) thread_->SetLocalIdentity(std::nullopt);
+  // Calls that a filter wants to see trap from the thread's next one on.
+  if (thread_ != nullptr) UpdateLocalIdentityLocked();
 }
 
 Result<int64_t> Task::AttachSeccomp(SeccompState next, bool all_threads) {

@@ -17,9 +17,38 @@ constexpr uint64_t kSaRestorer = 0x04000000;
 
 // With the group's sig_mu_ held.
 void Task::RecalcSignalsLocked() NO_THREAD_SAFETY_ANALYSIS {
-  const SignalSet ready = (pending_.set() | group_->pending_.set()) & ~mask_.load();
+  const SignalSet pending = pending_.set() | group_->pending_.set();
+  if (thread_ != nullptr) thread_->SetSignalsPending(pending != 0);
+  const SignalSet ready = pending & ~mask_.load();
   const bool stop = group_->stop_requested_ && !stop_waived_;
   signal_work_.store(ready != 0 || killed_.load() || stop || group_->pending_notice_ != 0 || ptrace_trap_.load());
+}
+
+void Task::StoreMask(SignalSet mask) {
+  mask_.store(mask);
+  if (thread_ != nullptr) thread_->SetSignalMask(mask);
+}
+
+// The guest may have changed it since the last trap.
+void Task::TakeOverMask() {
+  if (const auto mask = thread_->SignalMask(); mask && (*mask & ~kUnblockable) != mask_.load()) SetSignalMask(*mask);
+}
+
+SignalSet Task::LiveMaskLocked() const {
+  if (thread_ == nullptr) return mask_.load();
+  return thread_->SignalMask().value_or(mask_.load()) & ~kUnblockable;
+}
+
+SignalSet Task::blocked_signals() const {
+  MutexLock lock(group_->sig_mu_);
+  return LiveMaskLocked();
+}
+
+void Task::ShareSignalState() {
+  MutexLock lock(group_->sig_mu_);
+  StoreMask(mask_.load());
+  thread_->SetSignalsPending((pending_.set() | group_->pending_.set()) != 0);
+  thread_->SetSignalStack(signal_stack_);
 }
 
 void Task::SetSignalMask(SignalSet mask) {
@@ -27,12 +56,12 @@ void Task::SetSignalMask(SignalSet mask) {
   if (mask == mask_.load() && !signal_work_.load()) return;
   MutexLock lock(group_->sig_mu_);
   const SignalSet blocked_now = mask & ~mask_.load();
-  mask_.store(mask);
+  StoreMask(mask);
   RecalcSignalsLocked();
   // Signals to the process that this thread was to take go to another (Linux: retarget_shared_pending).
   if ((group_->pending_.set() & blocked_now) == 0) return;
   for (Task* other : group_->tasks_) {
-    if (other != this && (group_->pending_.set() & blocked_now & ~other->mask_.load())) other->KickLocked();
+    if (other != this && (group_->pending_.set() & blocked_now & ~other->LiveMaskLocked())) other->KickLocked();
   }
 }
 
@@ -82,7 +111,7 @@ void Task::ForceSignal(const SignalInfo& info, uint64_t trapno, uint64_t error) 
   const bool blocked = mask_.load() & SignalBit(signo);
   const SignalAction action = group_->handlers_->Get(signo);
   if (blocked || action.is_ignore()) group_->handlers_->Set(signo, SignalAction{});
-  if (blocked) mask_.store(mask_.load() & ~SignalBit(signo));
+  if (blocked) StoreMask(mask_.load() & ~SignalBit(signo));
   // A fault kills even pid 1 (Linux: force_sig_info clears SIGNAL_UNKILLABLE).
   if (blocked || !action.handler || action.is_ignore()) group_->unkillable_ = false;
   pending_.Discard(SignalBit(signo));
@@ -190,25 +219,38 @@ Result<void> Task::PushFrame(const SignalInfo& info, const SignalAction& action)
   input.trapno = fault_trapno_;
   input.error = fault_error_;
   input.fault_address = fault_address_;
-  const std::vector<uint8_t> fp = TRY(thread_->GetFpState());
-  const auto built = arch::BuildFrame(regs, fp.size(), input);
+  const auto built = arch::BuildFrame(regs, thread_->FpStateSize(), input);
   if (!built) return Err(EFAULT);
   if ((on_stack || input.switch_stack) && built->address < signal_stack_.sp) return Err(EFAULT);
-  if (!fp.empty()) TRY(WriteStack(GuestAddr(built->fp_address), fp.data(), fp.size()));
-  TRY(WriteStack(GuestAddr(built->address), &built->frame, sizeof(built->frame)));
-  TRY(thread_->SetFpState({}));
+  if (!thread_->PushFrame(*built).ok()) {
+    // It may reach below what the stack has grown to.
+    if (!mm_->GrowStack(*this, *thread_, GuestAddr(built->address))) return Err(EFAULT);
+    TRY(thread_->FlushMemoryOps());
+    TRY(thread_->PushFrame(*built));
+  }
   arch::EnterHandler(regs, *built, input);
   saved_mask_.reset();
   if (signal_stack_.flags & kSsAutodisarm) signal_stack_ = {.flags = SS_DISABLE};
+  thread_->SetSignalStack(signal_stack_);
   return {};
 }
 
-Result<void> Task::WriteStack(GuestAddr to, const void* from, size_t size) {
-  if (mm_->Write(to, from, size).ok()) return {};
-  // The frame may reach below what the stack has grown to.
-  if (!mm_->GrowStack(*this, *thread_, to)) return Err(EFAULT);
-  TRY(thread_->FlushMemoryOps());
-  return mm_->Write(to, from, size);
+// The handler was about to start.
+void Task::ServeFailedFrame(const platform::Trap& trap) {
+  const arch::BuiltFrame& built = trap.failed_frame;
+  if (mm_->GrowStack(*this, *thread_, GuestAddr(built.address)) && thread_->FlushMemoryOps().ok() &&
+      thread_->PushFrame(built).ok()) {
+    return;
+  }
+  // As if it had failed at once.
+  arch::RestoreRegisters(thread_->regs(), built.frame.user.context);
+  SetSignalMask(built.frame.user.mask);
+  signal_stack_ = built.frame.user.stack;
+  thread_->SetSignalStack(signal_stack_);
+  int32_t signo;
+  std::memcpy(&signo, built.frame.info.data(), sizeof(signo));
+  if (signo == SIGSEGV) group_->handlers()->Set(SIGSEGV, SignalAction{});
+  ForceSignal(SignalInfo::Kernel(SIGSEGV));
 }
 
 bool Task::OnSignalStack(uint64_t sp) const {
@@ -230,12 +272,9 @@ Result<void> Task::ChangeSignalStack(const arch::SignalStack& stack) {
   if (OnSignalStack(thread_->regs().sp())) return Err(EPERM);
   const int mode = stack.flags & ~kSsAutodisarm;
   if (mode != 0 && mode != SS_ONSTACK && mode != SS_DISABLE) return Err(EINVAL);
-  if (mode == SS_DISABLE) {
-    signal_stack_ = {.flags = stack.flags};
-    return {};
-  }
-  if (stack.size < kMinSignalStack) return Err(ENOMEM);
-  signal_stack_ = stack;
+  if (mode != SS_DISABLE && stack.size < kMinSignalStack) return Err(ENOMEM);
+  signal_stack_ = mode == SS_DISABLE ? arch::SignalStack{.flags = stack.flags} : stack;
+  thread_->SetSignalStack(signal_stack_);
   return {};
 }
 

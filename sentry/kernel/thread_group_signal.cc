@@ -61,6 +61,12 @@ Result<void> ThreadGroup::SendLocked(Task* target, const QueuedSignal& signal, S
       queue.AddBare(signo);
     }
   }
+  // Before the masks are looked at: who unblocks the signal from now on comes to see it.
+  if (target != nullptr) {
+    target->thread_->SetSignalsPending(true);
+  } else {
+    for (Task* task : tasks_) task->thread_->SetSignalsPending(true);
+  }
   WakeForLocked(target, signo, origin);
   signal_events_.Notify(kReadable);
   return {};
@@ -75,7 +81,7 @@ bool ThreadGroup::QueueFullLocked() const {
 bool ThreadGroup::IgnoredLocked(const Task* target, int signo, SignalOrigin origin) {
   const Task* witness = target != nullptr ? target : tasks_.front();
   // Blocked signals stay: the disposition may change before they are unblocked.
-  if (witness->mask_.load() & SignalBit(signo)) return false;
+  if (witness->LiveMaskLocked() & SignalBit(signo)) return false;
   if (witness->traced() && signo != SIGKILL) return false;  // the tracer is to see it
   const SignalAction action = handlers_->Get(signo);
   if (unkillable_ && action.is_default()) {
@@ -104,7 +110,8 @@ void ThreadGroup::WakeForLocked(Task* target, int signo, SignalOrigin) {
   const auto wants = [signo](const Task* task) {
     if (task->exited_ || task->killed()) return false;
     // Only SIGKILL and SIGCONT reach a stopped thread; it finds the others when it is continued.
-    return signo == SIGKILL || ((!task->stop_joined_ || task->stop_waived_) && !(task->signal_mask() & SignalBit(signo)));
+    return signo == SIGKILL ||
+           ((!task->stop_joined_ || task->stop_waived_) && !(task->LiveMaskLocked() & SignalBit(signo)));
   };
   Task* taker = nullptr;
   if (target != nullptr) {

@@ -10,19 +10,14 @@
 
 #include <cstdint>
 
+#include "abi/clock_page.h"
 #include "base/mutex.h"
 #include "base/result.h"
 #include "base/unique_fd.h"
 
 namespace sandbox {
 
-// The vDSO's struct params (sentry/loader/vdso_image.c).
-struct VdsoParams {
-  uint32_t sequence;
-  uint32_t unused;
-  uint64_t base_counter, window, ns_per_count;
-  uint64_t monotonic_ns, realtime_ns, boottime_ns;
-};
+using VdsoParams = abi::ClockPage;
 
 class VdsoClock {
  public:

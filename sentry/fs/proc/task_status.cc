@@ -21,7 +21,7 @@ SignalSets SignalsOf(Task& task) {
   SignalSets sets;
   sets.pending = task.own_pending_signals();
   sets.shared = task.group().shared_pending();
-  sets.blocked = task.signal_mask();
+  sets.blocked = task.blocked_signals();
   const auto handlers = task.group().handlers();
   for (int signo = 1; handlers != nullptr && signo <= kSignalCount; ++signo) {
     const SignalAction action = handlers->Get(signo);

@@ -1,0 +1,66 @@
+// Calls that the guest thread makes on the host by itself, on the sentry's order.
+#include "platform/systrap/guest_thread.h"
+
+namespace sandbox::platform::systrap {
+
+void GuestThread::FillCall(const HostCall& call) {
+  EnsureRegisters();
+  stub::HostCall& out = (*page_)->call;
+  out.nr = call.nr;
+  std::copy(call.args.begin(), call.args.end(), std::begin(out.args));
+  out.has_deadline = call.deadline_ns.has_value();
+  const int64_t ns = call.deadline_ns.value_or(0);
+  out.deadline[0] = ns / 1'000'000'000;
+  out.deadline[1] = ns % 1'000'000'000;
+}
+
+Result<int64_t> GuestThread::RunCall(const HostCall& call) {
+  FillCall(call);
+  TRY(Round(stub::Command::kCall, 0));
+  const int64_t result = (*page_)->result;
+  if (result < 0) return Err(result > -4096 ? static_cast<int>(-result) : EINVAL);
+  return result;
+}
+
+Result<void> GuestThread::BeginCall(const HostCall& call) {
+  FillCall(call);
+  {
+    MutexLock lock(mu_);
+    if (dead_) return Err(EINTR);
+    calling_ = true;
+  }
+  in_call_ = true;
+  Post(stub::Command::kCall, stub::Resume::kUnchanged, 0);
+  return {};
+}
+
+bool GuestThread::CallEnded() {
+  MutexLock lock(mu_);
+  return bell_.has_value() || dead_;
+}
+
+Result<int64_t> GuestThread::EndCall() {
+  if (!CallEnded()) SendControlSignal();
+  const auto bell = AwaitBell();
+  in_call_ = false;
+  {
+    MutexLock lock(mu_);
+    calling_ = false;
+  }
+  if (!bell.ok()) return Err(EINTR);
+  if (*bell != stub::Bell::kDone) {
+    KillHostile("unexpected bell");
+    return Err(EINTR);
+  }
+  const int64_t result = (*page_)->result;
+  if (result < 0) return Err(result > -4096 ? static_cast<int>(-result) : EINVAL);
+  return result;
+}
+
+std::optional<uint64_t> GuestThread::WaitsInCall() const {
+  const uint32_t nr = __atomic_load_n(&(*page_)->asleep_in, __ATOMIC_RELAXED);
+  if (nr == 0) return std::nullopt;
+  return nr;
+}
+
+}  // namespace sandbox::platform::systrap
