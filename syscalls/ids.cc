@@ -2,6 +2,7 @@
 #include <linux/capability.h>
 #include <linux/securebits.h>
 
+#include <algorithm>
 #include <optional>
 
 #include "sentry/kernel/task.h"
@@ -212,6 +213,7 @@ Result<void> SysSetgroups(Task& task, uint64_t size, InPtr<uint32_t> list) {
   for (const uint32_t gid : now->groups) {
     if (gid == kNoChange) return Err(EINVAL);
   }
+  std::sort(now->groups.begin(), now->groups.end());  // getgroups(2) gives them in this order
   Publish(task, std::move(now));
   return {};
 }

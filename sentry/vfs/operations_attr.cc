@@ -24,8 +24,7 @@ class RealIdContext final : public Context {
     creds->fsuid = creds->uid;
     creds->fsgid = creds->gid;
     constexpr uint32_t kNoSetuidFixup = 1u << 2;  // SECBIT_NO_SETUID_FIXUP
-    if (!(creds->securebits & kNoSetuidFixup))
-      creds->effective = creds->uid == 0 ? creds->permitted : 0;
+    if (!(creds->securebits & kNoSetuidFixup)) creds->effective = creds->uid == 0 ? creds->permitted : 0;
     creds_ = std::move(creds);
   }
   const Credentials& creds() const override { return *creds_; }
@@ -86,7 +85,12 @@ Result<void> ChangeOwner(Context& context, const Path& path, std::optional<uint3
     if (attr.mode & S_IXGRP) mode &= ~S_ISGID;
     change.mode = mode;
   }
-  return Apply(context, path, change, IN_ATTRIB);
+  TRY(Apply(context, path, change, IN_ATTRIB));
+  // The capabilities of a file were its former owner's to give (Linux: ATTR_KILL_PRIV).
+  constexpr char kCapabilities[] = "security.capability";
+  Inode& inode = *path.dentry->inode();
+  if (attr.IsRegular() && inode.GetXattr(context, kCapabilities).ok()) TRY(inode.RemoveXattr(context, kCapabilities));
+  return {};
 }
 
 Result<void> ChangeTimes(Context& context, const Path& path, TimeChange atime, TimeChange mtime) {
@@ -110,8 +114,7 @@ Result<void> ChangeTimes(Context& context, const Path& path, TimeChange atime, T
 }
 
 std::optional<uint32_t> ModeAfterWrite(const Credentials& creds, const Attr& attr) {
-  if (!attr.IsRegular() || !(attr.mode & (S_ISUID | S_ISGID)) || creds.Has(CAP_FSETID))
-    return std::nullopt;
+  if (!attr.IsRegular() || !(attr.mode & (S_ISUID | S_ISGID)) || creds.Has(CAP_FSETID)) return std::nullopt;
   uint32_t mode = attr.mode & 07777 & ~S_ISUID;
   if (attr.mode & S_IXGRP) mode &= ~S_ISGID;
   if (mode == (attr.mode & 07777)) return std::nullopt;
