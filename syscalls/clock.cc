@@ -71,9 +71,14 @@ Result<int64_t> SysTime(Task& task, OutPtr<int64_t> out) {
 SYSCALL_ROW(time, Lane::kShort, Support::kFull, SysTime, "");
 
 Result<int> SysClockAdjtime(Task& task, int32_t clock, InOutPtr<timex> ptr) {
-  if (clock != CLOCK_REALTIME) return Err(EOPNOTSUPP);
   timex tx = TRY(ptr.Read(task.memory()));
-  if (tx.modes != 0) return Err(EPERM);
+  if (clock != CLOCK_REALTIME) {
+    if (!IsCpuClock(clock) && !ReadClockNs(clock).ok()) return Err(EINVAL);
+    return Err(EOPNOTSUPP);
+  }
+  // The old adjtime(3) has a form that only reads.
+  constexpr unsigned kReadOnly = 0xa001;  // ADJ_OFFSET_SS_READ
+  if (tx.modes != 0 && tx.modes != kReadOnly) return Err(EPERM);
   tx = {};
   const int64_t ns = RealtimeNowNs();
   tx.time = {ns / 1'000'000'000, ns % 1'000'000'000 / 1000};

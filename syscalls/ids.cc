@@ -2,6 +2,7 @@
 #include <linux/capability.h>
 #include <linux/securebits.h>
 
+#include <algorithm>
 #include <optional>
 
 #include "sentry/kernel/task.h"
@@ -232,6 +233,7 @@ Result<void> SysSetgroups(Task& task, uint64_t size, InPtr<uint32_t> list) {
   auto now = Copy(task);
   now->groups = TRY(list.ReadArray(task.memory(), size));
   for (uint32_t& gid : now->groups) gid = TRY(task.creds().ActualGid(gid));
+  std::sort(now->groups.begin(), now->groups.end());  // getgroups(2) gives them in this order
   Publish(task, std::move(now));
   return {};
 }

@@ -8,6 +8,7 @@
 #include "sentry/socket/socket.h"
 #include "sentry/vfs/dentry.h"
 #include "syscalls/file_async.h"
+#include "syscalls/file_range.h"
 #include "syscalls/row.h"
 
 namespace sandbox::syscalls {
@@ -39,6 +40,15 @@ Result<void> SocketOwner(Task& task, FileDescription& file, uint32_t request, Gu
   return SetOwner(task, file, TRY(InPtr<int>(argument).Read(task.memory())));
 }
 
+// FICLONE, FICLONERANGE: no file system in here shares blocks between files.
+Result<int64_t> Clone(Task& task, FileDescription& to, Fd from_fd) {
+  const FileRef from = TRY(task.fds().Get(from_fd));
+  const InodeRef source = from->path().inode(), target = to.path().inode();
+  if (source == nullptr || target == nullptr || source->device() != target->device()) return Err(EXDEV);
+  TRY(CheckFileRange(task, *from, to));
+  return Err(EOPNOTSUPP);
+}
+
 Result<int64_t> SysIoctl(Task& task, Fd fd, uint32_t request, uint64_t argument) {
   const FileRef file = TRY(task.fds().Get(fd));
   switch (request) {
@@ -61,6 +71,12 @@ Result<int64_t> SysIoctl(Task& task, Fd fd, uint32_t request, uint64_t argument)
       if (!AsSocket(file).ok()) break;
       TRY(SocketOwner(task, *file, request, GuestAddr(argument)));
       return int64_t{0};
+    case FICLONE:
+      return Clone(task, *file, Fd(static_cast<int32_t>(argument)));
+    case FICLONERANGE: {
+      const auto range = TRY(InPtr<file_clone_range>(GuestAddr(argument)).Read(task.memory()));
+      return Clone(task, *file, Fd(static_cast<int32_t>(range.src_fd)));
+    }
     default:
       break;
   }

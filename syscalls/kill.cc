@@ -78,7 +78,10 @@ Result<void> SysKill(Task& task, int32_t pid, int signo) {
   for (const ThreadGroupRef& group : kernel.Groups()) {
     if (group->pid()->In(task.pid_space()) > 1 && group.get() != &task.group()) all.push_back(group);
   }
-  return SendToMany(task, all, signo);
+  // A broadcast is no failure because of those whom it may not reach (Linux: kill_something_info).
+  const auto sent = SendToMany(task, all, signo);
+  if (sent.Is(EPERM)) return {};
+  return sent;
 }
 SYSCALL_ROW(kill, Lane::kShort, Support::kFull, SysKill, "");
 
@@ -112,15 +115,14 @@ Result<void> SysTgkill(Task& task, int32_t tgid, int32_t tid, int signo) {
 SYSCALL_ROW(tgkill, Lane::kShort, Support::kFull, SysTgkill, "");
 
 // Only a process may tell itself what the kernel or kill(2) would say.
-Result<SignalInfo> ReadInfo(Task& task, int32_t tgid, int signo, InPtr<SignalInfo> ptr) {
-  SignalInfo info = TRY(ptr.Read(task.memory()));
+Result<SignalInfo> CheckInfo(Task& task, int32_t pid, int signo, SignalInfo info) {
   info.signo = signo;
-  if ((info.code >= 0 || info.code == SI_TKILL) && task.ActualPid(tgid) != task.tgid()) return Err(EPERM);
+  if ((info.code >= 0 || info.code == SI_TKILL) && task.ActualPid(pid) != task.tgid()) return Err(EPERM);
   return info;
 }
 
 Result<void> SysRtSigqueueinfo(Task& task, int32_t tgid, int signo, InPtr<SignalInfo> ptr) {
-  const SignalInfo info = TRY(ReadInfo(task, tgid, signo, ptr));
+  const SignalInfo info = TRY(CheckInfo(task, tgid, signo, TRY(ptr.Read(task.memory()))));
   const TaskRef target = task.Find(tgid);
   if (target == nullptr) return Err(ESRCH);
   return SendToGroup(task, target->group().shared_from_this(), signo, &info);
@@ -128,8 +130,9 @@ Result<void> SysRtSigqueueinfo(Task& task, int32_t tgid, int signo, InPtr<Signal
 SYSCALL_ROW(rt_sigqueueinfo, Lane::kShort, Support::kFull, SysRtSigqueueinfo, "");
 
 Result<void> SysRtTgsigqueueinfo(Task& task, int32_t tgid, int32_t tid, int signo, InPtr<SignalInfo> ptr) {
+  const SignalInfo raw = TRY(ptr.Read(task.memory()));
   if (tgid <= 0 || tid <= 0) return Err(EINVAL);
-  const SignalInfo info = TRY(ReadInfo(task, tgid, signo, ptr));
+  const SignalInfo info = TRY(CheckInfo(task, tgid, signo, raw));
   return SendToThread(task, tgid, tid, signo, &info);
 }
 SYSCALL_ROW(rt_tgsigqueueinfo, Lane::kShort, Support::kFull, SysRtTgsigqueueinfo, "");

@@ -34,7 +34,6 @@ bool MayAccess(Task& task, Task& target) {
 
 Result<void> SysPrlimit64(Task& task, int32_t pid, uint32_t resource, InPtr<abi::Rlimit64> new_limit,
                           OutPtr<abi::Rlimit64> old_limit) {
-  if (resource >= static_cast<uint32_t>(kLimitCount)) return Err(EINVAL);
   std::optional<abi::Rlimit64> wanted;
   if (!new_limit.IsNull()) wanted = TRY(new_limit.Read(task.memory()));
   TaskRef target = task.shared_from_this();
@@ -43,6 +42,7 @@ Result<void> SysPrlimit64(Task& task, int32_t pid, uint32_t resource, InPtr<abi:
     if (target == nullptr) return Err(ESRCH);
     if (!MayAccess(task, *target)) return Err(EPERM);
   }
+  if (resource >= static_cast<uint32_t>(kLimitCount)) return Err(EINVAL);
   const Limit old = target->group().limits().Get(static_cast<int>(resource));
   if (wanted) TRY(Change(task, target->group(), static_cast<int>(resource), *wanted));
   if (!old_limit.IsNull()) TRY(old_limit.Write(task.memory(), abi::Rlimit64{old.soft, old.hard}));

@@ -1,9 +1,9 @@
 // process_vm_readv(2), process_vm_writev(2).
-#include <linux/capability.h>
-
+#include <algorithm>
 #include <climits>
 
 #include "sentry/kernel/kernel.h"
+#include "sentry/kernel/ptrace_access.h"
 #include "sentry/kernel/task.h"
 #include "syscalls/row.h"
 
@@ -16,12 +16,7 @@ Result<RefPtr<MemoryManager>> MemoryOf(Task& task, int32_t pid) {
   if (target == nullptr) return Err(ESRCH);
   RefPtr<MemoryManager> mm = target->mm_ref();
   if (mm == nullptr) return Err(ESRCH);
-  if (&target->group() == &task.group() || task.creds().Has(CAP_SYS_PTRACE)) return mm;
-  const Credentials& own = task.creds();
-  const CredentialsRef other = target->creds_ref();
-  const bool same = own.uid == other->uid && own.uid == other->euid && own.uid == other->suid &&
-                    own.gid == other->gid && own.gid == other->egid && own.gid == other->sgid;
-  if (!same || !mm->dumpable()) return Err(EPERM);
+  TRY(MayInspect(task, *target, /*real_ids=*/true));
   return mm;
 }
 
@@ -29,8 +24,14 @@ Result<int64_t> Transfer(Task& task, int32_t pid, GuestAddr local, uint64_t loca
                          uint64_t remote_count, uint64_t flags, bool write) {
   if (flags != 0) return Err(EINVAL);
   IoSequence near = TRY(IoSequence::GuestIovecs(task.memory(), local, local_count));
+  if (near.empty()) return 0;
   if (remote_count > IOV_MAX) return Err(EINVAL);
   const auto far = TRY(InPtr<GuestIovec>(remote).ReadArray(task.memory(), remote_count));
+  for (const GuestIovec& entry : far) {
+    if (static_cast<int64_t>(entry.length) < 0) return Err(EINVAL);
+  }
+  // With nothing to do nobody is asked for.
+  if (std::all_of(far.begin(), far.end(), [](const GuestIovec& entry) { return entry.length == 0; })) return 0;
   const RefPtr<MemoryManager> mm = TRY(MemoryOf(task, pid));
   std::vector<uint8_t> buffer(64 * 1024);
   int64_t done = 0;

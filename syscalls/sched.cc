@@ -34,6 +34,9 @@ bool Owns(Task& task, Task& target) {
 bool IsRealtime(int policy) { return policy == SCHED_FIFO || policy == SCHED_RR; }
 bool IsNormal(int policy) { return policy == SCHED_OTHER || policy == SCHED_BATCH || policy == SCHED_IDLE; }
 
+// Linux: is_nice_reduction.
+bool NiceWithinLimit(Task& target, int nice) { return static_cast<uint64_t>(20 - nice) <= target.rlimit(RLIMIT_NICE); }
+
 // The rules of sched_setscheduler(2) that sched_setattr shares.
 Result<void> SetScheduler(Task& task, Task& target, int policy, int priority, bool reset_on_fork) {
   if (!IsRealtime(policy) && !IsNormal(policy)) return Err(EINVAL);
@@ -45,6 +48,9 @@ Result<void> SetScheduler(Task& task, Task& target, int policy, int priority, bo
     if (IsRealtime(policy) && priority > target.sched_priority.load() &&
         static_cast<uint64_t>(priority) > static_cast<uint64_t>(limit))
       return Err(EPERM);
+    // Who may not raise its niceness to what it is already does not come back from idle.
+    const bool leaves_idle = target.sched_policy.load() == SCHED_IDLE && policy != SCHED_IDLE;
+    if (leaves_idle && !NiceWithinLimit(target, target.nice.load())) return Err(EPERM);
     if (target.sched_reset_on_fork.load() && !reset_on_fork) return Err(EPERM);
   }
   target.sched_policy = policy;
@@ -55,8 +61,9 @@ Result<void> SetScheduler(Task& task, Task& target, int policy, int priority, bo
 
 Result<void> SysSchedSetscheduler(Task& task, int32_t pid, int32_t policy, InPtr<int32_t> param) {
   if (param.IsNull() || policy < 0) return Err(EINVAL);
-  const TaskRef target = TRY(Target(task, pid));
+  if (pid < 0) return Err(EINVAL);
   const int32_t priority = TRY(param.Read(task.memory()));
+  const TaskRef target = TRY(Target(task, pid));
   return SetScheduler(task, *target, policy & ~abi::kSchedResetOnFork, priority, policy & abi::kSchedResetOnFork);
 }
 SYSCALL_ROW(sched_setscheduler, Lane::kShort, Support::kPartial, SysSchedSetscheduler, kStored);
@@ -69,8 +76,9 @@ SYSCALL_ROW(sched_getscheduler, Lane::kShort, Support::kFull, SysSchedGetschedul
 
 Result<void> SysSchedSetparam(Task& task, int32_t pid, InPtr<int32_t> param) {
   if (param.IsNull()) return Err(EINVAL);
-  const TaskRef target = TRY(Target(task, pid));
+  if (pid < 0) return Err(EINVAL);
   const int32_t priority = TRY(param.Read(task.memory()));
+  const TaskRef target = TRY(Target(task, pid));
   return SetScheduler(task, *target, target->sched_policy.load(), priority, target->sched_reset_on_fork.load());
 }
 SYSCALL_ROW(sched_setparam, Lane::kShort, Support::kPartial, SysSchedSetparam, kStored);
@@ -127,20 +135,29 @@ Result<void> SysSchedSetattr(Task& task, int32_t pid, GuestAddr attr_addr, uint3
   abi::SchedAttr attr = {};
   uint32_t size = TRY(InPtr<uint32_t>(attr_addr).Read(task.memory()));
   if (size == 0) size = abi::kSchedAttrSizeVer0;
-  if (size < abi::kSchedAttrSizeVer0 || size > kPageSize) return Err(E2BIG);
+  const auto too_big = [&]() -> Result<void> {
+    TRY(OutPtr<uint32_t>(attr_addr).Write(task.memory(), static_cast<uint32_t>(sizeof(attr))));
+    return Err(E2BIG);
+  };
+  if (size < abi::kSchedAttrSizeVer0 || size > kPageSize) return too_big();
   // A newer, larger structure is fine as long as what we do not know is zero.
   std::vector<uint8_t> bytes(size);
   TRY(task.memory().Read(attr_addr, bytes.data(), size));
   for (size_t i = sizeof(attr); i < bytes.size(); ++i) {
-    if (bytes[i] != 0) return Err(E2BIG);
+    if (bytes[i] != 0) return too_big();
   }
   std::memcpy(&attr, bytes.data(), std::min(sizeof(attr), bytes.size()));
   const TaskRef target = TRY(Target(task, pid));
   if (attr.flags & ~abi::kSchedFlagAll) return Err(EINVAL);
   if (attr.policy == SCHED_DEADLINE) return SetDeadline(task, *target, attr);
+  const bool normal = IsNormal(static_cast<int>(attr.policy));
+  const int nice = std::clamp(attr.nice, -20, 19);
+  if (normal && nice < target->nice.load() && !NiceWithinLimit(*target, nice) && !task.creds().Has(CAP_SYS_NICE)) {
+    return Err(EPERM);
+  }
   TRY(SetScheduler(task, *target, static_cast<int>(attr.policy), static_cast<int>(attr.priority),
                    attr.flags & abi::kSchedFlagResetOnFork));
-  if (IsNormal(static_cast<int>(attr.policy))) target->nice = std::clamp(attr.nice, -20, 19);
+  if (normal) target->nice = nice;
   return {};
 }
 SYSCALL_ROW(sched_setattr, Lane::kShort, Support::kPartial, SysSchedSetattr, kStored);

@@ -6,6 +6,7 @@
 
 #include "sentry/kernel/task.h"
 #include "sentry/vfs/io.h"
+#include "syscalls/file_range.h"
 #include "syscalls/row.h"
 
 namespace sandbox::syscalls {
@@ -23,6 +24,7 @@ class Cursor {
     return Cursor(file, addr, file->position());
   }
   int64_t& offset() { return offset_; }
+  int64_t offset() const { return offset_; }
   // Writes the offset back to where it came from.
   Result<void> Finish(Task& task) {
     if (!addr_.IsNull()) return OutPtr<int64_t>(addr_).Write(task.memory(), offset_);
@@ -64,6 +66,7 @@ Result<size_t> SysSendfile(Task& task, Fd out_fd, Fd in_fd, GuestAddr offset_add
   const FileRef in = TRY(task.fds().Get(in_fd));
   if (!in->readable()) return Err(EBADF);
   if (!in->seekable()) return Err(offset_addr.IsNull() ? EINVAL : ESPIPE);
+  if (const InodeRef inode = in->path().inode(); inode != nullptr && inode->IsDir(task)) return Err(EINVAL);
   const FileRef out = TRY(task.fds().Get(out_fd));
   if (!out->writable()) return Err(EBADF);
   if (out->flags() & O_APPEND) return Err(EINVAL);
@@ -78,22 +81,25 @@ SYSCALL_ROW(sendfile, Lane::kMayBlock, Support::kFull, SysSendfile, "");
 Result<size_t> SysCopyFileRange(Task& task, Fd in_fd, GuestAddr in_addr, Fd out_fd, GuestAddr out_addr, uint64_t count, uint32_t flags) {
   const FileRef in = TRY(task.fds().Get(in_fd));
   const FileRef out = TRY(task.fds().Get(out_fd));
-  if (flags != 0) return Err(EINVAL);
   Cursor from = TRY(Cursor::At(task, in, in_addr));
   Cursor to = TRY(Cursor::At(task, out, out_addr));
-  const Attr in_attr = TRY(in->GetAttr(task));
-  const Attr out_attr = TRY(out->GetAttr(task));
-  if (in_attr.IsDir() || out_attr.IsDir()) return Err(EISDIR);
-  if (!in_attr.IsRegular() || !out_attr.IsRegular()) return Err(EINVAL);
-  if (!in->readable() || !out->writable() || (out->flags() & O_APPEND)) return Err(EBADF);
+  if (flags != 0) return Err(EINVAL);
+  TRY(CheckFileRange(task, *in, *out));
+  for (const Cursor* cursor : {&from, &to}) {
+    uint64_t end;  // without a sign here (Linux: generic_copy_file_checks)
+    if (__builtin_add_overflow(static_cast<uint64_t>(cursor->offset()), count, &end)) return Err(EOVERFLOW);
+    if (cursor->offset() < 0) return Err(EINVAL);
+  }
+  // What is behind the end is not copied, and so does not overlap.
+  const int64_t left = std::max<int64_t>(static_cast<int64_t>(TRY(in->GetAttr(task)).size) - from.offset(), 0);
+  const auto wanted = static_cast<int64_t>(std::min<uint64_t>(count, static_cast<uint64_t>(left)));
   int64_t end;
-  const auto wanted = static_cast<int64_t>(std::min<uint64_t>(count, INT64_MAX));
-  if (from.offset() < 0 || to.offset() < 0) return Err(EINVAL);
-  if (__builtin_add_overflow(from.offset(), wanted, &end) || __builtin_add_overflow(to.offset(), wanted, &end)) return Err(EOVERFLOW);
+  if (__builtin_add_overflow(to.offset(), wanted, &end)) return Err(EFBIG);
   if (in->path().inode() == out->path().inode() && from.offset() < to.offset() + wanted && to.offset() < from.offset() + wanted) {
     return Err(EINVAL);
   }
-  const auto copied = Copy(task, *in, &from.offset(), *out, &to.offset(), std::min(count, IoSequence::kMaxBytes));
+  const auto copied = Copy(task, *in, &from.offset(), *out, &to.offset(),
+                           std::min(static_cast<uint64_t>(wanted), IoSequence::kMaxBytes));
   TRY(from.Finish(task));
   TRY(to.Finish(task));
   return copied;
@@ -101,4 +107,14 @@ Result<size_t> SysCopyFileRange(Task& task, Fd in_fd, GuestAddr in_addr, Fd out_
 SYSCALL_ROW(copy_file_range, Lane::kShort, Support::kFull, SysCopyFileRange, "");
 
 }  // namespace
+
+Result<void> CheckFileRange(Task& task, FileDescription& in, FileDescription& out) {
+  const Attr in_attr = TRY(in.GetAttr(task));
+  const Attr out_attr = TRY(out.GetAttr(task));
+  if (in_attr.IsDir() || out_attr.IsDir()) return Err(EISDIR);
+  if (!in_attr.IsRegular() || !out_attr.IsRegular()) return Err(EINVAL);
+  if (!in.readable() || !out.writable() || (out.flags() & O_APPEND)) return Err(EBADF);
+  return {};
+}
+
 }  // namespace sandbox::syscalls

@@ -38,7 +38,6 @@ Result<void> SysFallocate(Task& task, Fd fd, int mode, int64_t offset, int64_t l
   if ((mode & FALLOC_FL_UNSHARE_RANGE) && (mode & ~(FALLOC_FL_UNSHARE_RANGE | FALLOC_FL_KEEP_SIZE)))
     return Err(EINVAL);
   if (!file->writable()) return Err(EBADF);
-  if ((mode & ~FALLOC_FL_KEEP_SIZE) && (file->flags() & O_APPEND)) return Err(EPERM);
   const Attr attr = TRY(file->GetAttr(task));
   if (attr.type() == S_IFIFO) return Err(ESPIPE);
   if (attr.IsDir()) return Err(EISDIR);

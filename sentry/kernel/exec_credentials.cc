@@ -43,6 +43,14 @@ void ApplySetId(Credentials& creds, const Attr& attr) {
   if ((attr.mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP)) creds.egid = attr.gid;
 }
 
+// With no_new_privs nothing may be gained, not even what root would get back (Linux: cap_bprm_creds_from_file).
+void LimitGain(Task& task, const Credentials& old, Credentials& creds, CapabilitySet& permitted) {
+  if (!task.no_new_privs.load()) return;
+  creds.euid = creds.suid = creds.fsuid = creds.uid;
+  creds.egid = creds.sgid = creds.fsgid = creds.gid;
+  permitted &= old.permitted;
+}
+
 }  // namespace
 
 Result<LoadArgs::Identity> CredentialsForExec(Task& task, const FileRef& executable) {
@@ -57,7 +65,6 @@ Result<LoadArgs::Identity> CredentialsForExec(Task& task, const FileRef& executa
     ApplySetId(*creds, attr);
     file = ReadFileCapabilities(task, *inode);
   }
-  const bool set_id = creds->euid != old->uid || creds->egid != old->gid;
   creds->suid = creds->fsuid = creds->euid;
   creds->sgid = creds->fsgid = creds->egid;
   CapabilitySet permitted = (file.permitted & old->bounding) | (file.inheritable & old->inheritable);
@@ -72,6 +79,8 @@ Result<LoadArgs::Identity> CredentialsForExec(Task& task, const FileRef& executa
       effective = effective || creds->euid == root;
     }
   }
+  LimitGain(task, *old, *creds, permitted);
+  const bool set_id = creds->euid != old->uid || creds->egid != old->gid;
   const bool privileged_file = file.present || creds->euid != old->euid || creds->egid != old->egid;
   if (privileged_file) creds->ambient = 0;
   creds->permitted = permitted | creds->ambient;

@@ -16,14 +16,14 @@ SemaphoreSet::SemaphoreSet(size_t count, std::shared_ptr<std::atomic<size_t>> al
 }
 
 // On failure nothing has changed: the values are worked out on a copy of what is touched.
-Result<void> SemaphoreSet::Apply(std::span<const sembuf> operations, int32_t pid, bool* no_wait) {
+Result<void> SemaphoreSet::Apply(std::span<const sembuf> operations, int32_t pid, const sembuf** blocking) {
   if (destroyed_) return Err(EIDRM);
   std::map<uint16_t, int> values, undo;
   const auto old_undo = undo_.find(pid);
   for (const sembuf& operation : operations) {
     const uint16_t index = operation.sem_num;
     int& value = values.try_emplace(index, semaphores_[index].value).first->second;
-    *no_wait = operation.sem_flg & IPC_NOWAIT;
+    *blocking = &operation;
     if (operation.sem_op == 0 ? value != 0 : value + operation.sem_op < 0) return Err(EAGAIN);
     if (value + operation.sem_op > kMaxValue) return Err(ERANGE);
     value += operation.sem_op;
@@ -45,39 +45,44 @@ Result<void> SemaphoreSet::Apply(std::span<const sembuf> operations, int32_t pid
   return {};
 }
 
-Result<void> SemaphoreSet::Try(std::span<const sembuf> operations, int32_t pid, bool* no_wait) {
+Result<void> SemaphoreSet::Try(std::span<const sembuf> operations, int32_t pid, const sembuf** blocking) {
   {
     MutexLock lock(mu_);
-    TRY(Apply(operations, pid, no_wait));
+    TRY(Apply(operations, pid, blocking));
   }
   queue_.Notify(kReadable);
   return {};
 }
 
-void SemaphoreSet::CountWaiter(std::span<const sembuf> operations, int delta) {
+void SemaphoreSet::CountWaiter(const sembuf* blocking, int delta) {
+  if (blocking == nullptr) return;
   MutexLock lock(mu_);
-  // Linux counts a waiter at the operation that blocks it; the first is close enough for GETNCNT and GETZCNT.
-  Semaphore& semaphore = semaphores_[operations.front().sem_num];
-  (operations.front().sem_op == 0 ? semaphore.waiting_for_zero : semaphore.waiting_for_more) += delta;
+  Semaphore& semaphore = semaphores_[blocking->sem_num];
+  (blocking->sem_op == 0 ? semaphore.waiting_for_zero : semaphore.waiting_for_more) += delta;
 }
 
 Result<void> SemaphoreSet::Operate(Context& context, std::span<const sembuf> operations, const Deadline& deadline) {
-  bool no_wait = false;
-  auto result = Try(operations, context.tgid(), &no_wait);
-  if (!result.Is(EAGAIN) || no_wait) return result;
+  const sembuf* blocking = nullptr;
+  auto result = Try(operations, context.tgid(), &blocking);
+  if (!result.Is(EAGAIN) || (blocking->sem_flg & IPC_NOWAIT)) return result;
   Waker waker(context);
   queue_.Register(waker, kAllEvents);
-  CountWaiter(operations, 1);
+  const sembuf* counted = nullptr;  // where this waiter shows in GETNCNT and GETZCNT
   for (;;) {
-    result = Try(operations, context.tgid(), &no_wait);
-    if (!result.Is(EAGAIN) || no_wait) break;
+    result = Try(operations, context.tgid(), &blocking);
+    if (!result.Is(EAGAIN) || (blocking->sem_flg & IPC_NOWAIT)) break;
+    if (blocking != counted) {
+      CountWaiter(counted, -1);
+      CountWaiter(blocking, 1);
+      counted = blocking;
+    }
     if (auto slept = context.Block(deadline); !slept.ok()) {
       // semop(2) is never restarted, and a timeout is EAGAIN.
       result = Err(slept.Is(ETIMEDOUT) ? EAGAIN : EINTR);
       break;
     }
   }
-  CountWaiter(operations, -1);
+  CountWaiter(counted, -1);
   queue_.Unregister(waker);
   return result;
 }

@@ -25,8 +25,8 @@ class SemaphoreSet {
   ~SemaphoreSet() { all_->fetch_sub(count_, std::memory_order_relaxed); }
 
   size_t count() const { return count_; }
-  // Tries all of `operations`: EAGAIN when the caller has to wait (*no_wait says whether it must not), EIDRM, ERANGE.
-  Result<void> Try(std::span<const sembuf> operations, int32_t pid, bool* no_wait);
+  // Tries all of `operations`: EAGAIN when the caller has to wait, for *blocking; EIDRM, ERANGE.
+  Result<void> Try(std::span<const sembuf> operations, int32_t pid, const sembuf** blocking);
   // Tries, then waits as semop(2) does.
   Result<void> Operate(Context& context, std::span<const sembuf> operations, const Deadline& deadline);
 
@@ -52,8 +52,8 @@ class SemaphoreSet {
   int id = 0;
 
  private:
-  Result<void> Apply(std::span<const sembuf> operations, int32_t pid, bool* no_wait) REQUIRES(mu_);
-  void CountWaiter(std::span<const sembuf> operations, int delta);
+  Result<void> Apply(std::span<const sembuf> operations, int32_t pid, const sembuf** blocking) REQUIRES(mu_);
+  void CountWaiter(const sembuf* blocking, int delta);  // nothing for null
 
   const size_t count_;
   const std::shared_ptr<std::atomic<size_t>> all_;

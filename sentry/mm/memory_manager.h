@@ -212,6 +212,7 @@ class MemoryManager final : public GuestMemory {
   // --- Limits (mm_limits.cc). ---
   Result<void> CheckExpand(Context& context, const Vma& added, uint64_t replaced) const REQUIRES(mu_);
   Result<void> CheckLock(Context& context, uint64_t added_bytes, int err) const REQUIRES(mu_);
+  Result<void> SetLocked(GuestRange range, bool locked) REQUIRES(mu_);
   Result<void> CheckMapCount(size_t added) const REQUIRES(mu_);
 
   // --- Addresses (mm_address.cc). ---

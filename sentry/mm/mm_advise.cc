@@ -85,11 +85,15 @@ Result<void> CheckAdvice(const Vma& vma, int advice) {
       if (vma.locked || anonymous) return Err(EINVAL);
       if (!vma.writable_shared()) return Err(EACCES);
       return {};
+    case MADV_COLD:
+    case MADV_PAGEOUT:
+      if (vma.locked) return Err(EINVAL);
+      return {};
     case MADV_POPULATE_READ:
-      if (!(vma.prot & (PROT_READ | PROT_WRITE | PROT_EXEC))) return Err(EFAULT);
+      if (!(vma.prot & (PROT_READ | PROT_WRITE | PROT_EXEC))) return Err(EINVAL);
       return {};
     case MADV_POPULATE_WRITE:
-      if (!vma.writable()) return Err(EFAULT);
+      if (!vma.writable()) return Err(EINVAL);
       return {};
     default:
       return {};
@@ -131,6 +135,13 @@ Result<GuestRange> CallRange(GuestAddr addr, uint64_t length, int wrap) {
   return GuestRange{addr, *end};
 }
 
+// The pages that mlock(2) means; its sum may wrap, which is seen after the limit (Linux: do_mlock).
+GuestRange LockRange(GuestAddr addr, uint64_t length) {
+  const GuestAddr start = addr.PageDown();
+  const uint64_t rounded = (length + (addr - start) + kPageMask) & ~kPageMask;
+  return {start, GuestAddr(start.value() + rounded)};
+}
+
 }  // namespace
 
 Result<void> MemoryManager::Advise(Context&, platform::Thread& thread, GuestAddr addr,
@@ -170,8 +181,9 @@ Result<void> MemoryManager::Advise(Context&, platform::Thread& thread, GuestAddr
         TRY(CheckMapCount(vmas_.SplitsNeeded(run)));
         vmas_.Modify(run, [&](Vma& vma) { ApplyToList(vma, advice); });
       } else if (kind == AdviceKind::kHost) {
-        // Nothing in the list changes, so there is nothing to undo.
-        batch.ops.push_back({.kind = MemoryOp::Kind::kAdvise, .range = run, .flags = advice});
+        // Nothing in the list changes, so there is nothing to undo. No memory of the host is locked.
+        const int told = advice == MADV_DONTNEED_LOCKED ? MADV_DONTNEED : advice;
+        batch.ops.push_back({.kind = MemoryOp::Kind::kAdvise, .range = run, .flags = told});
       }
     }
   }
@@ -180,31 +192,39 @@ Result<void> MemoryManager::Advise(Context&, platform::Thread& thread, GuestAddr
 }
 
 Result<void> MemoryManager::Lock(Context& context, GuestAddr addr, uint64_t length) {
-  const auto end = addr.Add(length);
-  if (!end.ok()) return Err(ENOMEM);
-  const GuestRange range = TRY(CallRange(addr.PageDown(), *end - addr.PageDown(), ENOMEM));
+  const GuestRange range = LockRange(addr, length);
   MutexLock lock(mu_);
   uint64_t locked = 0;
+  bool accessible = true;
   vmas_.ForEach(range, [&](const Vma& vma) {
-    if (vma.locked)
-      locked += std::min(vma.range.end, range.end) - std::max(vma.range.start, range.start);
+    if (vma.locked) locked += std::min(vma.range.end, range.end) - std::max(vma.range.start, range.start);
+    accessible &= vma.prot != PROT_NONE;
     return true;
   });
-  TRY(CheckLock(context, range.length() - locked, ENOMEM));
-  if (!vmas_.Covers(range)) return Err(ENOMEM);
-  TRY(CheckMapCount(vmas_.SplitsNeeded(range)));
-  vmas_.Modify(range, [](Vma& vma) { vma.locked = true; });
+  TRY(CheckLock(context, range.end.value() - range.start.value() - locked, ENOMEM));
+  TRY(SetLocked(range, true));
+  if (!accessible) return Err(ENOMEM);  // locked, but there is nothing to bring in
   return {};
 }
 
 Result<void> MemoryManager::Unlock(GuestAddr addr, uint64_t length) {
-  const auto end = addr.Add(length);
-  if (!end.ok()) return Err(ENOMEM);
-  const GuestRange range = TRY(CallRange(addr.PageDown(), *end - addr.PageDown(), ENOMEM));
   MutexLock lock(mu_);
-  if (!vmas_.Covers(range)) return Err(ENOMEM);
-  TRY(CheckMapCount(vmas_.SplitsNeeded(range)));
-  vmas_.Modify(range, [](Vma& vma) { vma.locked = false; });
+  return SetLocked(LockRange(addr, length), false);
+}
+
+// Linux: apply_vma_lock_flags. What lies before the first hole is changed.
+Result<void> MemoryManager::SetLocked(GuestRange range, bool locked) {
+  if (range.end < range.start) return Err(EINVAL);
+  GuestAddr reached = range.start;
+  vmas_.ForEach(range, [&](const Vma& vma) {
+    if (vma.range.start > reached) return false;
+    reached = std::min(vma.range.end, range.end);
+    return true;
+  });
+  const GuestRange part{range.start, reached};
+  TRY(CheckMapCount(vmas_.SplitsNeeded(part)));
+  vmas_.Modify(part, [locked](Vma& vma) { vma.locked = locked; });
+  if (reached < range.end) return Err(ENOMEM);
   return {};
 }
 
@@ -239,6 +259,7 @@ Result<void> MemoryManager::CheckMapped(GuestAddr addr, uint64_t length) const {
 Result<void> MemoryManager::Sync(Context& context, GuestAddr addr, uint64_t length, int flags) {
   if ((flags & ~(MS_ASYNC | MS_INVALIDATE | MS_SYNC)) || !addr.IsPageAligned()) return Err(EINVAL);
   if ((flags & MS_ASYNC) && (flags & MS_SYNC)) return Err(EINVAL);
+  if (length > ~kPageMask) return {};  // rounds up to nothing, which msync alone takes for that
   const GuestRange range = TRY(CallRange(addr, length, ENOMEM));
   if (range.empty()) return {};
   std::vector<Vma> parts;

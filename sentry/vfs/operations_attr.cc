@@ -89,7 +89,12 @@ Result<void> ChangeOwner(Context& context, const Path& path, std::optional<uint3
     if (attr.mode & S_IXGRP) mode &= ~S_ISGID;
     change.mode = mode;
   }
-  return Apply(context, path, change, IN_ATTRIB);
+  TRY(Apply(context, path, change, IN_ATTRIB));
+  // The capabilities of a file were its former owner's to give (Linux: ATTR_KILL_PRIV).
+  constexpr char kCapabilities[] = "security.capability";
+  Inode& inode = *path.dentry->inode();
+  if (attr.IsRegular() && inode.GetXattr(context, kCapabilities).ok()) TRY(inode.RemoveXattr(context, kCapabilities));
+  return {};
 }
 
 Result<void> ChangeTimes(Context& context, const Path& path, TimeChange atime, TimeChange mtime) {

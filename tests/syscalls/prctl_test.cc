@@ -1,4 +1,4 @@
-// prctl(2), arch_prctl(2), pidfds, kcmp(2), personality(2).
+// prctl(2), arch_prctl(2), kcmp(2), personality(2).
 #include <errno.h>
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -24,18 +24,6 @@ TEST(PrctlTest, Name) {
   EXPECT_EQ(prctl(PR_SET_NAME, 8), -1);
   EXPECT_EQ(errno, EFAULT);
   prctl(PR_SET_NAME, old);
-}
-
-TEST(PrctlTest, NoNewPrivs) {
-  const pid_t pid = fork();
-  if (pid == 0) {
-    if (prctl(PR_SET_NO_NEW_PRIVS, 0, 0, 0, 0) != -1 || errno != EINVAL) _exit(1);
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) _exit(2);
-    _exit(prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1 ? 0 : 3);
-  }
-  int status;
-  waitpid(pid, &status, 0);
-  EXPECT_EQ(status, 0);
 }
 
 TEST(PrctlTest, Errors) {
@@ -74,27 +62,6 @@ TEST(ArchPrctlTest, GsBase) {
   EXPECT_EQ(errno, EPERM);
   EXPECT_EQ(syscall(SYS_arch_prctl, 0x9999, 0), -1);
   EXPECT_EQ(errno, EINVAL);
-}
-
-TEST(PidfdTest, OpenAndSignal) {
-  const pid_t pid = fork();
-  if (pid == 0) {
-    for (;;) pause();
-  }
-  const int fd = static_cast<int>(syscall(SYS_pidfd_open, pid, 0));
-  ASSERT_GE(fd, 0);
-  EXPECT_EQ(fcntl(fd, F_GETFD), FD_CLOEXEC);
-  EXPECT_EQ(syscall(SYS_pidfd_send_signal, fd, SIGKILL, nullptr, 0), 0);
-  int status;
-  waitpid(pid, &status, 0);
-  EXPECT_EQ(WTERMSIG(status), SIGKILL);
-  EXPECT_EQ(syscall(SYS_pidfd_send_signal, fd, 0, nullptr, 0), -1);
-  EXPECT_EQ(errno, ESRCH);
-  EXPECT_EQ(syscall(SYS_pidfd_send_signal, 0x7fff, 0, nullptr, 0), -1);
-  EXPECT_EQ(errno, EBADF);
-  EXPECT_EQ(syscall(SYS_pidfd_open, 0, 0), -1);
-  EXPECT_EQ(errno, EINVAL);
-  close(fd);
 }
 
 TEST(KcmpTest, FilesAndMemory) {

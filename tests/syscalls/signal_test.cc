@@ -391,14 +391,4 @@ TEST(SignalTest, CorruptFrameKills) {
   EXPECT_EQ(WTERMSIG(status), SIGSEGV);
 }
 
-TEST(KillTest, Errors) {
-  EXPECT_EQ(kill(getpid(), 65), -1);
-  EXPECT_EQ(errno, EINVAL);
-  EXPECT_EQ(kill(0x3fffffff, 0), -1);
-  EXPECT_EQ(errno, ESRCH);
-  EXPECT_EQ(syscall(SYS_tgkill, getpid(), 0, 0), -1);
-  EXPECT_EQ(errno, EINVAL);
-  EXPECT_EQ(kill(getpid(), 0), 0);
-}
-
 }  // namespace

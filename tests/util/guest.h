@@ -12,13 +12,14 @@
 
 namespace guest {
 
+inline ::testing::AssertionResult FailsWith(const char* call, int wanted, long result) {
+  if (result == -1 && errno == wanted) return ::testing::AssertionSuccess();
+  return ::testing::AssertionFailure() << call << " gives " << result << " (" << std::strerror(errno) << "), not "
+                                       << std::strerror(wanted);
+}
+
 // The call fails with -1 and this errno.
-#define EXPECT_ERRNO(err, call)                                          \
-  do {                                                                   \
-    errno = 0;                                                           \
-    EXPECT_EQ(static_cast<long>(call), -1) << #call;                     \
-    EXPECT_EQ(errno, err) << #call << ": " << std::strerror(errno);      \
-  } while (0)
+#define EXPECT_ERRNO(err, call) EXPECT_TRUE(::guest::FailsWith(#call, err, (errno = 0, static_cast<long>(call))))
 // The call succeeds with 0, or with this value.
 #define EXPECT_OK(call) EXPECT_EQ(static_cast<long>(call), 0) << #call << ": " << std::strerror(errno)
 #define ASSERT_OK(call) ASSERT_EQ(static_cast<long>(call), 0) << #call << ": " << std::strerror(errno)

@@ -1,6 +1,8 @@
 #include "sentry/fs/synthetic/synthetic.h"
 
 #include <dirent.h>
+#include <linux/magic.h>
+#include <sys/stat.h>
 
 #include <charconv>
 
@@ -29,6 +31,13 @@ Result<Attr> Node::GetAttr(Context&) {
 Result<void> Node::SetAttr(Context&, const AttrChange& change) {
   if (change.size && (mode_ & S_IFMT) == S_IFREG) return {};
   return Err(EPERM);
+}
+
+Result<InodeRef> Directory::Create(Context&, std::string_view, const CreateArgs& args) {
+  // proc's look-ups fail where others find nothing; the rest cannot create regular files, or anything else.
+  const RefPtr<FileSystem> own = fs();
+  if (own != nullptr && static_cast<Fs&>(*own).magic() == PROC_SUPER_MAGIC) return Err(ENOENT);
+  return Err((args.mode & S_IFMT) == S_IFREG ? EACCES : EPERM);
 }
 
 NodeRef StaticDirectory::Fixed(std::string_view name) const {

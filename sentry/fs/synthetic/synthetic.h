@@ -24,6 +24,7 @@ class Fs : public FileSystem {
   Fs(std::string_view type_name, uint64_t magic) : type_name_(type_name), magic_(magic) {}
   std::string_view type_name() const override { return type_name_; }
   InodeRef root() override { return root_; }
+  uint64_t magic() const { return magic_; }
   Result<FsStat> StatFs(Context& context) override;
 
   uint64_t NextIno() { return next_ino_.fetch_add(1, std::memory_order_relaxed); }
@@ -67,6 +68,8 @@ class Directory : public Node {
   Directory(Fs& fs, uint32_t permissions = 0555) : Node(fs, S_IFDIR | permissions) {}
   virtual Result<std::vector<Entry>> List(Context& context) = 0;
   Result<FileRef> Open(Context& context, const Path& path, int flags) override;
+  // Fails, with what Linux's file system of that kind says.
+  Result<InodeRef> Create(Context& context, std::string_view name, const CreateArgs& args) override;
 };
 
 // A directory whose entries are fixed once it is mounted. A derived class may add others by overriding FindDynamic and

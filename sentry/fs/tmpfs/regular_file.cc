@@ -26,9 +26,10 @@ char* Scratch() {
 // One open description's view for mm: it decides how much the stub's descriptor may do.
 class TmpfsMapping final : public Mappable {
  public:
-  // `path` is empty for a file that is the data of another file system's object (overlay).
-  TmpfsMapping(RefPtr<TmpfsRegular> inode, Path path, bool writable)
-      : inode_(std::move(inode)), path_(std::move(path)), writable_(writable) {}
+  // `path` is empty for a file that is the data of another file system's object (overlay), or leads to that object,
+  // whose `device` and inode number `ino` are then.
+  TmpfsMapping(RefPtr<TmpfsRegular> inode, Path path, uint64_t device, uint64_t ino, bool writable)
+      : inode_(std::move(inode)), path_(std::move(path)), device_(device), ino_(ino), writable_(writable) {}
 
   Result<HostBacking> Back(Context&, uint64_t, uint64_t, const Use& use) override {
     HostBacking backing;
@@ -41,12 +42,13 @@ class TmpfsMapping final : public Mappable {
   }
   void CountMapping(int delta, bool writable_shared) override { inode_->CountMapping(delta, writable_shared); }
   Identity MappingIdentity() const override {
-    return {inode_->device(), inode_->ino(), path_.empty() ? std::string() : PathToString(path_, {})};
+    return {device_, ino_, path_.empty() ? std::string() : PathToString(path_, {})};
   }
 
  private:
   const RefPtr<TmpfsRegular> inode_;
   const Path path_;
+  const uint64_t device_, ino_;
   const bool writable_;
 };
 
@@ -107,8 +109,13 @@ class TmpfsFile final : public FileDescription {
   Result<void> Allocate(Context& context, int mode, int64_t offset, int64_t length) override {
     return inode().Allocate(context, mode, offset, length);
   }
-  Result<RefPtr<Mappable>> GetMappable(Context&) override {
-    return RefPtr<Mappable>(MakeRef<TmpfsMapping>(inode_, path(), writable()));
+  Result<RefPtr<Mappable>> GetMappable(Context& context) override {
+    uint64_t device = inode_->device(), ino = inode_->ino();
+    if (const InodeRef shown = path().inode()) {
+      device = shown->device();
+      ino = TRY(shown->GetAttr(context)).ino;
+    }
+    return RefPtr<Mappable>(MakeRef<TmpfsMapping>(inode_, path(), device, ino, writable()));
   }
 
  private:
