@@ -8,13 +8,13 @@
 #include <optional>
 
 #include "absl/strings/str_cat.h"
-#include "base/log.h"
 #include "runsc/boot/copy_tree.h"
 #include "runsc/boot/mount_options.h"
 #include "runsc/spec/bundle.h"
 #include "sentry/fs/gofer/fs.h"
 #include "sentry/fs/mqueue/mqueue_fs.h"
 #include "sentry/fs/overlay/overlay.h"
+#include "sentry/kernel/cgroup.h"
 #include "sentry/vfs/fs_registry.h"
 #include "sentry/vfs/operations.h"
 
@@ -224,16 +224,40 @@ class Builder {
     // The runtime fills /dev (OCI: default devices), which here is a file system of its own.
     if (mount.destination == "/dev" && type == "tmpfs") type = "devtmpfs";
     if (type == "mqueue") return Attach(mount, MqueueNamespace::Of(*ipc_)->fs(), options);
-    // Types this kernel does not have yet: engines always mount them and most programs never look, so an empty folder stands
-    // there.
-    if ((type == "cgroup" || type == "cgroup2") && FindFileSystemType(type) == nullptr) {
-      LOGF(kInfo, "mounting %s: no %s here, an empty folder instead", mount.destination.c_str(), type.c_str());
-      type = "tmpfs";
-      options.data.clear();
+    if (type == "cgroup") {
+      // "cgroup" means the host's groups, whichever version they are (as in runc).
+      if (!config_.cgroup_unified) return MountHierarchies(mount, options);
+      type = "cgroup2";
     }
     auto fs = NewFs(type, mount.source, options.data, mount.destination);
     if (!fs.ok()) return fs.status();
     return Attach(mount, *std::move(fs), options);
+  }
+
+  // A folder with the hierarchies of version 1 in it.
+  absl::Status MountHierarchies(const spec::Mount& mount, MountOptions options) {
+    auto folder = NewFs("tmpfs", "tmpfs", "mode=755", mount.destination);
+    if (!folder.ok()) return folder.status();
+    spec::Mount inner = mount;
+    inner.source = "tmpfs";
+    const MountFlags flags = options.flags;
+    options.flags &= ~static_cast<MountFlags>(MS_RDONLY);  // until the mount points in it are made
+    if (auto status = Attach(inner, *std::move(folder), options); !status.ok()) return status;
+    auto top = Find(mount.destination);
+    if (!top.ok()) return top.status();
+    options.flags = flags;
+    const auto add = [&](const std::string& name, const std::string& data) -> absl::Status {
+      inner = {mount.destination + "/" + name, "cgroup", "cgroup", {}};
+      auto fs = NewFs("cgroup", "cgroup", data, inner.destination);
+      if (!fs.ok()) return fs.status();
+      return Attach(inner, *std::move(fs), options);
+    };
+    for (const char* controller : kCgroupControllers) {
+      if (auto status = add(controller, controller); !status.ok()) return status;
+    }
+    if (auto status = add("systemd", "none,name=systemd"); !status.ok()) return status;
+    (**top).mount->set_flags((**top).mount->flags() | (flags & MS_RDONLY));
+    return absl::OkStatus();
   }
 
   const BootConfig& config_;

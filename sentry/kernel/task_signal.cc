@@ -19,7 +19,8 @@ constexpr uint64_t kSaRestorer = 0x04000000;
 void Task::RecalcSignalsLocked() NO_THREAD_SAFETY_ANALYSIS {
   const SignalSet ready = (pending_.set() | group_->pending_.set()) & ~mask_.load();
   const bool stop = group_->stop_requested_ && !stop_waived_;
-  signal_work_.store(ready != 0 || killed_.load() || stop || group_->pending_notice_ != 0 || ptrace_trap_.load());
+  signal_work_.store(ready != 0 || killed_.load() || stop || group_->pending_notice_ != 0 || ptrace_trap_.load() ||
+                     group_->cgroup().frozen());
 }
 
 void Task::SetSignalMask(SignalSet mask) {

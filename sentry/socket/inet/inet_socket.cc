@@ -1,6 +1,5 @@
 #include "sentry/socket/inet/inet_socket.h"
 
-#include <linux/capability.h>
 #include <linux/in.h>
 #include <linux/in6.h>
 #include <linux/sockios.h>
@@ -10,11 +9,10 @@
 #include <array>
 
 #include "sentry/socket/interfaces.h"
+#include "sentry/socket/net_sysctls.h"
 
 namespace sandbox {
 namespace {
-
-constexpr uint16_t kFirstUnprivilegedPort = 1024;  // net.ipv4.ip_unprivileged_port_start
 
 // Options kept and read back: on a loopback network they change nothing that could be observed otherwise.
 struct KnownOption {
@@ -116,10 +114,7 @@ Result<int64_t> InetSocket::Ioctl(Context& context, uint32_t request, uint64_t a
 Result<BindClaim> InetSocket::MakeClaim(Context& context, const InetAddress& address) {
   if (!address.IsAny() && !address.IsLocal()) return Err(EADDRNOTAVAIL);
   if (address.v4 && family() == AF_INET6 && v6_only()) return Err(EINVAL);
-  if (address.port != 0 && address.port < kFirstUnprivilegedPort &&
-      !context.creds().HasIn(*context.net()->owner(), CAP_NET_BIND_SERVICE)) {
-    return Err(EACCES);
-  }
+  if (!MayBind(context, address.port)) return Err(EACCES);
   return BindClaim{address, v6_only(), options().reuse_address(), options().reuse_port(), context.creds().euid};
 }
 
