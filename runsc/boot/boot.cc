@@ -133,13 +133,13 @@ absl::Status Start(const BootConfig& config, std::unique_ptr<Kernel>& kernel, Ho
   auto gofer = GoferClient::Connect(UniqueFd(kGoferFd));
   if (!gofer.ok()) return absl::InternalError(absl::StrCat("gofer: ", std::strerror(gofer.error().value())));
   HostMemory::SetReopener([client = *gofer](BorrowedFd memory) { return client->ReopenMemory(memory); });
-  auto mounts = BuildMounts(config, *gofer, kernel->ipc());
+  const ContainerPlace place = FirstPlace(*kernel, config);
+  auto mounts = BuildMounts(config, *gofer, place.ipc, place.pids);
   if (!mounts.ok()) return mounts.status();
 
   loader::PrepareVdso();
   if (auto status = Confine(config); !status.ok()) return status;
 
-  const ContainerPlace place = FirstPlace(*kernel, config);
   auto task = LoadInit(*kernel, config, place, *mounts, std::move(streams));
   if (!task.ok()) return task.status();
   init = *std::move(task);

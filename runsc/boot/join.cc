@@ -94,7 +94,7 @@ absl::StatusOr<ControlServer::ContainerRef> ControlServer::Join(std::vector<Uniq
     if (auto status = ApplySysctls(config->spec.linux_.sysctl, own, *place->ipc, *place->uts); !status.ok()) return status;
     auto gofer = GoferClient::Connect(std::move(sorted->gofer));
     if (!gofer.ok()) return absl::InternalError(absl::StrCat("gofer: ", std::strerror(gofer.error().value())));
-    auto mounts = BuildMounts(*config, *gofer, place->ipc);
+    auto mounts = BuildMounts(*config, *gofer, place->ipc, place->pids);
     if (!mounts.ok()) return mounts.status();
     auto init = LoadInit(kernel_, *config, *place, *mounts, std::move(sorted->streams));
     if (!init.ok()) return init.status();

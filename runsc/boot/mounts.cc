@@ -14,6 +14,7 @@
 #include "sentry/fs/gofer/fs.h"
 #include "sentry/fs/mqueue/mqueue_fs.h"
 #include "sentry/fs/overlay/overlay.h"
+#include "sentry/fs/proc/proc_mount.h"
 #include "sentry/kernel/cgroup.h"
 #include "sentry/vfs/fs_registry.h"
 #include "sentry/vfs/operations.h"
@@ -27,9 +28,9 @@ absl::Status Failed(const std::string& what, Errno error) {
 
 class Builder {
  public:
-  Builder(const BootConfig& config, const RefPtr<GoferClient>& gofer,
-          const RefPtr<IpcNamespace>& ipc)
-      : config_(config), gofer_(gofer), ipc_(ipc) {}
+  Builder(const BootConfig& config, const RefPtr<GoferClient>& gofer, const RefPtr<IpcNamespace>& ipc,
+          const RefPtr<PidNamespace>& pids)
+      : config_(config), gofer_(gofer), ipc_(ipc), pids_(pids) {}
 
   absl::StatusOr<RefPtr<MountNamespace>> Build() {
     if (auto status = MountRoot(); !status.ok()) return status;
@@ -223,6 +224,7 @@ class Builder {
     std::string type = mount.type;
     // The runtime fills /dev (OCI: default devices), which here is a file system of its own.
     if (mount.destination == "/dev" && type == "tmpfs") type = "devtmpfs";
+    if (type == "proc") return Attach(mount, proc::MakeProc(pids_), options);
     if (type == "mqueue") return Attach(mount, MqueueNamespace::Of(*ipc_)->fs(), options);
     if (type == "cgroup") {
       // "cgroup" means the host's groups, whichever version they are (as in runc).
@@ -263,15 +265,15 @@ class Builder {
   const BootConfig& config_;
   const RefPtr<GoferClient> gofer_;
   const RefPtr<IpcNamespace> ipc_;
+  const RefPtr<PidNamespace> pids_;
   RefPtr<MountNamespace> mounts_;
 };
 
 }  // namespace
 
-absl::StatusOr<RefPtr<MountNamespace>> BuildMounts(const BootConfig& config,
-                                                   const RefPtr<GoferClient>& gofer,
-                                                   const RefPtr<IpcNamespace>& ipc) {
-  return Builder(config, gofer, ipc).Build();
+absl::StatusOr<RefPtr<MountNamespace>> BuildMounts(const BootConfig& config, const RefPtr<GoferClient>& gofer,
+                                                   const RefPtr<IpcNamespace>& ipc, const RefPtr<PidNamespace>& pids) {
+  return Builder(config, gofer, ipc, pids).Build();
 }
 
 }  // namespace sandbox::boot

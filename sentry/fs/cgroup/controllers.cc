@@ -82,8 +82,8 @@ std::string BlockIo(const Cgroup& group) {
 }
 constexpr char kServiceBytes[] = "blkio.throttle.io_service_bytes", kServiced[] = "blkio.throttle.io_serviced";
 
-constexpr std::array<ValueFile, 3> kHierarchy = {
-    {{"cgroup.clone_children", &Fixed<kZero>}, {"notify_on_release", &Fixed<kZero>}, {"tasks", &Threads}}};
+constexpr std::array<ValueFile, 2> kHierarchy = {
+    {{"cgroup.clone_children", &Fixed<kZero>}, {"notify_on_release", &Fixed<kZero>}}};
 
 constexpr std::array<ValueFile, 11> kMemory = {{
     {"memory.failcnt", [](const Cgroup& group) { return Line(MemoryFailures(group)); }},

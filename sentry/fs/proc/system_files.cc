@@ -179,8 +179,8 @@ Result<std::string> Loadavg(Context& context) {
   if (caller == nullptr) return std::string("0.00 0.00 0.00 0/0 0\n");
   Kernel& kernel = caller->kernel();
   const auto loads = kernel.load_averages();
-  return StrPrintf("%.2f %.2f %.2f %d/%d %d\n", loads[0], loads[1], loads[2], caller->pids().running_tasks(),
-                   caller->pids().task_count(), caller->pids().last_pid());
+  return StrPrintf("%.2f %.2f %.2f %d/%d %d\n", loads[0], loads[1], loads[2], kernel.running_tasks(),
+                   kernel.task_count(), kernel.root_pids()->last());
 }
 
 Result<std::string> Version(Context&) {
