@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "abi/sched.h"
+#include "sentry/core/cpus.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/task.h"
 #include "syscalls/row.h"
@@ -186,31 +187,18 @@ Result<TaskRef> AffinityTarget(Task& task, int32_t pid) {
   return Target(task, pid);
 }
 
-// Processors this sandbox may use: the sentry's own mask, which a cpuset of the host limits.
-std::vector<uint64_t> HostCpus() {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  if (::sched_getaffinity(0, sizeof(set), &set) != 0) CPU_SET(0, &set);
-  std::vector<uint64_t> words(sizeof(set) / sizeof(uint64_t));
-  std::memcpy(words.data(), &set, sizeof(set));
-  while (words.size() > 1 && words.back() == 0) words.pop_back();
-  return words;
-}
-
 Result<int32_t> SysSchedGetaffinity(Task& task, int32_t pid, uint32_t size, GuestAddr out) {
-  const std::vector<uint64_t> host = HostCpus();
-  if (size % sizeof(uint64_t) != 0 || size < host.size() * sizeof(uint64_t)) return Err(EINVAL);
+  if (size % sizeof(uint64_t) != 0 || size < CpusOf(task).size() * sizeof(uint64_t)) return Err(EINVAL);
   const TaskRef target = TRY(AffinityTarget(task, pid));
-  std::vector<uint64_t> mask = target->cpu_affinity();
-  if (mask.empty()) mask = host;
+  const CpuSet mask = target->usable_cpus();
   TRY(task.memory().Write(out, mask.data(), mask.size() * sizeof(uint64_t)));
   return static_cast<int32_t>(mask.size() * sizeof(uint64_t));
 }
 SYSCALL_ROW(sched_getaffinity, Lane::kShort, Support::kFull, SysSchedGetaffinity, "");
 
 Result<void> SysSchedSetaffinity(Task& task, int32_t pid, uint32_t size, GuestAddr in) {
-  std::vector<uint64_t> mask = HostCpus();
-  std::vector<uint64_t> wanted(mask.size());
+  CpuSet mask = CpusOf(task);
+  CpuSet wanted(mask.size());
   TRY(task.memory().Read(in, wanted.data(), std::min<size_t>(size, wanted.size() * sizeof(uint64_t))));
   const TaskRef target = TRY(AffinityTarget(task, pid));
   if (!Owns(task, *target)) return Err(EPERM);

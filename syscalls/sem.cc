@@ -18,9 +18,9 @@ SYSCALL_ROW(semget, Lane::kShort, Support::kFull, SysSemget, "");
 
 Result<void> Operate(Task& task, int id, InPtr<sembuf> operations, uint64_t count, const Deadline& deadline) {
   if (count == 0) return Err(EINVAL);
-  if (count > SemaphoreSet::kMaxOperations) return Err(E2BIG);
-  const auto list = TRY(operations.ReadArray(task.memory(), count));
   const auto table = Table(task);
+  if (count > table->operations.load()) return Err(E2BIG);
+  const auto list = TRY(operations.ReadArray(task.memory(), count));
   const auto set = TRY(table->Find(id));
   bool alters = false;
   for (const sembuf& operation : list) {
@@ -62,8 +62,9 @@ Result<int> Stat(Task& task, SemTable& table, int id, int command, GuestAddr out
 Result<int> Info(Task& task, SemTable& table, int command, GuestAddr out) {
   seminfo info = {};
   info.semmni = static_cast<int>(table.most());
-  info.semmsl = info.semmap = info.semmns = info.semmnu = static_cast<int>(SemaphoreSet::kMaxSemaphores);
-  info.semopm = info.semume = static_cast<int>(SemaphoreSet::kMaxOperations);
+  info.semmsl = static_cast<int>(table.per_set.load());
+  info.semmap = info.semmns = info.semmnu = static_cast<int>(table.in_all.load());
+  info.semopm = info.semume = static_cast<int>(table.operations.load());
   info.semvmx = info.semaem = SemaphoreSet::kMaxValue;
   const int highest = std::max(static_cast<int>(table.size()) - 1, 0);
   if (command == SEM_INFO) {

@@ -84,7 +84,8 @@ Result<int> Limits(Task& task, ShmTable& table, int command, GuestAddr out) {
   const int highest = static_cast<int>(table.size()) - 1;
   if (command == IPC_INFO) {
     shminfo info = {};
-    info.shmmax = info.shmall = ~0ul - (1ul << 24);
+    info.shmmax = table.max_bytes.load();
+    info.shmall = table.max_pages.load();
     info.shmmin = 1;
     info.shmmni = info.shmseg = table.most();
     TRY(OutPtr<shminfo>(out).Write(task.memory(), info));

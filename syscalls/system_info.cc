@@ -52,6 +52,14 @@ SYSCALL_ROW(setdomainname, Lane::kShort, Support::kFull, SysSetdomainname, "");
 Result<void> SysSysinfo(Task& task, OutPtr<struct sysinfo> out) {
   struct sysinfo info = host::SystemInfo();
   Kernel& kernel = task.kernel();
+  const uint64_t unit = info.mem_unit;
+  const Cgroup::Memory memory = task.group().cgroup().memory(info.totalram * unit, info.totalswap * unit);
+  info.totalram = memory.total / unit;
+  info.freeram = std::min<uint64_t>(info.freeram, (memory.total - memory.used - memory.cached) / unit);
+  info.bufferram = std::min<uint64_t>(info.bufferram, memory.cached / unit);
+  info.sharedram = 0;
+  info.totalswap = memory.swap_total / unit;
+  info.freeswap = memory.swap_free / unit;
   info.uptime = (MonotonicNow().ns - kernel.start_monotonic_ns()) / 1'000'000'000;
   info.procs = static_cast<unsigned short>(kernel.task_count());
   const auto loads = kernel.load_averages();

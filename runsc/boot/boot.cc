@@ -18,6 +18,7 @@
 #include "runsc/boot/container.h"
 #include "runsc/boot/control_server.h"
 #include "runsc/boot/mounts.h"
+#include "runsc/boot/sysctls.h"
 #include "runsc/control/message.h"
 #include "runsc/hostfilter/sentry_filter.h"
 #include "runsc/ns/empty_root.h"
@@ -76,7 +77,8 @@ absl::StatusOr<std::unique_ptr<Kernel>> MakeKernel(const BootConfig& config) {
   options.domainname = config.spec.domainname;
   options.strace = config.strace;
   options.rewrite = config.rewrite;
-  options.pids_limit = config.limits.pids;
+  options.limits = config.limits;
+  options.cgroup = TakeCgroupFiles(config);
   options.dispatch = &syscalls::Dispatch;
   auto kernel = Kernel::Create(std::move(options));
   if (!kernel.ok()) return absl::InternalError(absl::StrCat("kernel: ", std::strerror(kernel.error().value())));
@@ -127,16 +129,21 @@ absl::Status Start(const BootConfig& config, std::unique_ptr<Kernel>& kernel, Ho
   if (!made.ok()) return made.status();
   kernel = *std::move(made);
 
+  // A sandbox without a container's bundle has all namespaces of its own.
+  const auto own = [&](const char* type) { return !config.container || spec::FindNamespace(config.spec, type) != nullptr; };
+  const OwnNamespaces namespaces = {own("ipc"), own("uts"), own("network")};
+  if (auto status = ApplySysctls(config.spec.linux_.sysctl, namespaces, *kernel->ipc(), *kernel->uts()); !status.ok()) return status;
   auto gofer = GoferClient::Connect(UniqueFd(kGoferFd));
   if (!gofer.ok()) return absl::InternalError(absl::StrCat("gofer: ", std::strerror(gofer.error().value())));
   HostMemory::SetReopener([client = *gofer](BorrowedFd memory) { return client->ReopenMemory(memory); });
-  auto mounts = BuildMounts(config, *gofer, kernel->ipc());
+  const ContainerPlace place = FirstPlace(*kernel, config);
+  auto mounts = BuildMounts(config, *gofer, place.ipc, place.pids);
   if (!mounts.ok()) return mounts.status();
 
   loader::PrepareVdso();
   if (auto status = Confine(config); !status.ok()) return status;
 
-  auto task = LoadInit(*kernel, config, *mounts, std::move(streams));
+  auto task = LoadInit(*kernel, config, place, *mounts, std::move(streams));
   if (!task.ok()) return task.status();
   init = *std::move(task);
   return absl::OkStatus();

@@ -2,17 +2,23 @@
 
 #include "runsc/spec/spec_fields.h"
 
-namespace sandbox::boot {
+namespace sandbox {
 
+// Where its argument's name is looked for.
 template <typename Archive>
-void Fields(Archive& ar, Limits& v) {
+void Fields(Archive& ar, CgroupLimits& v) {
   ar("memoryBytes", v.memory_bytes);
+  ar("memoryReservationBytes", v.memory_reservation_bytes);
   ar("swapBytes", v.swap_bytes);
   ar("pids", v.pids);
   ar("cpuQuotaUs", v.cpu_quota_us);
   ar("cpuPeriodUs", v.cpu_period_us);
   ar("cpuShares", v.cpu_shares);
 }
+
+}  // namespace sandbox
+
+namespace sandbox::boot {
 
 template <typename Archive>
 void Fields(Archive& ar, BootConfig& v) {
@@ -32,9 +38,15 @@ void Fields(Archive& ar, BootConfig& v) {
   ar("goferConnections", v.gofer_connections);
   ar("exports", v.exports);
   ar("container", v.container);
+  ar("pod", v.pod);
   ar("preservedFds", v.preserved_fds);
   ar("limits", v.limits);
-  ar("memoryUsage", v.memory_usage);
+  ar("cgroupUnified", v.cgroup_unified);
+  ar("cgroupFiles", v.cgroup_files);
+  ar("cgroupProcs", v.cgroup_procs);
+  ar("sharePids", v.share_pids);
+  ar("shareIpc", v.share_ipc);
+  ar("shareUts", v.share_uts);
 }
 
 namespace {
@@ -64,7 +76,7 @@ absl::StatusOr<T> Parse(std::string_view text, const char* what) {
 std::string ToJson(const BootConfig& config) { return Print(config); }
 absl::StatusOr<BootConfig> ParseBootConfig(std::string_view text) { return Parse<BootConfig>(text, "boot configuration"); }
 
-std::string ToJson(const Limits& limits) { return Print(limits); }
-absl::StatusOr<Limits> ParseLimits(std::string_view text) { return Parse<Limits>(text, "limits"); }
+std::string ToJson(const CgroupLimits& limits) { return Print(limits); }
+absl::StatusOr<CgroupLimits> ParseLimits(std::string_view text) { return Parse<CgroupLimits>(text, "limits"); }
 
 }  // namespace sandbox::boot

@@ -6,16 +6,9 @@
 
 #include "absl/status/statusor.h"
 #include "runsc/spec/spec.h"
+#include "sentry/kernel/cgroup_limits.h"
 
 namespace sandbox::boot {
-
-// What the host side limits and the guest can see: /proc/meminfo, the number of CPUs, fork's EAGAIN. 0 = no limit.
-struct Limits {
-  uint64_t memory_bytes = 0, swap_bytes = 0;  // swap: without memory
-  int32_t pids = 0;                           // guest tasks
-  uint64_t cpu_quota_us = 0, cpu_period_us = 100000;
-  uint64_t cpu_shares = 1024;
-};
 
 struct BootConfig {
   std::string id;                 // of the container
@@ -35,14 +28,20 @@ struct BootConfig {
   // A container with a life of its own: the process is loaded but waits for kStart on a connection to kListenerFd, the
   // gofer at kStandInFd stands for it, and standard streams are given up once the guest has them.
   bool container = false;
-  int preserved_fds = 0;             // descriptors from kPreservedFd on are the process's 3, 4, …
-  Limits limits;
-  bool memory_usage = false;         // kMemoryUsageFd is there
+  bool pod = false;                  // others may join its sandbox
+  int preserved_fds = 0;  // the last descriptors are the process's 3, 4, …
+  CgroupLimits limits;
+  bool cgroup_unified = true;             // the host's groups are version 2's
+  std::vector<std::string> cgroup_files;  // names of the container's files of the host's control groups
+  // A further container of a sandbox only. Files to move its stubs with; the ids of the containers whose namespaces it
+  // is in, empty = new ones.
+  int cgroup_procs = 0;
+  std::string share_pids, share_ipc, share_uts;
 };
 
 std::string ToJson(const BootConfig& config);
-std::string ToJson(const Limits& limits);
-absl::StatusOr<Limits> ParseLimits(std::string_view json);
+std::string ToJson(const CgroupLimits& limits);
+absl::StatusOr<CgroupLimits> ParseLimits(std::string_view json);
 absl::StatusOr<BootConfig> ParseBootConfig(std::string_view json);
 
 // Descriptors of a started sentry. Everything else is closed.
@@ -52,7 +51,11 @@ inline constexpr int kLogFd = 5;      // debug log, may be standard error
 inline constexpr int kGoferFd = 6;    // first gofer connection
 inline constexpr int kListenerFd = 7; // container: control connections are accepted here
 inline constexpr int kStandInFd = 8;  // container: the init process's stand-in
-inline constexpr int kMemoryUsageFd = 9;  // the host's count of the container's memory (cgroups), read-only
-inline constexpr int kPreservedFd = 10;
+inline constexpr int kCgroupFd = 9;   // container: first of config.cgroup_files; after them, the preserved ones
+
+// Descriptors of a control::Message::Kind::kCreate.
+inline constexpr size_t kJoinConfig = 0, kJoinGofer = 1, kJoinStandIn = 2;
+inline constexpr size_t kJoinStreams =
+    3;  // 0, 1 and 2; after them config.cgroup_files, config.cgroup_procs, the preserved ones
 
 }  // namespace sandbox::boot

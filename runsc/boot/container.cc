@@ -3,12 +3,14 @@
 #include <fcntl.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
 #include "runsc/boot/seccomp_profile.h"
 #include "runsc/control/message.h"
+#include "sentry/fs/devpts/devpts_fs.h"
 #include "sentry/fs/devpts/host_tty.h"
 #include "sentry/fs/host/host_file.h"
 #include "sentry/vfs/walk.h"
@@ -50,16 +52,34 @@ absl::StatusOr<LimitSet> MakeLimits(const spec::Process& process) {
   return limits;
 }
 
+// The node of the container's devpts that stands for the terminal, made if need be; an empty path without a devpts.
+Path NodeOf(const MountNamespace& mounts, const RefPtr<HostTerminal>& terminal) {
+  const WalkBase base{mounts.root(), mounts.root()};
+  const auto folder = Walk(KernelContext(), base, "/dev/pts", {});
+  const auto devpts = folder.ok() ? std::dynamic_pointer_cast<DevptsFs>(folder->inode()->fs()) : nullptr;
+  if (devpts == nullptr) return {};
+  if (!terminal->shown() && !devpts->Show(terminal).ok()) return {};
+  auto node = Walk(KernelContext(), base, absl::StrCat("/dev/pts/", minor(terminal->device())), {});
+  return node.ok() ? *std::move(node) : Path{};
+}
+
 // Donated descriptors as the process's 0, 1, 2, … An invalid one stays closed.
-absl::StatusOr<RefPtr<FdTable>> MakeFds(std::vector<UniqueFd> streams, RefPtr<ControllingTerminal>& terminal) {
+absl::StatusOr<RefPtr<FdTable>> MakeFds(std::vector<UniqueFd> streams, const MountNamespace& mounts,
+                                        RefPtr<ControllingTerminal>& terminal) {
   auto table = MakeRef<FdTable>();
   for (size_t fd = 0; fd < streams.size(); ++fd) {
     if (!streams[fd].valid()) continue;
     auto file = OpenDonated(std::move(streams[fd]));
     if (!file.ok()) return absl::InternalError(absl::StrCat("descriptor ", fd, ": ", std::strerror(file.error().value())));
+    if (const RefPtr<HostTerminal> tty = DonatedTerminal(*file)) {
+      if (terminal == nullptr && fd < 3) terminal = tty;
+      // By the name that the guest knows it by.
+      const Path node = NodeOf(mounts, tty);
+      if (!node.empty()) file = tty->OpenTerminal(KernelContext(), node, (*file)->flags());
+      if (!file.ok()) return absl::InternalError(absl::StrCat("descriptor ", fd, ": ", std::strerror(file.error().value())));
+    }
     auto installed = table->InstallAt(KernelContext(), Fd(static_cast<int>(fd)), *file, /*close_on_exec=*/false);
     if (!installed.ok()) return absl::InternalError(absl::StrCat("descriptor ", fd));
-    if (terminal == nullptr && fd < 3) terminal = DonatedTerminal(*file);
   }
   return table;
 }
@@ -81,10 +101,14 @@ absl::Status StartFailure(const std::string& program, const std::string& cwd, Er
   }
 }
 
-absl::StatusOr<CreateProcessArgs> MakeArgs(const spec::Process& process, const RefPtr<MountNamespace>& mounts,
-                                           std::vector<UniqueFd> streams) {
+absl::StatusOr<CreateProcessArgs> MakeArgs(const spec::Process& process, const ContainerPlace& place,
+                                           const RefPtr<MountNamespace>& mounts, std::vector<UniqueFd> streams) {
   CreateProcessArgs args;
   args.mounts = mounts;
+  args.pids = place.pids;
+  args.cgroup = place.cgroup;
+  args.ipc = place.ipc;
+  args.uts = place.uts;
   args.filename = process.args[0];
   args.argv = process.args;
   args.envv = process.env;
@@ -97,7 +121,7 @@ absl::StatusOr<CreateProcessArgs> MakeArgs(const spec::Process& process, const R
   auto limits = MakeLimits(process);
   if (!limits.ok()) return limits.status();
   args.limits = *limits;
-  auto fds = MakeFds(std::move(streams), args.terminal);
+  auto fds = MakeFds(std::move(streams), *mounts, args.terminal);
   if (!fds.ok()) return fds.status();
   args.fds = *fds;
   return args;
@@ -112,12 +136,12 @@ absl::StatusOr<RefPtr<const SeccompFilter>> MakeSeccomp(const std::optional<spec
   return RefPtr<const SeccompFilter>(*filter);
 }
 
-absl::StatusOr<HostStarted> Create(Kernel& kernel, const spec::Process& process, CreateProcessArgs args) {
+absl::StatusOr<HostStarted> Create(Kernel& kernel, const spec::Process& process, const ContainerPlace& place, CreateProcessArgs args) {
   const auto terminal = args.terminal;
   const auto seccomp = args.seccomp;
   auto task = kernel.CreateProcess(std::move(args));
   if (!task.ok()) return StartFailure(process.args[0], process.cwd, task.error());
-  return HostStarted{*task, terminal, seccomp};
+  return HostStarted{*task, terminal, seccomp, place};
 }
 
 }  // namespace
@@ -128,30 +152,48 @@ std::vector<UniqueFd> TakeStandardStreams(const BootConfig& config) {
     streams.emplace_back(::fcntl(fd, F_DUPFD_CLOEXEC, 3));
     if (config.container) (void)::dup2(kLogFd, fd);
   }
-  for (int i = 0; i < config.preserved_fds; ++i) streams.emplace_back(kPreservedFd + i);
+  const int first_preserved = kCgroupFd + static_cast<int>(config.cgroup_files.size());
+  for (int i = 0; i < config.preserved_fds; ++i) streams.emplace_back(first_preserved + i);
   return streams;
 }
 
-absl::StatusOr<HostStarted> LoadInit(Kernel& kernel, const BootConfig& config, const RefPtr<MountNamespace>& mounts,
-                                     std::vector<UniqueFd> streams) {
-  auto args = MakeArgs(config.spec.process, mounts, std::move(streams));
+CgroupHost TakeCgroupFiles(const BootConfig& config) {
+  CgroupHost host;
+  host.unified = config.cgroup_unified;
+  int fd = kCgroupFd;
+  for (const std::string& name : config.cgroup_files) host.files[name].reset(fd++);
+  return host;
+}
+
+ContainerPlace FirstPlace(const Kernel& kernel, const BootConfig& config) {
+  // In a pod the first container must not be the parent of the others, whose processes it would see.
+  const RefPtr<PidNamespace>& root = kernel.root_pids();
+  return {config.pod ? MakeRef<PidNamespace>(root, UserNamespace::Root()) : root, kernel.first_cgroup(), kernel.ipc(), kernel.uts()};
+}
+
+absl::StatusOr<HostStarted> LoadInit(Kernel& kernel, const BootConfig& config, const ContainerPlace& place,
+                                     const RefPtr<MountNamespace>& mounts, std::vector<UniqueFd> streams) {
+  auto args = MakeArgs(config.spec.process, place, mounts, std::move(streams));
   if (!args.ok()) return args.status();
   auto seccomp = MakeSeccomp(config.spec.linux_.seccomp);
   if (!seccomp.ok()) return seccomp.status();
   args->seccomp = *seccomp;
-  // Without a container's own life, ^C ends the program as it would without a sandbox. A shielded init is not started yet.
+  args->init = place.own_pids;
+  // Without a container's own life, ^C ends the program as it would without a sandbox.
   args->shield_init = config.container;
-  return Create(kernel, config.spec.process, *std::move(args));
+  args->hold = config.container;
+  return Create(kernel, config.spec.process, place, *std::move(args));
 }
 
-absl::StatusOr<HostStarted> Exec(Kernel& kernel, const spec::Process& process, const RefPtr<MountNamespace>& mounts,
-                                 std::vector<UniqueFd> streams, const HostStarted& init) {
+absl::StatusOr<HostStarted> Exec(Kernel& kernel, const spec::Process& process, const RefPtr<MountNamespace>& mounts, std::vector<UniqueFd> streams,
+                                 const HostStarted& init) {
+  const ContainerPlace& place = init.place;
   if (mounts == nullptr) return absl::FailedPreconditionError("container not running");
-  auto args = MakeArgs(process, mounts, std::move(streams));
+  auto args = MakeArgs(process, place, mounts, std::move(streams));
   if (!args.ok()) return args.status();
   args->init = false;
   args->seccomp = init.seccomp;
-  return Create(kernel, process, *std::move(args));
+  return Create(kernel, process, place, *std::move(args));
 }
 
 }  // namespace sandbox::boot

@@ -6,13 +6,11 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstring>
 #include <system_error>
 #include <thread>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
-#include "base/log.h"
+#include "runsc/boot/documents.h"
 #include "runsc/boot/processes.h"
 #include "sentry/core/outside.h"
 
@@ -26,22 +24,11 @@ const BorrowedFd kBoot(kControlFd);
 // Each has a thread. Beyond it connections wait in the socket's backlog.
 constexpr int kMaxConnections = 256;
 
-absl::StatusOr<std::string> ReadAll(BorrowedFd fd) {
-  constexpr size_t kMaxDocument = 16 << 20;
-  std::string text;
-  char buffer[16384];
-  for (;;) {
-    const ssize_t got = ::pread(fd.get(), buffer, sizeof(buffer), static_cast<off_t>(text.size()));
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return absl::InternalError(absl::StrCat("reading a document: ", std::strerror(errno)));
-    if (got == 0) return text;
-    text.append(buffer, got);
-    if (text.size() > kMaxDocument) return absl::InvalidArgumentError("a document is larger than 16 MiB");
-  }
-}
-
-void Fail(BorrowedFd connection, const absl::Status& status) {
-  (void)control::Send(connection, {Kind::kFailed, control::ExitCodeOf(status), std::string(status.message())});
+absl::Status Update(const GuestContainer& container, const std::string& text) {
+  auto limits = ParseLimits(text);
+  if (!limits.ok()) return limits.status();
+  container.place().cgroup->SetLimits(*limits);
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -49,8 +36,9 @@ void Fail(BorrowedFd connection, const absl::Status& status) {
 ControlServer::ControlServer(Kernel& kernel, const BootConfig& config, HostStarted init)
     : kernel_(kernel),
       config_(config),
-      first_(std::make_shared<GuestContainer>(kernel, config.id, std::move(init), UniqueFd(config.container ? kStandInFd : -1),
-                                              config.container ? GuestContainer::State::kCreated : GuestContainer::State::kRunning)) {}
+      first_(std::make_shared<GuestContainer>(
+          kernel, config.id, std::move(init), UniqueFd(config.container ? kStandInFd : -1),
+          config.container ? GuestContainer::State::kCreated : GuestContainer::State::kRunning)) {}
 
 void ControlServer::Serve() {
   bool detached = false;
@@ -119,10 +107,16 @@ void ControlServer::ServeConnection(const Connection& connection) {
 
 ControlServer::ContainerRef ControlServer::Find(const std::string& id) {
   if (id.empty() || id == first_->id()) return first_;
-  return nullptr;
+  MutexLock lock(mu_);
+  const auto found = others_.find(id);
+  return found == others_.end() ? nullptr : found->second;
 }
 
 bool ControlServer::Answer(const Connection& connection, const Message& request, std::vector<UniqueFd> fds) {
+  if (request.kind == Kind::kCreate) {
+    RunCreate(connection, std::move(fds));
+    return false;
+  }
   const ContainerRef container = Find(request.container);
   if (container == nullptr) {
     Fail(connection->borrow(), absl::FailedPreconditionError("container not running"));
@@ -151,7 +145,15 @@ absl::Status ControlServer::Do(const ContainerRef& container, const Message& req
       DoubtOutside();
       return container->Start();
     case Kind::kSignal: return container->Signal(request);
-    case Kind::kProcesses: text = ProcessesJson(kernel_); return absl::OkStatus();
+    case Kind::kPause:
+      return container->Pause();
+    case Kind::kResume:
+      return container->Resume();
+    case Kind::kUpdate:
+      return Update(*container, request.text);
+    case Kind::kProcesses:
+      text = ProcessesJson(kernel_, *container->place().cgroup);
+      return absl::OkStatus();
     case Kind::kStatus: text = container->StatusName(); return absl::OkStatus();
     default: return absl::InvalidArgumentError("not a request");
   }
@@ -161,13 +163,14 @@ void ControlServer::RunExec(const Connection& connection, const ContainerRef& co
   const BorrowedFd socket = connection->borrow();
   if (fds.empty()) return Fail(socket, absl::InvalidArgumentError("exec without a process"));
   DoubtOutside();  // whoever put files into the container wants to find them
-  const auto text = ReadAll(fds[0].borrow());
+  const auto text = ReadDocument(fds[0].borrow());
   if (!text.ok()) return Fail(socket, text.status());
   const auto process = spec::ParseProcess(*text);
   if (!process.ok()) return Fail(socket, process.status());
   if (auto status = container->CheckExec(); !status.ok()) return Fail(socket, status);
   fds.erase(fds.begin());
-  const auto started = Exec(kernel_, *process, container->mounts(), std::move(fds), container->init());
+  const auto started =
+      Exec(kernel_, *process, container->mounts(), std::move(fds), container->init());
   if (!started.ok()) return Fail(socket, started.status());
   const ThreadGroupRef group = started->task->group().shared_from_this();
   (void)control::Send(socket, {Kind::kStarted, group->tgid(), ""});

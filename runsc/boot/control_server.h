@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -40,12 +41,19 @@ class ControlServer {
   // Null when there is none; the first one for an empty id.
   ContainerRef Find(const std::string& id);
   void RunExec(const Connection& connection, const ContainerRef& container, std::vector<UniqueFd> fds);
+  // Makes a further container and stays with its creator until that lets go.
+  void RunCreate(const Connection& connection, std::vector<UniqueFd> fds);
+  absl::StatusOr<ContainerRef> Join(std::vector<UniqueFd> fds);
+  absl::StatusOr<ContainerPlace> PlaceOf(const BootConfig& config, CgroupHost host);
+  // On a thread of its own, until the stand-in is gone.
+  void ServeStandIn(const ContainerRef& container);
 
   Kernel& kernel_;
   const BootConfig& config_;
   const ContainerRef first_;
 
   Mutex mu_{LockRank::kControl};
+  std::map<std::string, ContainerRef> others_ GUARDED_BY(mu_);  // by id; null while it is being made
   int connections_ GUARDED_BY(mu_) = 0;
 };
 

@@ -78,10 +78,29 @@ absl::Status GuestContainer::Signal(const Message& message) {
     }
   }
   if (message.text == control::kToAll) {
-    (void)kernel_.SendSignalToAll(message.number);
+    place().cgroup->SendSignal(message.number);
   } else {
     DeliverSignal(kernel_, init_, message);
   }
+  return absl::OkStatus();
+}
+
+void GuestContainer::Kill() {
+  // The first one, if it has not run, ends at its first instruction.
+  (void)Signal({Kind::kSignal, SIGKILL, control::kToAll});
+}
+
+absl::Status GuestContainer::Pause() {
+  {
+    MutexLock lock(mu_);
+    if (ended_) return NotRunning();
+  }
+  const auto frozen = place().cgroup->Freeze();
+  return frozen.ok() ? absl::OkStatus() : absl::DeadlineExceededError("the container's processes do not stop");
+}
+
+absl::Status GuestContainer::Resume() {
+  place().cgroup->Thaw();
   return absl::OkStatus();
 }
 
@@ -90,7 +109,8 @@ const char* GuestContainer::StatusName() {
   if (ended_) return "stopped";
   switch (state_) {
     case State::kCreated: return "created";
-    case State::kRunning: return "running";
+    case State::kRunning:
+      return place().cgroup->frozen() ? "paused" : "running";
   }
   return "";
 }

@@ -1,4 +1,4 @@
-// The container as its sentry knows it.
+// A container as its sentry knows it: the first one, whose end is the sandbox's, or a further one of a pod.
 #pragma once
 
 #include <memory>
@@ -31,6 +31,7 @@ class GuestContainer {
   const std::string& id() const { return id_; }
   ThreadGroup& group() const { return *group_; }
   const HostStarted& init() const { return init_; }
+  const ContainerPlace& place() const { return init_.place; }
   BorrowedFd stand_in() const { return stand_in_.borrow(); }
   // Null when it has ended.
   RefPtr<MountNamespace> mounts() const;
@@ -41,7 +42,11 @@ class GuestContainer {
   // To the first process, its terminal's foreground or (control::kToAll) every process. A container that was not started
   // ends by a signal that would end it.
   absl::Status Signal(const control::Message& message);
-  // "created", "running" or "stopped".
+  // Ends every process of it.
+  void Kill();
+  absl::Status Pause();
+  absl::Status Resume();
+  // "created", "running", "paused" or "stopped".
   const char* StatusName();
   // Gets kExited when the first process has ended.
   void AddWaiter(const Connection& connection);

@@ -8,13 +8,14 @@
 #include <optional>
 
 #include "absl/strings/str_cat.h"
-#include "base/log.h"
 #include "runsc/boot/copy_tree.h"
 #include "runsc/boot/mount_options.h"
 #include "runsc/spec/bundle.h"
 #include "sentry/fs/gofer/fs.h"
 #include "sentry/fs/mqueue/mqueue_fs.h"
 #include "sentry/fs/overlay/overlay.h"
+#include "sentry/fs/proc/proc_mount.h"
+#include "sentry/kernel/cgroup.h"
 #include "sentry/vfs/fs_registry.h"
 #include "sentry/vfs/operations.h"
 
@@ -27,9 +28,9 @@ absl::Status Failed(const std::string& what, Errno error) {
 
 class Builder {
  public:
-  Builder(const BootConfig& config, const RefPtr<GoferClient>& gofer,
-          const RefPtr<IpcNamespace>& ipc)
-      : config_(config), gofer_(gofer), ipc_(ipc) {}
+  Builder(const BootConfig& config, const RefPtr<GoferClient>& gofer, const RefPtr<IpcNamespace>& ipc,
+          const RefPtr<PidNamespace>& pids)
+      : config_(config), gofer_(gofer), ipc_(ipc), pids_(pids) {}
 
   absl::StatusOr<RefPtr<MountNamespace>> Build() {
     if (auto status = MountRoot(); !status.ok()) return status;
@@ -223,31 +224,56 @@ class Builder {
     std::string type = mount.type;
     // The runtime fills /dev (OCI: default devices), which here is a file system of its own.
     if (mount.destination == "/dev" && type == "tmpfs") type = "devtmpfs";
+    if (type == "proc") return Attach(mount, proc::MakeProc(pids_), options);
     if (type == "mqueue") return Attach(mount, MqueueNamespace::Of(*ipc_)->fs(), options);
-    // Types this kernel does not have yet: engines always mount them and most programs never look, so an empty folder stands
-    // there.
-    if ((type == "cgroup" || type == "cgroup2") && FindFileSystemType(type) == nullptr) {
-      LOGF(kInfo, "mounting %s: no %s here, an empty folder instead", mount.destination.c_str(), type.c_str());
-      type = "tmpfs";
-      options.data.clear();
+    if (type == "cgroup") {
+      // "cgroup" means the host's groups, whichever version they are (as in runc).
+      if (!config_.cgroup_unified) return MountHierarchies(mount, options);
+      type = "cgroup2";
     }
     auto fs = NewFs(type, mount.source, options.data, mount.destination);
     if (!fs.ok()) return fs.status();
     return Attach(mount, *std::move(fs), options);
   }
 
+  // A folder with the hierarchies of version 1 in it.
+  absl::Status MountHierarchies(const spec::Mount& mount, MountOptions options) {
+    auto folder = NewFs("tmpfs", "tmpfs", "mode=755", mount.destination);
+    if (!folder.ok()) return folder.status();
+    spec::Mount inner = mount;
+    inner.source = "tmpfs";
+    const MountFlags flags = options.flags;
+    options.flags &= ~static_cast<MountFlags>(MS_RDONLY);  // until the mount points in it are made
+    if (auto status = Attach(inner, *std::move(folder), options); !status.ok()) return status;
+    auto top = Find(mount.destination);
+    if (!top.ok()) return top.status();
+    options.flags = flags;
+    const auto add = [&](const std::string& name, const std::string& data) -> absl::Status {
+      inner = {mount.destination + "/" + name, "cgroup", "cgroup", {}};
+      auto fs = NewFs("cgroup", "cgroup", data, inner.destination);
+      if (!fs.ok()) return fs.status();
+      return Attach(inner, *std::move(fs), options);
+    };
+    for (const char* controller : kCgroupControllers) {
+      if (auto status = add(controller, controller); !status.ok()) return status;
+    }
+    if (auto status = add("systemd", "none,name=systemd"); !status.ok()) return status;
+    (**top).mount->set_flags((**top).mount->flags() | (flags & MS_RDONLY));
+    return absl::OkStatus();
+  }
+
   const BootConfig& config_;
   const RefPtr<GoferClient> gofer_;
   const RefPtr<IpcNamespace> ipc_;
+  const RefPtr<PidNamespace> pids_;
   RefPtr<MountNamespace> mounts_;
 };
 
 }  // namespace
 
-absl::StatusOr<RefPtr<MountNamespace>> BuildMounts(const BootConfig& config,
-                                                   const RefPtr<GoferClient>& gofer,
-                                                   const RefPtr<IpcNamespace>& ipc) {
-  return Builder(config, gofer, ipc).Build();
+absl::StatusOr<RefPtr<MountNamespace>> BuildMounts(const BootConfig& config, const RefPtr<GoferClient>& gofer,
+                                                   const RefPtr<IpcNamespace>& ipc, const RefPtr<PidNamespace>& pids) {
+  return Builder(config, gofer, ipc, pids).Build();
 }
 
 }  // namespace sandbox::boot

@@ -11,9 +11,8 @@
 
 namespace sandbox::boot {
 
-// `ipc`: whose queues a mount of type mqueue shows.
-absl::StatusOr<RefPtr<MountNamespace>> BuildMounts(const BootConfig& config,
-                                                   const RefPtr<GoferClient>& gofer,
-                                                   const RefPtr<IpcNamespace>& ipc);
+// `ipc`: whose queues a mount of type mqueue shows; `pids`: whose processes proc does.
+absl::StatusOr<RefPtr<MountNamespace>> BuildMounts(const BootConfig& config, const RefPtr<GoferClient>& gofer,
+                                                   const RefPtr<IpcNamespace>& ipc, const RefPtr<PidNamespace>& pids);
 
 }  // namespace sandbox::boot

@@ -9,14 +9,15 @@ constexpr size_t kMaxText = 48 * 1024;
 
 }  // namespace
 
-std::string ProcessesJson(Kernel& kernel) {
+std::string ProcessesJson(Kernel& kernel, const Cgroup& container) {
   nlohmann::json all = nlohmann::json::array();
   size_t size = 0;
-  for (const ThreadGroupRef& group : kernel.Groups()) {
+  for (const ThreadGroupRef& group : container.Groups()) {
     const TaskRef leader = group->leader();
     if (leader == nullptr || group->zombie()) continue;
-    const nlohmann::json row = {{"pid", group->tgid()},
-                                {"ppid", group->ppid()},
+    const PidNamespace& view = leader->pid_space();
+    const nlohmann::json row = {{"pid", group->pid()->own()},
+                                {"ppid", kernel.NumberIn(view, group->ppid())},
                                 {"uid", leader->creds_ref()->uid},
                                 {"start", (kernel.boot_time_ns() - kernel.start_monotonic_ns() + group->start_time_ns()) / 1000000000},
                                 {"cpu_ns", group->cpu_time_ns()},

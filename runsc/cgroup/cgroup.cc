@@ -154,22 +154,48 @@ absl::Status Cgroup::Add(pid_t pid) const {
   return absl::OkStatus();
 }
 
-absl::Status Cgroup::Freeze(bool freeze) const {
-  const std::string folder = FolderOf("freezer");
-  if (folders_.empty() || folder.empty()) return absl::FailedPreconditionError("the container has no freezer cgroup");
-  if (unified()) return WriteFile(folder + "/cgroup.freeze", freeze ? "1" : "0");
-  return WriteFile(folder + "/freezer.state", freeze ? "FROZEN" : "THAWED");
-}
-
 absl::Status Cgroup::Remove() const {
   absl::Status result;
   for (const std::string& folder : folders_) result.Update(RemoveFolder(folder));
   return result;
 }
 
-UniqueFd Cgroup::OpenMemoryUsage() const {
-  const std::string file = FolderOf("memory") + (unified() ? "/memory.current" : "/memory.usage_in_bytes");
-  return UniqueFd(folders_.empty() ? -1 : ::open(file.c_str(), O_RDONLY | O_CLOEXEC));
+std::map<std::string, UniqueFd> Cgroup::OpenValues() const {
+  static constexpr const char* kUnified[] = {"cpu.stat",       "cpuset.cpus.effective", "io.stat",
+                                             "memory.current", "memory.events",         "memory.peak",
+                                             "memory.stat",    "memory.swap.current"};
+  static constexpr std::pair<const char*, const char*> kHierarchies[] = {{"blkio", "blkio.throttle.io_service_bytes"},
+                                                                         {"blkio", "blkio.throttle.io_serviced"},
+                                                                         {"cpu", "cpu.stat"},
+                                                                         {"cpuacct", "cpuacct.stat"},
+                                                                         {"cpuacct", "cpuacct.usage"},
+                                                                         {"cpuset", "cpuset.effective_cpus"},
+                                                                         {"memory", "memory.failcnt"},
+                                                                         {"memory", "memory.max_usage_in_bytes"},
+                                                                         {"memory", "memory.oom_control"},
+                                                                         {"memory", "memory.stat"},
+                                                                         {"memory", "memory.usage_in_bytes"}};
+  std::map<std::string, UniqueFd> files;
+  const auto open = [&](const std::string& folder, const char* name) {
+    UniqueFd fd(folder.empty() ? -1 : ::open((folder + "/" + name).c_str(), O_RDONLY | O_CLOEXEC));
+    if (fd.valid()) files.emplace(name, std::move(fd));
+  };
+  if (unified()) {
+    for (const char* name : kUnified) open(folders_[0], name);
+  } else {
+    for (const auto& [controller, name] : kHierarchies) open(FolderOf(controller), name);
+  }
+  return files;
+}
+
+absl::StatusOr<std::vector<UniqueFd>> Cgroup::OpenProcesses() const {
+  std::vector<UniqueFd> files;
+  for (const std::string& folder : folders_) {
+    files.emplace_back(::open((folder + "/cgroup.procs").c_str(), O_WRONLY | O_CLOEXEC));
+    if (!files.back().valid())
+      return absl::InternalError(absl::StrCat(folder, "/cgroup.procs: ", std::strerror(errno)));
+  }
+  return files;
 }
 
 std::vector<pid_t> Cgroup::Processes() const {

@@ -4,6 +4,7 @@
 
 #include <sys/types.h>
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -26,15 +27,15 @@ class Cgroup {
   // counted by the sentry.
   absl::Status Apply(const spec::Resources& resources) const;
   absl::Status Add(pid_t pid) const;
-  // Stops and continues all processes in them. FailedPrecondition without a freezer.
-  absl::Status Freeze(bool freeze) const;
   // Kills what is in them, then removes them. Groups that are gone already are no error.
   absl::Status Remove() const;
   // Host processes in them, ascending.
   std::vector<pid_t> Processes() const;
 
-  // The file that has how many bytes the group uses; invalid when there is none.
-  UniqueFd OpenMemoryUsage() const;
+  // Read-only, by name: what guests are shown of the groups (sentry/kernel/cgroup.h).
+  std::map<std::string, UniqueFd> OpenValues() const;
+  // Each folder's cgroup.procs, to be written.
+  absl::StatusOr<std::vector<UniqueFd>> OpenProcesses() const;
 
   bool empty() const { return folders_.empty(); }
   // Absolute paths. The one of a controller is FolderOf.

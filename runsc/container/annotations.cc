@@ -2,6 +2,9 @@
 
 #include <unistd.h>
 
+#include <algorithm>
+#include <iterator>
+
 #include "runsc/ns/network.h"
 
 namespace sandbox {
@@ -32,27 +35,17 @@ absl::Status ApplyAnnotations(const std::map<std::string, std::string>& annotati
   return absl::OkStatus();
 }
 
-std::string PodOf(const std::map<std::string, std::string>& annotations) {
-  static constexpr std::pair<const char*, const char*> kNames[] = {
-      {"io.kubernetes.cri.container-type", "io.kubernetes.cri.sandbox-id"},
-      {"io.kubernetes.cri-o.ContainerType", "io.kubernetes.cri-o.SandboxID"}};
-  for (const auto& [type, id] : kNames) {
-    const auto kind = annotations.find(type), sandbox = annotations.find(id);
-    if (kind != annotations.end() && kind->second == "container" && sandbox != annotations.end()) return sandbox->second;
-  }
-  return "";
-}
-
 absl::Status ApplyNetworkSysctls(const spec::Spec& spec, bool own) {
+  constexpr const char* kForSentry[] = {"net.ipv4.ip_unprivileged_port_start", "net.ipv4.ping_group_range"};
   if (own && ::geteuid() == 0) {
     // A kernel without them has no such restriction to lift.
-    (void)ns::WriteSysctl("net.ipv4.ip_unprivileged_port_start", "0");
-    (void)ns::WriteSysctl("net.ipv4.ping_group_range", "0 2147483647");
+    (void)ns::WriteSysctl(kForSentry[0], "0");
+    (void)ns::WriteSysctl(kForSentry[1], "0 2147483647");
   }
   for (const auto& [name, value] : spec.linux_.sysctl) {
-    if (name.rfind("net.", 0) != 0 && name.rfind("net/", 0) != 0) {
-      return absl::InvalidArgumentError("sysctl " + name + " cannot be set: only those of the network can");
-    }
+    std::string dotted = name;
+    if (dotted.find('/') != std::string::npos) std::replace(dotted.begin(), dotted.end(), '/', '.');
+    if (dotted.rfind("net.", 0) != 0 || std::find(std::begin(kForSentry), std::end(kForSentry), dotted) != std::end(kForSentry)) continue;
     if (!own) return absl::InvalidArgumentError("sysctl " + name + ": the container has no network namespace of its own");
     if (auto status = ns::WriteSysctl(name, value); !status.ok()) return status;
   }

@@ -56,7 +56,7 @@ absl::Status UpdateContainer(const ContainerDir& dir, ContainerState& state, con
 absl::StatusOr<int> WaitContainer(const ContainerDir& dir, const ContainerState& state);
 
 // What guests are to see of these limits.
-boot::Limits GuestLimits(const spec::Resources& resources);
+CgroupLimits GuestLimits(const spec::Resources& resources);
 
 // Written to a temporary name and renamed, so that nobody reads half a number.
 absl::Status WritePidFile(const std::string& path, pid_t pid);

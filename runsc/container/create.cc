@@ -21,6 +21,7 @@
 #include "runsc/container/container.h"
 #include "runsc/container/hooks.h"
 #include "runsc/container/oom.h"
+#include "runsc/container/pod.h"
 #include "runsc/control/message.h"
 #include "runsc/ns/network.h"
 #include "runsc/sandbox/sandbox.h"
@@ -128,7 +129,7 @@ class Creation {
   absl::Status Configure();
   absl::Status MakeCgroup();
   absl::Status MakeTerminal();
-  absl::Status CheckPod();
+  absl::Status FindSandbox();
   absl::Status Launch();
   absl::Status LaunchSandbox(SandboxOptions launch);
   absl::Status WaitStarted();
@@ -142,7 +143,10 @@ class Creation {
   boot::BootConfig config_;
   cgroup::Cgroup cgroup_ = cgroup::Cgroup::Existing({});
   Pty pty_;
-  UniqueFd listener_, record_, log_, memory_usage_;
+  UniqueFd listener_, record_, log_;
+  std::map<std::string, UniqueFd> cgroup_values_;
+  std::vector<UniqueFd> cgroup_processes_;
+  std::optional<ContainerState> pod_;  // of the container whose sandbox this one joins
   std::optional<ns::NetworkNamespace> network_;
   std::optional<Sandbox> sandbox_;
   bool done_ = false;
@@ -152,6 +156,7 @@ absl::Status Creation::Configure() {
   config_.id = state_.id;
   config_.spec = state_.spec;
   config_.container = true;
+  config_.pod = IsPod(state_.spec.annotations);
   config_.platform = global_.platform;
   config_.network = global_.network.empty() ? "host" : global_.network;
   config_.overlay = options_.overlay;
@@ -173,7 +178,8 @@ absl::Status Creation::MakeCgroup() {
   if (!made.ok()) return made.status();
   cgroup_ = *std::move(made);
   state_.cgroups = cgroup_.folders();
-  memory_usage_ = cgroup_.OpenMemoryUsage();
+  cgroup_values_ = cgroup_.OpenValues();
+  config_.cgroup_unified = cgroup_.empty() || cgroup_.unified();
   if (state_.spec.linux_.resources) return cgroup_.Apply(*state_.spec.linux_.resources);
   return absl::OkStatus();
 }
@@ -200,7 +206,8 @@ SandboxOptions Creation::LaunchOptions() {
   launch.log_fd = global_.debug_log.empty() ? log_.get() : LogFd();
   launch.listener = listener_.borrow();
   launch.terminal = pty_.slave.borrow();
-  launch.memory_usage = memory_usage_.borrow();
+  for (const auto& [name, fd] : cgroup_values_) launch.cgroup_files.emplace_back(name, fd.borrow());
+  for (const UniqueFd& fd : cgroup_processes_) launch.cgroup_procs.push_back(fd.borrow());
   launch.record = record_.borrow();
   launch.place = [this](pid_t pid) {
     SetGuestOomScore(pid, state_.spec.process.oom_score_adj);
@@ -211,9 +218,11 @@ SandboxOptions Creation::LaunchOptions() {
 
 absl::Status Creation::Launch() {
   log_.reset(::open("/dev/null", O_RDWR | O_CLOEXEC));
-  auto listener = dir_.Listen();
-  if (!listener.ok()) return listener.status();
-  listener_ = *std::move(listener);
+  if (!pod_) {
+    auto listener = dir_.Listen();
+    if (!listener.ok()) return listener.status();
+    listener_ = *std::move(listener);
+  }
   auto record = dir_.MakeExitFile();
   if (!record.ok()) return record.status();
   record_ = *std::move(record);
@@ -223,6 +232,12 @@ absl::Status Creation::Launch() {
     network_.emplace(*std::move(entered));
   }
   if (auto status = ApplyNetworkSysctls(state_.spec, network_.has_value()); !status.ok()) return status;
+  if (pod_) {
+    if (auto status = CheckPodNetwork(*pod_); !status.ok()) return status;
+    auto processes = cgroup_.OpenProcesses();
+    if (!processes.ok()) return processes.status();
+    cgroup_processes_ = *std::move(processes);
+  }
   SandboxOptions launch = LaunchOptions();
   auto preserved = Preserved(options_.preserve_fds);
   if (!preserved.ok()) return preserved.status();
@@ -234,24 +249,32 @@ absl::Status Creation::Launch() {
 }
 
 absl::Status Creation::LaunchSandbox(SandboxOptions launch) {
-  auto sandbox = Sandbox::Launch(std::move(launch));
+  absl::StatusOr<UniqueFd> control;
+  if (pod_ && !(control = dir_.Connect(state_)).ok()) return control.status();
+  auto sandbox = pod_ ? Sandbox::Join(std::move(launch), *std::move(control)) : Sandbox::Launch(std::move(launch));
   if (!sandbox.ok()) return sandbox.status();
   sandbox_.emplace(*std::move(sandbox));
-  state_.sentry = Identify(sandbox_->sentry());
+  state_.sentry = pod_ ? pod_->sentry : Identify(sandbox_->sentry());
   state_.container = Identify(sandbox_->gofer());
   return absl::OkStatus();
 }
 
 // A container that asks for the sandbox of another must not get one of its own.
-absl::Status Creation::CheckPod() {
-  const std::string sandbox = PodOf(state_.spec.annotations);
-  if (sandbox.empty()) return absl::OkStatus();
-  return absl::UnimplementedError("joining sandbox " + sandbox + ": several containers in one sandbox are not supported yet");
+absl::Status Creation::FindSandbox() {
+  state_.sandbox = PodOf(state_.spec.annotations);
+  if (state_.sandbox.empty()) return absl::OkStatus();
+  auto pod = FindPod(global_.root, state_.sandbox);
+  if (!pod.ok()) return pod.status();
+  pod_ = *std::move(pod);
+  state_.network = pod_->network;
+  state_.platform = pod_->platform;
+  return ShareNamespaces(global_.root, *pod_, state_.spec, config_);
 }
 
 absl::Status Creation::WaitStarted() {
   if (auto status = sandbox_->WaitStarted(); !status.ok()) return status;
-  for (const pid_t pid : {state_.sentry.pid, state_.container.pid}) ProtectFromOom(pid);
+  if (!pod_) ProtectFromOom(state_.sentry.pid);
+  ProtectFromOom(state_.container.pid);
   return absl::OkStatus();
 }
 
@@ -266,7 +289,7 @@ absl::Status Creation::RunCreateHooks() {
 
 absl::StatusOr<Created> Creation::Run() {
   if (auto status = Configure(); !status.ok()) return status;
-  if (auto status = CheckPod(); !status.ok()) return status;
+  if (auto status = FindSandbox(); !status.ok()) return status;
   if (auto status = dir_.Save(state_); !status.ok()) return status;
   if (auto status = MakeCgroup(); !status.ok()) return status;
   Cleanup remove_cgroup([&] { (void)cgroup_.Remove(); });
@@ -317,14 +340,17 @@ absl::Status WritePidFile(const std::string& path, pid_t pid) {
   return absl::OkStatus();
 }
 
-boot::Limits GuestLimits(const spec::Resources& resources) {
-  boot::Limits limits;
+CgroupLimits GuestLimits(const spec::Resources& resources) {
+  CgroupLimits limits;
   if (resources.memory && resources.memory->limit.value_or(0) > 0) {
     limits.memory_bytes = static_cast<uint64_t>(*resources.memory->limit);
     // The bundle's swap limit includes memory.
     const int64_t both = resources.memory->swap.value_or(0);
-    limits.swap_bytes = both < 0 ? UINT64_MAX : static_cast<uint64_t>(std::max<int64_t>(both - *resources.memory->limit, 0));
+    if (both > 0) limits.swap_bytes = static_cast<uint64_t>(std::max<int64_t>(both - *resources.memory->limit, 0));
   }
+  if (resources.memory)
+    limits.memory_reservation_bytes =
+        static_cast<uint64_t>(std::max<int64_t>(resources.memory->reservation.value_or(0), 0));
   if (resources.pids && resources.pids->limit > 0) {
     limits.pids = static_cast<int32_t>(std::min<int64_t>(resources.pids->limit, INT32_MAX));
   }

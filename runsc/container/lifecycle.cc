@@ -22,6 +22,7 @@ using Kind = control::Message::Kind;
 // A sentry that does not answer for so long is taken for stuck.
 constexpr int kAnswerSeconds = 10;
 constexpr int kEndTimeoutMs = 10000;
+constexpr int kFollowTimeoutMs = 3000;  // of a gofer, after what it stands for
 
 absl::Status Ask(const ContainerDir& dir, const ContainerState& state, Message request) {
   request.container = state.id;
@@ -32,11 +33,17 @@ absl::Status Ask(const ContainerDir& dir, const ContainerState& state, Message r
   return control::Call(socket->borrow(), request).status();
 }
 
-// Ends whatever of the sandbox lives. The gofer follows the sentry by itself, with the exit status.
-absl::Status EndSandbox(const ContainerState& state) {
-  if (state.status == Status::kPaused) (void)cgroup::Cgroup::Existing(state.cgroups).Freeze(false);
-  const bool ended = KillAndWait(state.sentry, kEndTimeoutMs) &&
-                     (WaitForEnd(state.container, 1000) || KillAndWait(state.container, kEndTimeoutMs));
+// Ends whatever of the container lives: with the sandbox that was made for it, or alone where it joined another's. The
+// gofer follows by itself, with the exit status.
+absl::Status End(const ContainerDir& dir, const ContainerState& state) {
+  bool ended = true;
+  if (state.sandbox.empty()) {
+    ended = KillAndWait(state.sentry, kEndTimeoutMs);
+  } else if (IsAlive(state.container)) {
+    // A sentry that does not answer still sees the end of the gofer.
+    (void)Ask(dir, state, {Kind::kSignal, SIGKILL, control::kToAll});
+  }
+  ended = ended && (WaitForEnd(state.container, kFollowTimeoutMs) || KillAndWait(state.container, kEndTimeoutMs));
   return ended ? absl::OkStatus() : absl::DeadlineExceededError("the container's processes do not end");
 }
 
@@ -75,7 +82,7 @@ absl::Status StartContainer(const ContainerDir& dir, ContainerState& state) {
   }
   // OCI runtime specification, "Lifecycle": a failure up to here stops the container.
   if (!status.ok()) {
-    (void)EndSandbox(state);
+    (void)End(dir, state);
     return status;
   }
   return RunHooks("poststart", state.spec.hooks.poststart, OciState(state, false));
@@ -83,16 +90,13 @@ absl::Status StartContainer(const ContainerDir& dir, ContainerState& state) {
 
 absl::Status KillContainer(const ContainerDir& dir, const ContainerState& state, int signo, bool all) {
   const Status current = CurrentStatus(state);
-  if (current == Status::kStopped) return all ? absl::OkStatus() : absl::FailedPreconditionError("container not running");
-  // A frozen sandbox cannot answer: it is let go for as long as that takes, and for good when it is killed.
-  const auto group = cgroup::Cgroup::Existing(state.cgroups);
-  if (current == Status::kPaused) (void)group.Freeze(false);
+  if (current == Status::kStopped)
+    return all ? absl::OkStatus() : absl::FailedPreconditionError("container not running");
   auto status = Ask(dir, state, {Kind::kSignal, signo, all ? control::kToAll : ""});
-  if (current == Status::kPaused && signo != SIGKILL) (void)group.Freeze(true);
   // It ended while it was asked: before the signal for all that anybody can tell, unless the signal did it.
   if (absl::IsOutOfRange(status)) return absl::OkStatus();
   if (status.ok() || signo != SIGKILL) return status;
-  return EndSandbox(state);
+  return End(dir, state);
 }
 
 absl::Status DeleteContainer(const std::string& root, const std::string& id, bool force) {
@@ -110,7 +114,7 @@ absl::Status DeleteContainer(const std::string& root, const std::string& id, boo
   if (!force && current != Status::kStopped && current != Status::kCreated) {
     return absl::FailedPreconditionError(absl::StrCat("cannot delete container ", id, " that is not stopped: ", StatusName(current)));
   }
-  if (auto status = EndSandbox(*state); !status.ok()) return status;
+  if (auto status = End(*dir, *state); !status.ok()) return status;
   if (auto status = cgroup::Cgroup::Existing(state->cgroups).Remove(); !status.ok()) return status;
   state->status = Status::kStopped;
   auto hooks = RunHooks("poststop", state->spec.hooks.poststop, OciState(*state, false));
@@ -124,7 +128,7 @@ absl::Status PauseContainer(const ContainerDir& dir, ContainerState& state, bool
   if (current != wanted) {
     return absl::FailedPreconditionError(pause ? absl::StrCat("container not running or created: ", StatusName(current)) : "container not paused");
   }
-  if (auto status = cgroup::Cgroup::Existing(state.cgroups).Freeze(pause); !status.ok()) return status;
+  if (auto status = Ask(dir, state, {pause ? Kind::kPause : Kind::kResume, 0, ""}); !status.ok()) return status;
   state.status = pause ? Status::kPaused : Status::kRunning;
   return dir.Save(state);
 }
@@ -166,6 +170,7 @@ absl::Status UpdateContainer(const ContainerDir& dir, ContainerState& state, con
   if (auto status = group.Apply(resources); !status.ok()) return status;
   spec::Resources& merged = state.spec.linux_.resources ? *state.spec.linux_.resources : state.spec.linux_.resources.emplace();
   Merge(merged, resources);
+  if (auto status = Ask(dir, state, {Kind::kUpdate, 0, boot::ToJson(GuestLimits(merged))}); !status.ok()) return status;
   return dir.Save(state);
 }
 

@@ -37,6 +37,11 @@ struct Message {
     kProcesses,  // `text` of the answer: a JSON array of {pid, ppid, uid, start, cpu_ns, tty, args}
     kStatus,     // `text` of the answer: "created", "running", "paused" or "stopped"
     kOk,
+    kCreate,  // descriptors: runsc/boot/config.h, kJoin…. Makes the further container `container`; answered with
+              // kStarted. It ends with the connection until kDetach is sent on it
+    kPause,  // stops the container's processes: none runs once this is answered
+    kResume,
+    kUpdate,  // `text`: the new limits (boot::ToJson)
   };
   Kind kind = Kind::kSignal;
   int number = 0;

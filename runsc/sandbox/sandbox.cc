@@ -84,7 +84,8 @@ void CompleteConfig(SandboxOptions& options) {
   boot::BootConfig& config = options.config;
   config.gofer_connections = 1;
   config.root_tree_read_only = options.trees[0].readonly;
-  config.memory_usage = options.memory_usage.valid();
+  for (const auto& [name, fd] : options.cgroup_files) config.cgroup_files.push_back(name);
+  config.cgroup_procs = static_cast<int>(options.cgroup_procs.size());
   config.preserved_fds = static_cast<int>(options.preserved.size());
   for (const HostTree& tree : options.trees) config.exports.push_back(tree.destination);
 }
@@ -107,13 +108,12 @@ struct ContainerFds {
 void AddContainerFds(ChildOptions& sentry, const SandboxOptions& options, const ContainerFds& fds) {
   sentry.fds.emplace_back(options.listener, boot::kListenerFd);
   sentry.fds.emplace_back(fds.sentry_stand_in.borrow(), boot::kStandInFd);
-  if (options.memory_usage.valid()) sentry.fds.emplace_back(options.memory_usage, boot::kMemoryUsageFd);
   if (options.terminal.valid()) {
     for (int stream = 0; stream < 3; ++stream) sentry.fds.emplace_back(options.terminal, stream);
   }
-  for (size_t i = 0; i < options.preserved.size(); ++i) {
-    sentry.fds.emplace_back(options.preserved[i], boot::kPreservedFd + static_cast<int>(i));
-  }
+  int next = boot::kCgroupFd;
+  for (const auto& [name, fd] : options.cgroup_files) sentry.fds.emplace_back(fd, next++);
+  for (const BorrowedFd fd : options.preserved) sentry.fds.emplace_back(fd, next++);
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -29,7 +30,9 @@ struct SandboxOptions {
   BorrowedFd listener;  // where the sentry accepts control connections
   BorrowedFd terminal;  // the process's standard streams and the gofer's controlling terminal; invalid = runsc's streams
   BorrowedFd record;    // gets the exit code
-  BorrowedFd memory_usage;  // the host's count of the container's memory; may be invalid
+  std::vector<std::pair<std::string, BorrowedFd>>
+      cgroup_files;                             // by name: what guests see of the container's control groups
+  std::vector<BorrowedFd> cgroup_procs;         // Join: files that move processes there
   std::vector<BorrowedFd> preserved;            // the process's descriptors 3, 4, …
   std::function<absl::Status(pid_t)> place;     // puts a process into the container's cgroups
 };
@@ -39,6 +42,9 @@ class Sandbox {
   // Starts the sentry and the gofer. They boot while the caller goes on; see WaitStarted. In the network namespace of the
   // caller, unless the configuration asks for no network at all.
   static absl::StatusOr<Sandbox> Launch(SandboxOptions options);
+  // Starts a gofer for a further container of a running sandbox, whose sentry is asked to make it on `control`, a
+  // control connection. The sentry is none of this object's.
+  static absl::StatusOr<Sandbox> Join(SandboxOptions options, UniqueFd control);
 
   Sandbox(Sandbox&& other) noexcept;
   Sandbox& operator=(Sandbox&&) = delete;
@@ -54,7 +60,7 @@ class Sandbox {
 
   // The sandbox lives on without this process. The gofer's pid is the container's.
   absl::Status Keep();
-  pid_t sentry() const { return sentry_; }
+  pid_t sentry() const { return sentry_; }  // -1 after Join
   pid_t gofer() const { return gofer_; }
 
  private:

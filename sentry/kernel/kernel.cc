@@ -6,7 +6,9 @@
 #include <cmath>
 #include <future>
 
+#include "base/cleanup.h"
 #include "base/host_futex.h"
+#include "sentry/core/cpus.h"
 #include "sentry/kernel/child_wait.h"
 
 namespace sandbox {
@@ -34,7 +36,13 @@ Kernel::Kernel(KernelOptions options)
       uts_(MakeRef<UtsNamespace>(options_.hostname, options_.domainname)),
       ipc_(MakeRef<IpcNamespace>()),
       root_pids_(PidNamespace::Root()),
-      cgroup_(MakeRef<CgroupNamespace>()) {}
+      cgroup_(MakeRef<CgroupNamespace>()),
+      first_cgroup_(MakeRef<Cgroup>(*this, options_.limits, std::move(options_.cgroup))) {
+  SetCpuSource([](const Context& context) {
+    const auto* task = dynamic_cast<const Task*>(&context);
+    return task == nullptr ? SandboxCpus() : task->group().cgroup().cpus();
+  });
+}
 
 Kernel::~Kernel() = default;
 
@@ -75,14 +83,6 @@ Result<void> Kernel::SendSignalToProcessGroup(int32_t pgid, int signo) {
 Result<void> Kernel::SendSignalToForeground(ControllingTerminal& terminal, int signo) {
   if (!ValidSignal(signo)) return Err(EINVAL);
   JobControl::SignalForeground(*this, terminal, signo);
-  return {};
-}
-
-Result<void> Kernel::SendSignalToAll(int signo) {
-  if (!ValidSignal(signo)) return Err(EINVAL);
-  for (const ThreadGroupRef& group : Groups()) {
-    (void)group->SendSignal(SignalInfo::User(signo, 0, 0), SignalOrigin::kHost);
-  }
   return {};
 }
 
@@ -153,9 +153,9 @@ RefPtr<ProcessGroup> Kernel::FindProcessGroupLocked(int32_t pgid) const {
   return found == process_groups_.end() ? nullptr : found->second.lock();
 }
 
-TaskRef Kernel::init() const {
+TaskRef Kernel::init(const PidNamespace& space) const {
   MutexLock tree(tree_mu_);
-  return root_pids_->init == nullptr ? nullptr : root_pids_->init->leader_;
+  return space.init == nullptr ? nullptr : space.init->leader_;
 }
 
 int Kernel::task_count() const {
@@ -188,9 +188,10 @@ std::array<double, 3> Kernel::load_averages() {
 Result<PidRef> Kernel::ReservePid(const PidRequest& request) {
   MutexLock tree(tree_mu_);
   if (request.space->dying) return Err(ENOMEM);  // as Linux after the pid namespace's init ended
-  if (options_.pids_limit > 0 && task_count_ >= options_.pids_limit) return Err(EAGAIN);
   int& count = tasks_of_user_[request.creds.uid];
   if (!request.privileged && static_cast<uint64_t>(count) >= request.nproc_limit) return Err(EAGAIN);
+  if (!request.cgroup.Charge()) return Err(EAGAIN);
+  Cleanup uncharge([&] { request.cgroup.Uncharge(); });
   auto pid = MakeRef<Pid>();
   size_t wanted = 0;
   for (RefPtr<PidNamespace> space = request.space; space != nullptr; space = space->parent()) {
@@ -201,24 +202,24 @@ Result<PidRef> Kernel::ReservePid(const PidRequest& request) {
   }
   for (const Pid::Number& number : pid->numbers) number.space->Enter(number.number, pid);
   ++count;
-  ++task_count_;
+  uncharge.Release();
   return PidRef(std::move(pid));
 }
 
-void Kernel::ReleasePidLocked(uint32_t uid) {
-  --task_count_;
+void Kernel::ReleasePidLocked(Cgroup& cgroup, uint32_t uid) {
+  cgroup.Uncharge();
   if (--tasks_of_user_[uid] == 0) tasks_of_user_.erase(uid);
 }
 
-void Kernel::ReleasePid(uint32_t uid) {
+void Kernel::ReleasePid(Cgroup& cgroup, uint32_t uid) {
   MutexLock tree(tree_mu_);
-  ReleasePidLocked(uid);
+  ReleasePidLocked(cgroup, uid);
 }
 
 void Kernel::ForgetTaskLocked(Task& task) {
   const int32_t tid = task.tid();
   if (const auto found = tasks_.find(tid); found != tasks_.end() && found->second.get() == &task) tasks_.erase(found);
-  ReleasePidLocked(task.creds_ref()->uid);
+  ReleasePidLocked(task.group().cgroup(), task.creds_ref()->uid);
   departures_.fetch_add(1);
   HostFutexWake(departures_, INT_MAX);  // namespaces nest
 }

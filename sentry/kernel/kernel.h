@@ -17,6 +17,7 @@
 #include "base/result.h"
 #include "platform/api/platform.h"
 #include "sentry/core/credentials.h"
+#include "sentry/kernel/cgroup.h"
 #include "sentry/kernel/futex.h"
 #include "sentry/kernel/limits.h"
 #include "sentry/kernel/namespaces.h"
@@ -44,7 +45,8 @@ struct KernelOptions {
   bool strace = false;           // trace calls to the debug log
   bool rewrite = true;           // rewrite call sites when the platform can
   int32_t pid_max = 4194304;     // /proc/sys/kernel/pid_max; a new pid namespace's default
-  int32_t pids_limit = 0;        // most tasks at a time; 0 = no limit but pid_max
+  CgroupLimits limits;           // of the first container
+  CgroupHost cgroup;
 };
 
 struct CreateProcessArgs {
@@ -62,11 +64,14 @@ struct CreateProcessArgs {
   RefPtr<UtsNamespace> uts;      // null = init's
   RefPtr<IpcNamespace> ipc;      // null = init's
   RefPtr<PidNamespace> pids;     // null = the root
+  RefPtr<Cgroup> cgroup;         // null = the first container's
   // The init of its pid namespace: number 1, whose end ends every other process. Otherwise a process beside it (runsc
   // exec).
   bool init = true;
   // Signals without a handler are dropped for pid 1, as Linux does. `runsc do` turns it off so that ^C works.
   bool shield_init = true;
+  // Loaded only; whoever asked starts its thread.
+  bool hold = false;
 };
 
 class Kernel {
@@ -88,7 +93,6 @@ class Kernel {
   Result<void> SendSignal(int32_t tgid, int signo);
   Result<void> SendSignalToProcessGroup(int32_t pgid, int signo);
   Result<void> SendSignalToForeground(ControllingTerminal& terminal, int signo);
-  Result<void> SendSignalToAll(int signo);  // every process
   // SIGKILL to every process but `except`.
   void KillAll(ThreadGroup* except = nullptr);
   void KillAll(ThreadGroup* except, const PidNamespace& space);  // those in `space`
@@ -98,7 +102,7 @@ class Kernel {
   ThreadGroupRef FindGroup(int32_t tgid) const;  // by the leader's pid
   std::vector<ThreadGroupRef> Groups() const;    // ascending pid, zombies included
   std::vector<ThreadGroupRef> GroupsOfProcessGroup(int32_t pgid) const;
-  TaskRef init() const;                          // leader of pid 1's group, or null
+  TaskRef init(const PidNamespace& space) const;  // leader of its pid 1's group, or null
   int task_count() const;
   // A number of the root pid namespace as `view` has it, and back: of a task, a process group or a session. 0 = none.
   int32_t NumberIn(const PidNamespace& view, int32_t pid) const;
@@ -106,6 +110,7 @@ class Kernel {
   PidRef FindPid(int32_t pid) const { return root_pids_->Find(pid); }
   const RefPtr<PidNamespace>& root_pids() const { return root_pids_; }
   const RefPtr<CgroupNamespace>& cgroup() const { return cgroup_; }
+  const RefPtr<Cgroup>& first_cgroup() const { return first_cgroup_; }
 
   // --- Facts for /proc and sysinfo. ---
   int64_t boot_time_ns() const { return boot_time_ns_; }          // CLOCK_REALTIME at the kernel's start
@@ -141,12 +146,13 @@ class Kernel {
     uint64_t nproc_limit;
     bool privileged;  // nproc_limit does not hold
     RefPtr<PidNamespace> space;
+    Cgroup& cgroup;
     std::vector<int32_t> wanted = {};  // clone3's set_tid: innermost first
   };
   // Numbers for a new task: EAGAIN at the pids limit or RLIMIT_NPROC, ENOMEM when its namespace has ended, EEXIST.
   Result<PidRef> ReservePid(const PidRequest& request) EXCLUDES(tree_mu_);
-  void ReleasePid(uint32_t uid) EXCLUDES(tree_mu_);
-  void ReleasePidLocked(uint32_t uid) REQUIRES(tree_mu_);
+  void ReleasePid(Cgroup& cgroup, uint32_t uid) EXCLUDES(tree_mu_);
+  void ReleasePidLocked(Cgroup& cgroup, uint32_t uid) REQUIRES(tree_mu_);
   bool OnlyGroupLeft(const ThreadGroup& group, const PidNamespace& space) const;
   void StartLoaded(const TaskRef& task, const CreateProcessArgs& args, const LoadedImage& image);
   // The task is gone for good: frees its pid.
@@ -160,6 +166,7 @@ class Kernel {
   RefPtr<IpcNamespace> ipc_;
   const RefPtr<PidNamespace> root_pids_;
   const RefPtr<CgroupNamespace> cgroup_;
+  const RefPtr<Cgroup> first_cgroup_;
   FutexTable futexes_;
   std::atomic<uint64_t> forks_{0};
 
@@ -168,7 +175,6 @@ class Kernel {
   std::map<int32_t, std::weak_ptr<ProcessGroup>> process_groups_ GUARDED_BY(tree_mu_);
   std::map<uint32_t, int> tasks_of_user_ GUARDED_BY(tree_mu_);  // RLIMIT_NPROC, by real uid
   std::map<ThreadGroup*, std::vector<std::function<void(int)>>> exit_callbacks_ GUARDED_BY(tree_mu_);
-  int task_count_ GUARDED_BY(tree_mu_) = 0;      // reserved pids included
   Mutex load_mu_{LockRank::kLeaf};
   std::array<double, 3> loads_ GUARDED_BY(load_mu_) = {};
   int64_t load_updated_ns_ GUARDED_BY(load_mu_) = 0;

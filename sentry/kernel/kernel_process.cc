@@ -53,14 +53,16 @@ CredentialsRef RootCredentials() {
 Result<TaskRef> Kernel::CreateProcess(CreateProcessArgs args) {
   if (args.argv.empty() || args.mounts == nullptr) return Err(EINVAL);
   if (args.creds == nullptr) args.creds = RootCredentials();
+  if (args.cgroup == nullptr) args.cgroup = first_cgroup_;
   const CredentialsRef creds = args.creds;
   const PidRef pid = TRY(ReservePid({.creds = *creds,
                                      .nproc_limit = args.limits[RLIMIT_NPROC].soft,
                                      .privileged = true,
-                                     .space = args.pids != nullptr ? args.pids : root_pids_}));
-  Cleanup release([&] { ReleasePid(creds->uid); });
+                                     .space = args.pids != nullptr ? args.pids : root_pids_,
+                                     .cgroup = *args.cgroup}));
+  Cleanup release([&] { ReleasePid(*args.cgroup, creds->uid); });
   if (args.fds == nullptr) args.fds = MakeRef<FdTable>();
-  auto group = MakeRef<ThreadGroup>(*this, pid, MakeRef<SignalHandlers>(), args.limits);
+  auto group = MakeRef<ThreadGroup>(*this, pid, args.cgroup, MakeRef<SignalHandlers>(), args.limits);
   Task::Init init{.kernel = *this, .group = group, .pid = pid, .creds = creds};
   init.fds = MakeRef<FdTableUsers>(args.fds);
   init.fs = MakeRef<FsContext>(args.mounts->root(), args.mounts->root(), args.umask);
@@ -79,6 +81,7 @@ Result<TaskRef> Kernel::CreateProcess(CreateProcessArgs args) {
   }
   auto [file, filename] = TRY(FindProgram(*task, args));
   task->thread_ = TRY(platform_->NewProcess(*task));
+  args.cgroup->Adopt(task->thread_->host_tid());
   Cleanup drop_thread([&] { task->thread_->Exit(); });
   task->mm_ = MakeRef<MemoryManager>(task->thread_->address_space(), platform_->guest_range(), text_cache_);
   LoadArgs load;
@@ -120,8 +123,8 @@ void Kernel::StartLoaded(const TaskRef& task, const CreateProcessArgs& args, con
   }
   if (args.terminal != nullptr) (void)JobControl::Acquire(*task, args.terminal, true);
   if (args.limits[RLIMIT_CPU].soft != RLIM_INFINITY) group.timers().FollowCpuLimit();
-  // A container's init waits, loaded, for `runsc start`; the others are shielded by nobody.
-  if (!(args.init && args.shield_init)) task->thread_->Start();
+  if (args.cgroup->frozen()) group.LookAtFreezer();
+  if (!args.hold) task->thread_->Start();
 }
 
 }  // namespace sandbox

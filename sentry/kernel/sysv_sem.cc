@@ -172,13 +172,13 @@ RefPtr<SemTable> SemTable::Of(IpcNamespace& ipc) {
 }
 
 Result<int> SemTable::Get(Context& context, int32_t key, int count, int flags) {
-  if (count < 0 || static_cast<size_t>(count) > SemaphoreSet::kMaxSemaphores) return Err(EINVAL);
+  if (count < 0 || static_cast<size_t>(count) > per_set.load()) return Err(EINVAL);
   return IpcTable::Get(
       context, key, flags,
       [&]() -> Result<RefPtr<SemaphoreSet>> {
         if (count == 0) return Err(EINVAL);
         const auto wanted = static_cast<size_t>(count);
-        if (all_->load() + wanted > kMaxInAll) return Err(ENOSPC);
+        if (all_->load() + wanted > in_all.load()) return Err(ENOSPC);
         return MakeRef<SemaphoreSet>(wanted, all_);
       },
       [&](const SemaphoreSet& set) -> Result<void> {

@@ -16,7 +16,10 @@ class ShmTable;
 // come and go: attach, fork, split, exit.
 class ShmSegment final : public Mappable, public RefFromThis<ShmSegment> {
  public:
-  ShmSegment(WeakRef<ShmTable> table, RefPtr<SharedSegment> memory, uint64_t size, int32_t creator, int32_t key);
+  // `all_pages` counts those of the namespace.
+  ShmSegment(WeakRef<ShmTable> table, RefPtr<SharedSegment> memory, uint64_t size, int32_t creator, int32_t key,
+             std::shared_ptr<std::atomic<uint64_t>> all_pages);
+  ~ShmSegment() override;
 
   Result<HostBacking> Back(Context& context, uint64_t offset, uint64_t length, const Use& use) override {
     return memory_->Back(context, offset, length, use);
@@ -43,6 +46,7 @@ class ShmSegment final : public Mappable, public RefFromThis<ShmSegment> {
   const RefPtr<SharedSegment> memory_;
   const uint64_t size_;
   const int32_t first_key_;
+  const std::shared_ptr<std::atomic<uint64_t>> all_pages_;
 };
 
 class ShmTable final : public IpcTable<ShmSegment>, public RefFromThis<ShmTable> {
@@ -51,6 +55,12 @@ class ShmTable final : public IpcTable<ShmSegment>, public RefFromThis<ShmTable>
   ShmTable() : IpcTable(kMaxSegments) {}
   static RefPtr<ShmTable> Of(IpcNamespace& ipc);
   Result<int> Get(Context& context, int32_t key, uint64_t size, int flags);
+  // /proc/sys/kernel/shmmax and shmall: of one segment, and of all of them in pages.
+  static constexpr uint64_t kNoLimit = ~uint64_t{0} - (uint64_t{1} << 24);
+  std::atomic<uint64_t> max_bytes{kNoLimit}, max_pages{kNoLimit};
+
+ private:
+  const std::shared_ptr<std::atomic<uint64_t>> pages_ = std::make_shared<std::atomic<uint64_t>>(0);
 };
 
 }  // namespace sandbox

@@ -158,6 +158,13 @@ void Task::SetNamespaces(Namespaces spaces, RefPtr<FsContext> fs) {
   fs_.swap(fs);
 }
 
+std::vector<uint64_t> Task::usable_cpus() const {
+  const CpuSet allowed = group_->cgroup().cpus(), wanted = cpu_affinity();
+  CpuSet mask = allowed;
+  for (size_t i = 0; i < mask.size(); ++i) mask[i] &= i < wanted.size() ? wanted[i] : 0;
+  return CountOf(mask) == 0 ? allowed : mask;
+}
+
 std::vector<uint64_t> Task::cpu_affinity() const {
   MutexLock lock(mu_);
   return cpu_affinity_;

@@ -210,6 +210,8 @@ class Task final : public Context, public platform::TrapHandler, public RefFromT
   std::atomic<uint64_t> deadline_runtime_ns{0}, deadline_ns{0}, deadline_period_ns{0};  // SCHED_DEADLINE
   // sched_setaffinity(2): words of a cpu_set_t; empty = all. The host thread follows as far as the host lets it.
   std::vector<uint64_t> cpu_affinity() const;       // (any)
+  // The same as far as it is still allowed (Linux: cpuset_cpus_allowed).
+  std::vector<uint64_t> usable_cpus() const;        // (any)
   void SetCpuAffinity(std::vector<uint64_t> mask);  // (any)
 
   // --- platform::TrapHandler. ---
@@ -290,6 +292,7 @@ class Task final : public Context, public platform::TrapHandler, public RefFromT
   void RecalcSignalsLocked();
   void KickLocked();
   void StopHere();
+  void FreezeHere();
 
   // --- task_rseq.cc. ---
   void AbortRseq();  // before a handler runs: a critical section it interrupts starts over

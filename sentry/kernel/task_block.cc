@@ -3,6 +3,7 @@
 // thread (task_defer.cc) or sleeps on it, in the host's futex.
 #include "base/host_futex.h"
 #include "sentry/core/deferred.h"
+#include "sentry/kernel/cgroup.h"
 #include "sentry/kernel/task.h"
 #include "sentry/kernel/wake_word.h"
 #include "sentry/time/timer.h"
@@ -89,6 +90,15 @@ Result<void> Task::BlockAs(Sleep how, const Deadline& deadline) {
     slept_ns_ += MonotonicNow().ns - asleep_since;
   }
   return result;
+}
+
+void Task::FreezeHere() {
+  Cgroup& cgroup = group_->cgroup();
+  while (cgroup.frozen() && !killed_.load()) {
+    sleep_state_.store('S');
+    cgroup.Arrived();
+    (void)BlockKillable(std::nullopt);
+  }
 }
 
 void Task::StopHere() {

@@ -74,7 +74,7 @@ struct TaskCloner {
     const RefPtr<SignalHandlers> old = parent.group_->handlers();
     RefPtr<SignalHandlers> handlers = Has(CLONE_SIGHAND) ? old : old->Fork();
     if (Has(kCloneClearSighand)) handlers->ResetCaught();
-    auto group = MakeRef<ThreadGroup>(kernel, pid, std::move(handlers), parent.group_->limits_.All());
+    auto group = MakeRef<ThreadGroup>(kernel, pid, parent.group_->cgroup_, std::move(handlers), parent.group_->limits_.All());
     group->oom_score_adj.store(parent.group_->oom_score_adj.load());
     group->thp_disabled.store(parent.group_->thp_disabled.load());
     return group;
@@ -181,8 +181,9 @@ Result<int32_t> TaskCloner::Run() {
                                             .nproc_limit = parent.rlimit(RLIMIT_NPROC),
                                             .privileged = privileged,
                                             .space = around.spaces.pids,
+                                            .cgroup = parent.group_->cgroup(),
                                             .wanted = args.set_tid}));
-  Cleanup release([&] { kernel.ReleasePid(creds->uid); });
+  Cleanup release([&] { kernel.ReleasePid(parent.group_->cgroup(), creds->uid); });
   Task::Init init{.kernel = kernel,
                   .group = Group(pid),
                   .pid = pid,
@@ -219,6 +220,8 @@ Result<int32_t> TaskCloner::Run() {
   if (!Has(CLONE_THREAD) && parent.rlimit(RLIMIT_CPU) != RLIM_INFINITY) running->group_->timers().FollowCpuLimit();
   const int event = TraceEvent();
   if (event != 0 || (Has(CLONE_PTRACE) && parent.traced())) Ptrace::Inherit(parent, *running);
+  // One that the freezer did not see in the tree sees the freezer.
+  if (running->group_->cgroup().frozen()) running->group_->LookAtFreezer();
   running->thread_->Start();
   if (event != 0) parent.ReportEvent(event, static_cast<uint64_t>(pid->root()));
   while (vfork != nullptr && !vfork->done.load()) {

@@ -37,7 +37,7 @@ Result<void> Task::BecomeOnlyThread() {
   group.leader_task_ = this;
   if (old_leader != nullptr) Ptrace::UnlinkLocked(*old_leader);
   kernel_.tasks_.erase(tid());
-  kernel_.ReleasePidLocked(creds_->uid);
+  kernel_.ReleasePidLocked(group.cgroup(), creds_->uid);
   {
     MutexLock own(mu_);
     pid_ = group.pid_;
@@ -58,6 +58,7 @@ Result<void> Task::Exec(ExecArgs args) {
   const int32_t old_tid = tid();
   std::unique_ptr<platform::Thread> thread = TRY(kernel_.platform().NewProcess(*this));
   Cleanup drop_thread([&] { thread->Exit(); });
+  group_->cgroup().Adopt(thread->host_tid());
   auto mm = MakeRef<MemoryManager>(thread->address_space(), kernel_.platform().guest_range(), kernel_.text_cache());
   constexpr uint64_t kAddrNoRandomize = 0x0040000;
   LoadArgs load;

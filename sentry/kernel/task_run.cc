@@ -163,9 +163,11 @@ bool Task::ServeJobControl() {
     stop = group_->stop_requested_ && !stop_waived_;
     notice = std::exchange(group_->pending_notice_, 0);
   }
+  const bool freeze = group_->cgroup().frozen();
   if (notice != 0) group_->NotifyParentOfJobControl(notice, SIGCONT);
+  if (freeze) FreezeHere();
   if (stop) StopHere();
-  if (!stop && notice == 0) return false;
+  if (!freeze && !stop && notice == 0) return false;
   MutexLock lock(group_->sig_mu_);
   RecalcSignalsLocked();
   return true;

@@ -21,7 +21,8 @@ void Task::RecalcSignalsLocked() NO_THREAD_SAFETY_ANALYSIS {
   if (thread_ != nullptr) thread_->SetSignalsPending(pending != 0);
   const SignalSet ready = pending & ~mask_.load();
   const bool stop = group_->stop_requested_ && !stop_waived_;
-  signal_work_.store(ready != 0 || killed_.load() || stop || group_->pending_notice_ != 0 || ptrace_trap_.load());
+  signal_work_.store(ready != 0 || killed_.load() || stop || group_->pending_notice_ != 0 || ptrace_trap_.load() ||
+                     group_->cgroup().frozen());
 }
 
 void Task::StoreMask(SignalSet mask) {

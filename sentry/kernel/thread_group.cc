@@ -30,9 +30,11 @@ void Usage::Add(const Usage& other) {
   voluntary_switches += other.voluntary_switches;
 }
 
-ThreadGroup::ThreadGroup(Kernel& kernel, PidRef pid, RefPtr<SignalHandlers> handlers, const LimitSet& limits)
+ThreadGroup::ThreadGroup(Kernel& kernel, PidRef pid, RefPtr<Cgroup> cgroup, RefPtr<SignalHandlers> handlers,
+                         const LimitSet& limits)
     : kernel_(kernel),
       pid_(std::move(pid)),
+      cgroup_(std::move(cgroup)),
       tgid_(pid_->root()),
       start_time_ns_(ReadClockNs(CLOCK_BOOTTIME).value_or(0)),
       limits_(limits),

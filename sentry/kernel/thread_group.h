@@ -23,6 +23,7 @@
 
 namespace sandbox {
 
+class Cgroup;
 class Kernel;
 class ProcessTimers;
 class Task;
@@ -47,12 +48,13 @@ enum class SignalOrigin {
 
 class ThreadGroup final : public RefFromThis<ThreadGroup> {
  public:
-  ThreadGroup(Kernel& kernel, PidRef pid, RefPtr<SignalHandlers> handlers, const LimitSet& limits);
+  ThreadGroup(Kernel& kernel, PidRef pid, RefPtr<Cgroup> cgroup, RefPtr<SignalHandlers> handlers, const LimitSet& limits);
   ~ThreadGroup();
 
   Kernel& kernel() const { return kernel_; }
   int32_t tgid() const { return tgid_; }  // in the root pid namespace
   const PidRef& pid() const { return pid_; }
+  Cgroup& cgroup() const { return *cgroup_; }
 
   // --- Threads (any). ---
   TaskRef leader() const;                // also as a zombie; null once reaped
@@ -89,6 +91,8 @@ class ThreadGroup final : public RefFromThis<ThreadGroup> {
   // Ends the whole group with a wait status, as exit_group(2) or a fatal signal does. First caller wins.
   void BeginGroupExit(int wait_status);
   bool exiting() const { return exiting_.load(); }
+  // Its control group was frozen: every thread stops on its way back to the guest.
+  void LookAtFreezer();
 
   Limits& limits() { return limits_; }
   // CPU time and faults of all threads, dead ones included; and of reaped children.
@@ -142,6 +146,7 @@ class ThreadGroup final : public RefFromThis<ThreadGroup> {
 
   Kernel& kernel_;
   const PidRef pid_;
+  const RefPtr<Cgroup> cgroup_;
   const int32_t tgid_;  // pid_->root()
   const int64_t start_time_ns_;
   Limits limits_;

@@ -134,6 +134,11 @@ void ThreadGroup::WakeForLocked(Task* target, int signo, SignalOrigin) {
   taker->KickLocked();
 }
 
+void ThreadGroup::LookAtFreezer() {
+  MutexLock lock(sig_mu_);
+  for (Task* task : tasks_) task->KickLocked();
+}
+
 void ThreadGroup::BeginGroupExit(int wait_status) {
   MutexLock lock(sig_mu_);
   BeginGroupExitLocked(wait_status);

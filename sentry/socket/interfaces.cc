@@ -1,5 +1,6 @@
 #include "sentry/socket/interfaces.h"
 
+#include <linux/if_addr.h>
 #include <linux/rtnetlink.h>
 #include <linux/sockios.h>
 #include <net/if.h>
@@ -14,22 +15,45 @@ namespace sandbox {
 namespace {
 
 constexpr uint32_t kLoopbackMtu = 65536;
+constexpr uint32_t kLowerUp = 1 << 16;  // IFF_LOWER_UP of <linux/if.h>, which the C library's <net/if.h> excludes
 
-std::vector<NetInterface>& Interfaces() {
-  static std::vector<NetInterface> interfaces = [] {
-    NetInterface lo;
-    lo.index = 1;
-    lo.name = "lo";
-    lo.flags = IFF_UP | IFF_LOOPBACK | IFF_RUNNING;
-    lo.type = ARPHRD_LOOPBACK;
-    lo.mtu = kLoopbackMtu;
-    InterfaceAddress v4{AF_INET, 8, RT_SCOPE_HOST, {127, 0, 0, 1}};
-    InterfaceAddress v6{AF_INET6, 128, RT_SCOPE_HOST, {}};
-    v6.bytes[15] = 1;
-    lo.addresses = {v4, v6};
-    return std::vector<NetInterface>{lo};
-  }();
-  return interfaces;
+NetState LoopbackOnly() {
+  NetInterface lo;
+  lo.index = 1;
+  lo.name = "lo";
+  lo.flags = IFF_UP | IFF_LOOPBACK | IFF_RUNNING | kLowerUp;
+  lo.type = ARPHRD_LOOPBACK;
+  lo.mtu = kLoopbackMtu;
+  InterfaceAddress v4{AF_INET, 8, RT_SCOPE_HOST, {127, 0, 0, 1}, {}, IFA_F_PERMANENT};
+  InterfaceAddress v6{AF_INET6, 128, RT_SCOPE_HOST, {}, {}, IFA_F_PERMANENT};
+  v6.bytes[15] = 1;
+  lo.addresses = {v4, v6};
+  NetState state;
+  for (const InterfaceAddress& address : lo.addresses) {
+    NetRoute local;
+    local.family = address.family;
+    local.prefix = address.prefix;
+    local.table = RT_TABLE_LOCAL;
+    local.protocol = RTPROT_KERNEL;
+    local.scope = address.scope;
+    local.type = RTN_LOCAL;
+    local.interface = lo.index;
+    local.destination = address.bytes;
+    state.routes.push_back(local);
+  }
+  state.interfaces.push_back(std::move(lo));
+  return state;
+}
+
+std::function<NetState()>& Source() {
+  static auto& source = *new std::function<NetState()>(&LoopbackOnly);
+  return source;
+}
+
+bool SharesPrefix(const InternetAddress& a, const InternetAddress& b, unsigned bits) {
+  const unsigned whole = std::min(bits / 8, 16u), rest = bits % 8;
+  if (std::memcmp(a.data(), b.data(), whole) != 0) return false;
+  return rest == 0 || whole == 16 || ((a[whole] ^ b[whole]) >> (8 - rest)) == 0;
 }
 
 void FillInet(sockaddr* to, const uint8_t* bytes) {
@@ -51,7 +75,8 @@ Result<int64_t> ListConfigured(Context& context, uint64_t argument) {
   auto conf = TRY(InPtr<ifconf>(GuestAddr(argument)).Read(context.memory()));
   const auto buffer = reinterpret_cast<uint64_t>(conf.ifc_buf);
   int used = 0;
-  for (const NetInterface& interface : NetInterfaces()) {
+  const NetState state = CurrentNetState(context);
+  for (const NetInterface& interface : state.interfaces) {
     const InterfaceAddress* address = FirstInet(interface);
     if (address == nullptr) continue;
     ifreq request{};
@@ -84,7 +109,7 @@ Result<void> FillRequest(const NetInterface& interface, uint32_t code, ifreq& re
       request.ifr_metric = 0;
       return {};
     case SIOCGIFTXQLEN:
-      request.ifr_qlen = 1000;
+      request.ifr_qlen = static_cast<int>(interface.queue_length);
       return {};
     case SIOCGIFHWADDR:
       request.ifr_hwaddr.sa_family = interface.type;
@@ -102,8 +127,8 @@ Result<void> FillRequest(const NetInterface& interface, uint32_t code, ifreq& re
       return {};
     }
     case SIOCGIFBRDADDR: {
-      const uint8_t none[4] = {};
-      FillInet(&request.ifr_addr, none);
+      if (address == nullptr) return Err(EADDRNOTAVAIL);
+      FillInet(&request.ifr_addr, address->broadcast.data());
       return {};
     }
     default:
@@ -131,10 +156,25 @@ bool IsQuery(uint32_t request) {
 
 }  // namespace
 
-size_t InterfaceAddress::size() const { return family == AF_INET ? 4 : 16; }
+NetState CurrentNetState(Context& context) { return context.net()->initial() ? Source()() : LoopbackOnly(); }
+void SetNetSource(std::function<NetState()> source) { Source() = std::move(source); }
 
-const std::vector<NetInterface>& NetInterfaces() { return Interfaces(); }
-void SetNetInterfaces(std::vector<NetInterface> interfaces) { Interfaces() = std::move(interfaces); }
+bool IsZero(const InternetAddress& address) { return address == InternetAddress{}; }
+
+const NetRoute* FindRoute(const NetState& state, int family, const InternetAddress& to) {
+  const NetRoute* best = nullptr;
+  const auto better = [](const NetRoute& a, const NetRoute& b) {
+    if ((a.table == RT_TABLE_LOCAL) != (b.table == RT_TABLE_LOCAL)) return a.table == RT_TABLE_LOCAL;
+    if (a.prefix != b.prefix) return a.prefix > b.prefix;
+    return a.priority < b.priority;
+  };
+  for (const NetRoute& route : state.routes) {
+    if (route.family != family || (route.table != RT_TABLE_LOCAL && route.table != RT_TABLE_MAIN)) continue;
+    if (!SharesPrefix(route.destination, to, route.prefix)) continue;
+    if (best == nullptr || better(route, *best)) best = &route;
+  }
+  return best;
+}
 
 Result<int64_t> InterfaceIoctl(Context& context, uint32_t request, uint64_t argument) {
   if (request == SIOCGIFCONF) return ListConfigured(context, argument);
@@ -145,7 +185,8 @@ Result<int64_t> InterfaceIoctl(Context& context, uint32_t request, uint64_t argu
   if (request != SIOCGIFNAME && !IsQuery(request)) return Err(ENOTTY);
   auto wanted = TRY(InPtr<ifreq>(GuestAddr(argument)).Read(context.memory()));
   wanted.ifr_name[IFNAMSIZ - 1] = 0;
-  const auto& all = NetInterfaces();
+  const NetState state = CurrentNetState(context);
+  const auto& all = state.interfaces;
   const auto found = std::find_if(all.begin(), all.end(), [&](const NetInterface& interface) {
     return request == SIOCGIFNAME ? interface.index == wanted.ifr_ifindex : interface.name == wanted.ifr_name;
   });

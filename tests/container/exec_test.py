@@ -125,6 +125,11 @@ class ExecTest(harness.ContainerTest):
         fd = master()
         os.write(fd, b"test -t 0 && echo ter''minal; echo en''d\n")
         self.assertIn(b"terminal", read_until(fd, b"\nend"))
+        # It has a name in the container's own devpts.
+        os.write(fd, b"tty; test -c $(tty) && echo na''med; ls /dev/pts; echo to > /dev/tty; echo en''d2\n")
+        output = read_until(fd, b"\nend2")
+        self.assertRegex(output, rb"/dev/pts/\d+\s")
+        self.assertIn(b"named", output)
         # ^C is for what runs in the foreground, not for the shell.
         os.write(fd, b"sleep 1000; echo sta''tus $?\n")
         harness.wait_for(lambda: "sleep 1000; echo" in self.ok("exec", self.container, "ps") or
@@ -152,6 +157,10 @@ class ContainerTerminalTest(harness.ContainerTest):
         os.write(fd, b"stty size; test -t 0 && test -t 1 && test -t 2 && echo ter''minal\n")
         output = read_until(fd, b"\nterminal")
         self.assertIn(b"33 99", output)
+        os.write(fd, b"tty; echo con''sole > /dev/console; ps -o tty | tail -n 1; echo en''d\n")
+        output = read_until(fd, b"\nend")
+        self.assertIn(b"/dev/pts/0", output)
+        self.assertIn(b"console", output)
         os.write(fd, b"exit 21\n")
         self.assertEqual(self.wait_exit(pid), 21)
         os.close(fd)

@@ -86,6 +86,119 @@ class LimitsTest(harness.ContainerTest):
         self.assertGreater(event["data"]["memory"]["usage"]["usage"], 0)
         self.assertGreater(event["data"]["pids"]["current"], 0)
 
+    def inside(self, container, *command):
+        return self.ok("exec", container, *command).strip()
+
+    def test_memory_as_guests_see_it(self):
+        self.configure("sleep", "1000", memory={"limit": 100 << 20})
+        container = self.start()
+
+        def total():
+            return int(self.inside(container, "grep", "MemTotal", "/proc/meminfo").split()[1])
+
+        self.assertEqual(total(), 100 << 10)
+        free = dict(line.split()[:2] for line in self.inside(container, "cat", "/proc/meminfo").splitlines())
+        self.assertLess(int(free["MemFree:"]), 100 << 10)
+        self.assertGreater(int(free["MemAvailable:"]), 0)
+        self.assertEqual(self.inside(container, "free", "-k").splitlines()[1].split()[1], str(100 << 10))  # sysinfo(2)
+        self.ok("update", "--memory", str(200 << 20), container)
+        self.assertEqual(total(), 200 << 10)
+
+    def test_processors_as_guests_see_them(self):
+        cpus = os.sched_getaffinity(0)
+        if len(cpus) < 2:
+            self.skipTest("one processor cannot be divided")
+        self.configure("sleep", "1000", cpu={"quota": 150000, "period": 100000})
+        container = self.start()
+
+        def seen():
+            listed = self.inside(container, "sh", "-c", "ls -d /sys/devices/system/cpu/cpu[0-9]* | wc -l")
+            return (self.inside(container, "nproc"), self.inside(container, "grep", "-c", "^processor", "/proc/cpuinfo"),
+                    self.inside(container, "cat", "/sys/devices/system/cpu/online"), listed)
+
+        self.assertEqual(seen(), ("2", "2", "0-1", "2"))
+        self.ok("update", "--cpu-quota", "50000", container)
+        self.assertEqual(seen(), ("1", "1", "0", "1"))
+
+    def test_cpuset_as_guests_see_it(self):
+        cpu = max(os.sched_getaffinity(0))
+        self.configure("sleep", "1000", cpu={"cpus": str(cpu)})
+        container = self.start()
+        self.assertEqual(self.inside(container, "nproc"), "1")
+        self.assertEqual(self.inside(container, "grep", "Cpus_allowed_list", "/proc/self/status").split()[1], str(cpu))
+
+    def group_mount(self, kind, **resources):
+        def change(document):
+            document["mounts"].append({"destination": "/sys/fs/cgroup", "type": kind, "source": "cgroup",
+                                       "options": ["nosuid", "noexec", "nodev", "relatime", "ro"]})
+            document["linux"]["resources"] = resources
+
+        self.config("sleep", "1000", change=change)
+        return self.start()
+
+    def test_unified_group_inside(self):
+        container = self.group_mount("cgroup2", memory={"limit": 64 << 20}, cpu={"quota": 50000, "period": 100000}, pids={"limit": 50})
+        files = ("memory.max", "cpu.max", "pids.max", "cgroup.controllers", "cgroup.type")
+        text = self.inside(container, "sh", "-c", "cd /sys/fs/cgroup; cat " + " ".join(files)).splitlines()
+        self.assertEqual(text, [str(64 << 20), "50000 100000", "50", "cpuset cpu io memory pids", "domain"])
+        self.assertGreater(int(self.inside(container, "cat", "/sys/fs/cgroup/memory.current")), 0)
+        self.assertIn("usage_usec", self.inside(container, "cat", "/sys/fs/cgroup/cpu.stat"))
+        self.assertIn("anon ", self.inside(container, "cat", "/sys/fs/cgroup/memory.stat"))
+        self.assertIn("oom_kill 0", self.inside(container, "cat", "/sys/fs/cgroup/memory.events"))
+        self.assertIn("1", self.inside(container, "cat", "/sys/fs/cgroup/cgroup.procs").split())
+        self.assertEqual(self.inside(container, "sh", "-c", "cat /sys/fs/cgroup/pids.current"), "2")
+        self.ok("update", "--memory", str(128 << 20), "--pids-limit", "60", container)
+        text = self.inside(container, "sh", "-c", "cd /sys/fs/cgroup; cat memory.max pids.max").splitlines()
+        self.assertEqual(text, [str(128 << 20), "60"])
+        self.fails("", "exec", container, "sh", "-c", "echo max > /sys/fs/cgroup/memory.max")
+        self.fails("", "exec", container, "mkdir", "/sys/fs/cgroup/mine")
+
+    def test_group_mount_follows_the_host(self):
+        container = self.group_mount("cgroup", memory={"limit": 64 << 20}, pids={"limit": 50})
+        unified = os.path.exists("/sys/fs/cgroup/cgroup.controllers")
+        paths = self.inside(container, "cat", "/proc/self/cgroup")
+        if unified:
+            self.assertEqual(paths, "0::/")
+            self.assertEqual(self.inside(container, "cat", "/sys/fs/cgroup/memory.max"), str(64 << 20))
+            return
+        self.assertIn(":memory:/", paths)
+        self.assertEqual(self.inside(container, "cat", "/sys/fs/cgroup/memory/memory.limit_in_bytes"), str(64 << 20))
+        self.assertEqual(self.inside(container, "cat", "/sys/fs/cgroup/pids/pids.max"), "50")
+        self.assertGreater(int(self.inside(container, "cat", "/sys/fs/cgroup/cpuacct/cpuacct.usage")), 0)
+        self.assertIn("memory\t", self.inside(container, "cat", "/proc/cgroups"))
+        self.assertIn(" - cgroup cgroup rw,memory", self.inside(container, "cat", "/proc/self/mountinfo"))
+
+    def test_update_of_the_pids_limit(self):
+        self.configure("sleep", "1000", pids={"limit": 4})
+        container = self.start()
+        fork = "for i in 1 2 3 4 5 6; do sleep 0.1 & done; wait; echo over"
+        self.assertNotIn("over", self.runsc("exec", container, "sh", "-c", fork).out)
+        self.ok("update", "--pids-limit", "100", container)
+        self.assertIn("over", self.ok("exec", container, "sh", "-c", fork))
+
+    def test_out_of_memory_takes_the_guest(self):
+        self.configure("sleep", "1000", memory={"limit": 64 << 20, "swap": 64 << 20})
+        container = self.start()
+        events = subprocess.Popen(self.argv("events", "--interval", "1h", container), stdout=subprocess.PIPE)
+        # Held in memory by the shell itself.
+        grow = "x=0123456789abcdef; while :; do x=$x$x; done"
+        result = self.runsc("exec", container, "sh", "-c", grow)
+        self.assertEqual(result.code, 137, result)
+        self.assertEqual(json.loads(events.stdout.readline()), {"type": "oom", "id": container})
+        # The sentry and the container's other processes live.
+        self.assertEqual(self.status(container), "running")
+        self.assertEqual(self.inside(container, "echo", "alive"), "alive")
+        self.ok("kill", container, "KILL")
+        events.wait(harness.LIMIT)
+        events.stdout.close()
+
+    def test_out_of_memory_of_the_first_process(self):
+        self.configure("sh", "-c", "x=0123456789abcdef; while :; do x=$x$x; done", memory={"limit": 64 << 20, "swap": 64 << 20})
+        container = self.create()
+        pid = self.state(container)["pid"]
+        self.ok("start", container)
+        self.assertEqual(self.wait_exit(pid), 137)
+
 
 if __name__ == "__main__":
     harness.main()

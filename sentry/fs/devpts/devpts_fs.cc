@@ -8,6 +8,7 @@
 #include <charconv>
 #include <cstdio>
 
+#include "sentry/fs/devpts/host_tty.h"
 #include "sentry/fs/devpts/pty_files.h"
 #include "sentry/kernel/task.h"
 #include "sentry/vfs/dentry.h"
@@ -58,6 +59,24 @@ class SlaveNode final : public DeviceNode {
 
  private:
   const WeakRef<Pty> pty_;
+};
+
+// The host's terminal.
+class HostNode final : public DeviceNode {
+ public:
+  HostNode(DevptsFs& fs, uint32_t mode, const RefPtr<HostTerminal>& terminal, uint32_t uid, uint32_t gid)
+      : DeviceNode(fs, mode, terminal->device(), uid, gid), terminal_(terminal) {}
+  Result<FileRef> Open(Context& context, const Path& path, int flags) override {
+    const auto terminal = terminal_.lock();
+    if (terminal == nullptr) return Err(ENXIO);
+    FileRef file = TRY(terminal->OpenTerminal(context, path, flags));
+    Task* task = Task::Of(context);
+    if (!(flags & O_NOCTTY) && task != nullptr) JobControl::AcquireOnOpen(*task, terminal);
+    return file;
+  }
+
+ private:
+  const WeakRef<HostTerminal> terminal_;
 };
 
 class PtmxNode final : public DeviceNode {
@@ -161,12 +180,7 @@ Result<FileRef> DevptsFs::OpenMaster(Context& context, const Path& path, int fla
   RefPtr<Pty> pty;
   {
     MutexLock lock(mu_);
-    uint32_t index = 0;
-    for (const auto& [taken, node] : slaves_) {
-      if (taken != index) break;
-      ++index;
-    }
-    if (index >= options_.max) return Err(ENOSPC);
+    const uint32_t index = TRY(FreeIndexLocked());
     WeakRef<FileSystem> weak = weak_from_this();
     pty = MakeRef<Pty>(task->kernel(), index, [weak, index] {
       if (auto fs = std::static_pointer_cast<DevptsFs>(weak.lock())) fs->Release(index);
@@ -175,6 +189,26 @@ Result<FileRef> DevptsFs::OpenMaster(Context& context, const Path& path, int fla
                                         options_.gid.value_or(context.creds().fsgid));
   }
   return FileRef(MakeRef<PtyMaster>(path, flags, std::move(pty)));
+}
+
+Result<uint32_t> DevptsFs::FreeIndexLocked() const {
+  uint32_t index = 0;
+  for (const auto& [taken, node] : slaves_) {
+    if (taken != index) break;
+    ++index;
+  }
+  return index < options_.max ? Result<uint32_t>(index) : Err(ENOSPC);
+}
+
+Result<uint32_t> DevptsFs::Show(const RefPtr<HostTerminal>& terminal) {
+  MutexLock lock(mu_);
+  const uint32_t index = TRY(FreeIndexLocked());
+  WeakRef<FileSystem> weak = weak_from_this();
+  terminal->ShownAs(index, [weak, index] {
+    if (auto fs = std::static_pointer_cast<DevptsFs>(weak.lock())) fs->Release(index);
+  });
+  slaves_[index] = MakeRef<HostNode>(*this, options_.mode, terminal, options_.uid.value_or(0), options_.gid.value_or(0));
+  return index;
 }
 
 void DevptsFs::Release(uint32_t index) {

@@ -10,6 +10,7 @@
 
 namespace sandbox {
 
+class HostTerminal;
 class Task;
 
 struct DevptsOptions {
@@ -29,11 +30,14 @@ class DevptsFs final : public synthetic::Fs {
 
   // open(2) of ptmx: ENOSPC when all numbers are taken.
   Result<FileRef> OpenMaster(Context& context, const Path& path, int flags);
+  // Gives the host's terminal a number and a node here, for as long as it is used: what ttyname(3) finds. ENOSPC.
+  Result<uint32_t> Show(const RefPtr<HostTerminal>& terminal);
 
  private:
   friend class DevptsRoot;
   explicit DevptsFs(const DevptsOptions& options);
   void Release(uint32_t index);
+  Result<uint32_t> FreeIndexLocked() const REQUIRES(mu_);
 
   const DevptsOptions options_;
   Mutex mu_{LockRank::kLeaf};

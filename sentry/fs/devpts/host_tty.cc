@@ -4,7 +4,6 @@
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 
 #include <algorithm>
 #include <vector>
@@ -101,7 +100,15 @@ Result<FileRef> OpenDonatedTty(UniqueFd fd) {
 
 }  // namespace
 
-uint64_t HostTerminal::device() const { return makedev(5, 1); }
+HostTerminal::~HostTerminal() {
+  if (released_) released_();
+}
+
+void HostTerminal::ShownAs(uint32_t number, std::function<void()> released) {
+  constexpr unsigned kSlaveMajor = 136;  // as pty.cc numbers them
+  device_.store(makedev(kSlaveMajor, number));
+  released_ = std::move(released);
+}
 
 Result<FileRef> HostTerminal::OpenTerminal(Context&, const Path& path, int flags) {
   if (hung_up()) return Err(EIO);
@@ -135,7 +142,12 @@ Result<int64_t> HostTty::Ioctl(Context& context, uint32_t request, uint64_t argu
   return HostRequest(context, host_fd(), request, argument);
 }
 
-RefPtr<ControllingTerminal> DonatedTerminal(const FileRef& file) {
+Result<Attr> HostTty::GetAttr(Context& context) {
+  const InodeRef node = path().inode();
+  return node != nullptr ? node->GetAttr(context) : HostFile::GetAttr(context);
+}
+
+RefPtr<HostTerminal> DonatedTerminal(const FileRef& file) {
   auto* tty = dynamic_cast<HostTty*>(file.get());
   return tty != nullptr ? tty->terminal() : nullptr;
 }

@@ -3,6 +3,10 @@
 // groups are the sandbox's own.
 #pragma once
 
+#include <sys/sysmacros.h>
+
+#include <functional>
+
 #include "sentry/fs/devpts/terminal.h"
 #include "sentry/fs/host/host_file.h"
 
@@ -12,7 +16,11 @@ namespace sandbox {
 class HostTerminal final : public Terminal {
  public:
   explicit HostTerminal(UniqueFd fd, uint64_t host_device) : fd_(std::move(fd)), host_device_(host_device) {}
-  uint64_t device() const override;
+  ~HostTerminal() override;
+  uint64_t device() const override { return device_.load(); }  // the console's until it is shown
+  // It has a number in a devpts; `released` runs when the terminal goes. Once, before guests know it.
+  void ShownAs(uint32_t number, std::function<void()> released);
+  bool shown() const { return released_ != nullptr; }
   void Hangup() override { hung_up_.store(true); }
   bool hung_up() const { return hung_up_.load(); }
   Result<FileRef> OpenTerminal(Context& context, const Path& path, int flags) override;
@@ -21,6 +29,8 @@ class HostTerminal final : public Terminal {
  private:
   const UniqueFd fd_;
   const uint64_t host_device_;
+  std::atomic<uint64_t> device_{makedev(5, 1)};
+  std::function<void()> released_;
   std::atomic<bool> hung_up_{false};
 };
 
@@ -32,6 +42,7 @@ class HostTty final : public HostFile {
   Result<size_t> Read(Context& context, IoSequence& to, int64_t* offset, int rwf) override;
   Result<size_t> Write(Context& context, IoSequence& from, int64_t* offset, int rwf) override;
   Result<int64_t> Ioctl(Context& context, uint32_t request, uint64_t argument) override;
+  Result<Attr> GetAttr(Context& context) override;
   std::string AnonymousName() const override { return "/dev/console"; }
 
  private:
@@ -39,6 +50,6 @@ class HostTty final : public HostFile {
 };
 
 // The terminal behind a donated file (OpenDonated), to be the controlling one of the first process; null for other files.
-RefPtr<ControllingTerminal> DonatedTerminal(const FileRef& file);
+RefPtr<HostTerminal> DonatedTerminal(const FileRef& file);
 
 }  // namespace sandbox

@@ -23,7 +23,7 @@ Result<FileRef> OpenTerminalDevice(Context& context, const Path& path, uint64_t 
   auto terminal = TerminalOf(*task);
   if (terminal == nullptr && minor(rdev) == kConsole) {
     // The container's console is the terminal that its init was started on, if it was.
-    if (const TaskRef init = task->kernel().init()) terminal = TerminalOf(*init);
+    if (const TaskRef init = task->kernel().init(task->pid_space())) terminal = TerminalOf(*init);
   }
   if (terminal == nullptr) return Err(ENXIO);
   return terminal->OpenTerminal(context, path, flags);

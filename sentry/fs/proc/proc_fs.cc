@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "sentry/fs/proc/proc.h"
+#include "sentry/fs/proc/proc_mount.h"
 #include "sentry/vfs/fs_registry.h"
 #include "sentry/vfs/mount.h"
 
@@ -67,7 +68,15 @@ synthetic::TextSource SelfTarget(const PidNamespace& view, bool thread) {
 
 Result<RefPtr<FileSystem>> CreateProc(Context& context, std::string_view, std::string_view) {
   const Task* const mounter = Task::Of(context);
-  auto fs = MakeRef<Fs>(mounter == nullptr ? PidNamespace::Root() : mounter->pid()->numbers.back().space);
+  return MakeProc(mounter == nullptr ? PidNamespace::Root() : mounter->pid()->numbers.back().space);
+}
+
+const FileSystemTypeRegistrar registrar({.name = "proc", .create = &CreateProc});
+
+}  // namespace
+
+RefPtr<FileSystem> MakeProc(RefPtr<PidNamespace> view) {
+  auto fs = MakeRef<Fs>(std::move(view));
   auto root = MakeRef<RootDirectory>(*fs);
   root->Add("self", MakeRef<synthetic::Symlink>(*fs, SelfTarget(fs->view(), false)));
   root->Add("thread-self", MakeRef<synthetic::Symlink>(*fs, SelfTarget(fs->view(), true)));
@@ -76,12 +85,8 @@ Result<RefPtr<FileSystem>> CreateProc(Context& context, std::string_view, std::s
   AddSystemFiles(*fs, *root);
   AddSysctl(*fs, *root);
   fs->SetRoot(std::move(root));
-  return RefPtr<FileSystem>(std::move(fs));
+  return fs;
 }
-
-const FileSystemTypeRegistrar registrar({.name = "proc", .create = &CreateProc});
-
-}  // namespace
 
 Path ReaderRoot(Context& context) {
   const Task* reader = Task::Of(context);

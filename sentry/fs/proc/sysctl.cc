@@ -9,14 +9,12 @@
 
 #include "base/host_sys.h"
 #include "base/log.h"
-#include "sentry/fs/mqueue/mqueue_fs.h"
+#include "sentry/fs/proc/ipc_settings.h"
 #include "sentry/fs/proc/proc.h"
 #include "sentry/kernel/aio.h"
 #include "sentry/kernel/namespaces.h"
-#include "sentry/kernel/sysv_msg.h"
-#include "sentry/kernel/sysv_sem.h"
-#include "sentry/kernel/sysv_shm.h"
 #include "sentry/mm/memory_manager.h"
+#include "sentry/socket/net_sysctls.h"
 
 namespace sandbox::proc {
 namespace {
@@ -30,7 +28,7 @@ struct Value {
   const char* text;
 };
 
-constexpr std::array<Value, 68> kValues = {{
+constexpr std::array<Value, 51> kValues = {{
     {"abi/vsyscall32", "1"},
     {"debug/exception-trace", "1"},
     {"fs/aio-max-nr", "65536"},
@@ -76,27 +74,10 @@ constexpr std::array<Value, 68> kValues = {{
     {"kernel/sched_rr_timeslice_ms", "100"},
     {"kernel/sched_rt_period_us", "1000000"},
     {"kernel/sched_rt_runtime_us", "950000"},
-    {"kernel/sem", "32000\t1024000000\t500\t32000"},
-    {"kernel/shmall", "18446744073692774399"},
-    {"kernel/shmmax", "18446744073692774399"},
     {"kernel/sysrq", "0"},
     {"kernel/tainted", "0"},
     {"kernel/threads-max", "32768"},
     {"kernel/unprivileged_bpf_disabled", "2"},
-    {"net/core/rmem_default", "212992"},
-    {"net/core/rmem_max", "212992"},
-    {"net/core/somaxconn", "4096"},
-    {"net/core/wmem_default", "212992"},
-    {"net/core/wmem_max", "212992"},
-    {"net/ipv4/ip_forward", "0"},
-    {"net/ipv4/ip_local_port_range", "32768\t60999"},
-    {"net/ipv4/ip_unprivileged_port_start", "1024"},
-    {"net/ipv4/tcp_fin_timeout", "60"},
-    {"net/ipv4/tcp_rmem", "4096\t131072\t6291456"},
-    {"net/ipv4/tcp_sack", "1"},
-    {"net/ipv4/tcp_wmem", "4096\t16384\t4194304"},
-    {"net/ipv6/conf/all/disable_ipv6", "0"},
-    {"net/unix/max_dgram_qlen", "512"},
     {"vm/min_free_kbytes", "67584"},
     {"vm/mmap_min_addr", "65536"},
 }};
@@ -165,71 +146,18 @@ RefPtr<synthetic::TextFile> MakeUtsFile(Fs& fs, UtsGet get, UtsSet set) {
       });
 }
 
-// A number of an IPC namespace that root may set.
-using IpcGet = int64_t (*)(IpcNamespace&);
-using IpcSet = void (*)(IpcNamespace&, int64_t);
-
-RefPtr<synthetic::TextFile> MakeIpcFile(Fs& fs, IpcGet get, IpcSet set, int64_t least, int64_t most) {
+// A setting of the caller's IPC namespace, which root may change.
+RefPtr<synthetic::TextFile> MakeIpcFile(Fs& fs, const IpcSetting& setting) {
   return MakeRef<synthetic::TextFile>(
       fs, 0644,
-      [get](Context& context) -> Result<std::string> {
+      [get = setting.get](Context& context) -> Result<std::string> {
         const Task* caller = Task::Of(context);
         if (caller == nullptr) return Err(EIO);
-        return std::to_string(get(*caller->ipc())) + "\n";
+        return get(*caller->ipc()) + "\n";
       },
-      [set, least, most](Context& context, std::string_view text) -> Result<void> {
+      [set = setting.set](Context& context, std::string_view text) -> Result<void> {
         const Task* caller = Task::Of(context);
-        const int64_t value = TRY(synthetic::ParseNumber(text));
-        if (caller == nullptr) return Err(EIO);
-        if (value < least || value > most) return Err(EINVAL);
-        set(*caller->ipc(), value);
-        return {};
-      });
-}
-
-// The limit on objects and the id of the next one.
-template <typename Table>
-RefPtr<synthetic::TextFile> MakeIpcMost(Fs& fs, int64_t hard) {
-  return MakeIpcFile(
-      fs, [](IpcNamespace& ipc) { return static_cast<int64_t>(Table::Of(ipc)->most()); },
-      [](IpcNamespace& ipc, int64_t value) { Table::Of(ipc)->set_most(static_cast<size_t>(value)); }, 0, hard);
-}
-template <typename Table>
-RefPtr<synthetic::TextFile> MakeIpcNextId(Fs& fs) {
-  return MakeIpcFile(
-      fs, [](IpcNamespace& ipc) { return int64_t{Table::Of(ipc)->wanted_id()}; },
-      [](IpcNamespace& ipc, int64_t value) { Table::Of(ipc)->set_wanted_id(static_cast<int>(value)); }, -1, INT32_MAX);
-}
-
-template <std::atomic<int64_t> MessageTable::*Setting>
-RefPtr<synthetic::TextFile> MakeMessageLimit(Fs& fs, int64_t most) {
-  return MakeIpcFile(
-      fs, [](IpcNamespace& ipc) { return ((*MessageTable::Of(ipc)).*Setting).load(); },
-      [](IpcNamespace& ipc, int64_t value) { ((*MessageTable::Of(ipc)).*Setting).store(value); }, 0, most);
-}
-
-using MqueueSetting = std::atomic<int64_t> MqueueAccounts::*;
-
-MqueueAccounts* MqueueOf(Context& context) {
-  const Task* caller = Task::Of(context);
-  return caller != nullptr ? &MqueueNamespace::Of(*caller->ipc())->fs()->accounts() : nullptr;
-}
-
-RefPtr<synthetic::TextFile> MakeMqueueFile(Fs& fs, MqueueSetting setting, int64_t least, int64_t most) {
-  return MakeRef<synthetic::TextFile>(
-      fs, 0644,
-      [setting](Context& context) -> Result<std::string> {
-        const MqueueAccounts* accounts = MqueueOf(context);
-        if (accounts == nullptr) return Err(EIO);
-        return std::to_string((accounts->*setting).load()) + "\n";
-      },
-      [setting, least, most](Context& context, std::string_view text) -> Result<void> {
-        const int64_t value = TRY(synthetic::ParseNumber(text));
-        MqueueAccounts* accounts = MqueueOf(context);
-        if (accounts == nullptr) return Err(EIO);
-        if (value < least || value > most) return Err(EINVAL);
-        (accounts->*setting).store(value);
-        return {};
+        return caller == nullptr ? Err(EIO) : set(*caller->ipc(), text);
       });
 }
 
@@ -253,20 +181,9 @@ void AddSysctl(Fs& fs, StaticDirectory& proc_root) {
     directory.Add(std::string(path), std::move(node));
   };
   for (const Value& value : kValues) add(value.path, MakeText(fs, std::string(value.text) + "\n"));
+  for (const auto& [path, value] : NetSysctls()) add(path, MakeText(fs, value + "\n"));
   for (const Value& value : kMoreValues) add(value.path, MakeText(fs, std::string(value.text) + "\n"));
-  constexpr int64_t kMessages = MqueueFs::kHardMaxMessages, kSize = MqueueFs::kHardMessageSize;
-  add("fs/mqueue/queues_max", MakeMqueueFile(fs, &MqueueAccounts::queues_max, 0, INT32_MAX));
-  add("fs/mqueue/msg_max", MakeMqueueFile(fs, &MqueueAccounts::msg_max, 1, kMessages));
-  add("fs/mqueue/msg_default", MakeMqueueFile(fs, &MqueueAccounts::msg_default, 1, kMessages));
-  add("fs/mqueue/msgsize_max", MakeMqueueFile(fs, &MqueueAccounts::msgsize_max, 128, kSize));
-  add("fs/mqueue/msgsize_default", MakeMqueueFile(fs, &MqueueAccounts::msgsize_default, 128, kSize));
-  add("kernel/msgmni", MakeIpcMost<MessageTable>(fs, MessageTable::kMaxQueues));
-  add("kernel/shmmni", MakeIpcMost<ShmTable>(fs, 32768));
-  add("kernel/msg_next_id", MakeIpcNextId<MessageTable>(fs));
-  add("kernel/sem_next_id", MakeIpcNextId<SemTable>(fs));
-  add("kernel/shm_next_id", MakeIpcNextId<ShmTable>(fs));
-  add("kernel/msgmax", MakeMessageLimit<&MessageTable::max_message>(fs, 1 << 20));
-  add("kernel/msgmnb", MakeMessageLimit<&MessageTable::max_bytes>(fs, 1 << 20));
+  for (const IpcSetting& setting : IpcSettings()) add(setting.path, MakeIpcFile(fs, setting));
   add("fs/aio-nr",
       MakeText(fs, [](Context&) -> Result<std::string> { return std::to_string(AioTable::Get().events()) + "\n"; }));
   add("vm/max_map_count", MakeText(fs, std::to_string(MemoryManager::kMaxMappings) + "\n"));

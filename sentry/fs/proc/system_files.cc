@@ -44,9 +44,9 @@ void SetField(std::string& text, const std::string& name, int value) {
   text.replace(colon, end - colon, ": " + std::to_string(value));
 }
 
-Result<std::string> Cpuinfo(Context&) {
+Result<std::string> Cpuinfo(Context& context) {
   std::string text;
-  const int cpus = CpuCount();
+  const int cpus = CpuCount(context);
   for (int cpu = 0; cpu < cpus; ++cpu) {
     std::string one = first_processor.empty() ? "processor\t: 0\n" : first_processor;
     SetField(one, "processor", cpu);
@@ -60,52 +60,59 @@ Result<std::string> Cpuinfo(Context&) {
   return text;
 }
 
-// Bytes resident in all address spaces of the sandbox.
-uint64_t GuestResident(Context& context) {
+// What the caller's container has and uses of the machine's memory, in bytes.
+struct MemoryFacts {
+  uint64_t total = 0, used = 0, free = 0, cached = 0, swap_total = 0, swap_free = 0;
+};
+
+MemoryFacts FactsOfMemory(Context& context) {
+  const struct sysinfo info = host::SystemInfo();
+  MemoryFacts facts;
+  facts.total = info.totalram * info.mem_unit;
+  facts.swap_total = info.totalswap * info.mem_unit;
+  facts.free = (info.freeram + info.bufferram) * info.mem_unit;
   const Task* caller = Task::Of(context);
-  if (caller == nullptr) return 0;
-  uint64_t resident = 0;
-  std::set<const MemoryManager*> seen;
-  for (const auto& group : caller->kernel().Groups()) {
-    const TaskRef leader = group->leader();
-    const auto mm = leader != nullptr ? leader->mm_ref() : nullptr;
-    if (mm != nullptr && seen.insert(mm.get()).second) resident += mm->space()->GetUsage().resident;
-  }
-  return resident;
+  if (caller == nullptr) return facts;
+  const Cgroup::Memory memory = caller->group().cgroup().memory(facts.total, facts.swap_total);
+  facts.total = memory.total;
+  facts.cached = memory.cached;
+  facts.used = memory.used;
+  facts.swap_total = memory.swap_total;
+  facts.swap_free = memory.swap_free;
+  facts.free = std::min(facts.free, facts.total - facts.used - facts.cached);
+  return facts;
 }
 
 Result<std::string> Meminfo(Context& context) {
-  const struct sysinfo info = host::SystemInfo();
-  const uint64_t unit = info.mem_unit;
-  const uint64_t total = info.totalram * unit, used = std::min(GuestResident(context), total);
-  const uint64_t available = std::min(total - used, (info.freeram + info.bufferram) * unit);
+  const MemoryFacts facts = FactsOfMemory(context);
+  const uint64_t total = facts.total, used = facts.used, cached = facts.cached, available = facts.free + facts.cached;
   std::string text;
   const auto line = [&](const char* name, uint64_t bytes) {
     text += StrPrintf("%-16s%8lu kB\n", (std::string(name) + ":").c_str(), KiB(bytes));
   };
   line("MemTotal", total);
-  line("MemFree", available);
+  line("MemFree", facts.free);
   line("MemAvailable", available);
   line("Buffers", 0);
-  line("Cached", total - used - available);
+  line("Cached", cached);
   line("SwapCached", 0);
   line("Active", used);
-  line("Inactive", total - used - available);
+  line("Inactive", cached);
   line("Active(anon)", used);
   line("Inactive(anon)", 0);
   line("Active(file)", 0);
-  line("Inactive(file)", total - used - available);
+  line("Inactive(file)", cached);
   line("Unevictable", 0);
   line("Mlocked", 0);
-  line("SwapTotal", info.totalswap * unit);
-  line("SwapFree", info.totalswap * unit);
+  line("SwapTotal", facts.swap_total);
+  line("SwapFree", facts.swap_free);
   for (const char* name : {"Dirty", "Writeback"}) line(name, 0);
   line("AnonPages", used);
   for (const char* name : {"Mapped", "Shmem", "KReclaimable", "Slab", "SReclaimable", "SUnreclaim",
                            "KernelStack", "PageTables", "NFS_Unstable", "Bounce", "WritebackTmp"}) {
     line(name, 0);
   }
-  line("CommitLimit", total / 2 + info.totalswap * unit);
+  line("CommitLimit", total / 2 + facts.swap_total);
   line("Committed_AS", used);
   text += "VmallocTotal:   34359738367 kB\n";
   for (const char* name : {"VmallocUsed", "VmallocChunk", "Percpu", "AnonHugePages",
@@ -130,13 +137,13 @@ CpuTime CpuTimes(Context& context) {
   if (caller == nullptr) return time;
   Kernel& kernel = caller->kernel();
   Usage usage;
-  for (const auto& group : kernel.Groups()) {
+  for (const auto& group : caller->group().cgroup().Groups()) {
     usage.Add(group->usage());
     if (group->ppid() == 0) usage.Add(group->children_usage());  // of those that are reaped
   }
   const auto up =
       static_cast<uint64_t>(std::max<int64_t>(MonotonicNow().ns - kernel.start_monotonic_ns(), 0));
-  const uint64_t all = up * static_cast<uint64_t>(CpuCount());
+  const uint64_t all = up * static_cast<uint64_t>(CpuCount(context));
   time.user = Ticks(usage.user_ns);
   time.system = Ticks(usage.system_ns);
   time.idle = Ticks(all) - std::min(Ticks(all), time.user + time.system);
@@ -151,7 +158,7 @@ Result<std::string> Uptime(Context& context) {
 
 Result<std::string> Stat(Context& context) {
   const CpuTime time = CpuTimes(context);
-  const auto cpus = static_cast<uint64_t>(CpuCount());
+  const auto cpus = static_cast<uint64_t>(CpuCount(context));
   std::string text =
       StrPrintf("cpu  %lu 0 %lu %lu 0 0 0 0 0 0\n", time.user, time.system, time.idle);
   for (uint64_t cpu = 0; cpu < cpus; ++cpu) {
@@ -191,10 +198,9 @@ Result<std::string> Filesystems(Context&) {
 }
 
 Result<std::string> Vmstat(Context& context) {
-  const struct sysinfo info = host::SystemInfo();
+  const MemoryFacts facts = FactsOfMemory(context);
   std::string text =
-      StrPrintf("nr_free_pages %lu\nnr_anon_pages %lu\n", info.freeram * info.mem_unit / kPageSize,
-                GuestResident(context) / kPageSize);
+      StrPrintf("nr_free_pages %lu\nnr_anon_pages %lu\n", facts.free / kPageSize, facts.used / kPageSize);
   for (const char* name :
        {"nr_mapped", "nr_file_pages", "nr_dirty", "nr_writeback", "nr_shmem", "pgpgin", "pgpgout",
         "pswpin", "pswpout", "pgfault", "pgmajfault", "oom_kill"}) {
@@ -203,10 +209,9 @@ Result<std::string> Vmstat(Context& context) {
   return text;
 }
 
-Result<std::string> Zoneinfo(Context&) {
-  const struct sysinfo info = host::SystemInfo();
-  const uint64_t free = info.freeram * info.mem_unit / kPageSize,
-                 all = info.totalram * info.mem_unit / kPageSize;
+Result<std::string> Zoneinfo(Context& context) {
+  const MemoryFacts facts = FactsOfMemory(context);
+  const uint64_t free = facts.free / kPageSize, all = facts.total / kPageSize;
   return StrPrintf(
       "Node 0, zone   Normal\n  pages free     %lu\n        boost    0\n        min      0\n       "
       " low      0\n"
@@ -214,11 +219,20 @@ Result<std::string> Zoneinfo(Context&) {
       free, all, all, all);
 }
 
-Result<std::string> Interrupts(Context&) {
+Result<std::string> Interrupts(Context& context) {
   std::string text(11, ' ');
-  for (int cpu = 0; cpu < CpuCount(); ++cpu)
-    text += StrPrintf("%-11s", ("CPU" + std::to_string(cpu)).c_str());
+  for (int cpu = 0; cpu < CpuCount(context); ++cpu) text += StrPrintf("%-11s", ("CPU" + std::to_string(cpu)).c_str());
   return text + "\n";
+}
+
+// The controllers of this kernel's cgroups; hierarchies of version 1 have numbers (cgroups(7)).
+Result<std::string> Cgroups(Context& context) {
+  const Task* caller = Task::Of(context);
+  const bool unified = caller == nullptr || caller->group().cgroup().unified();
+  std::string text = "#subsys_name\thierarchy\tnum_cgroups\tenabled\n";
+  int number = 0;
+  for (const char* name : kCgroupControllers) text += StrPrintf("%s\t%d\t1\t1\n", name, unified ? 0 : ++number);
+  return text;
 }
 
 struct FixedFile {
@@ -226,9 +240,8 @@ struct FixedFile {
   const char* text;
   uint32_t mode = 0444;
 };
-constexpr std::array<FixedFile, 20> kFixedFiles = {{
+constexpr std::array<FixedFile, 19> kFixedFiles = {{
     {"buddyinfo", ""},
-    {"cgroups", "#subsys_name\thierarchy\tnum_cgroups\tenabled\n"},
     {"cmdline", "quiet\n"},
     {"consoles", ""},
     {"crypto", ""},
@@ -267,6 +280,7 @@ constexpr char kTtyDrivers[] =
 }  // namespace
 
 void AddSystemFiles(Fs& fs, StaticDirectory& root) {
+  root.Add("cgroups", MakeText(fs, &Cgroups));
   root.Add("cpuinfo", MakeText(fs, &Cpuinfo));
   root.Add("filesystems", MakeText(fs, &Filesystems));
   root.Add("interrupts", MakeText(fs, &Interrupts));

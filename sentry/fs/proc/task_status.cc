@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 
 #include "base/log.h"
 #include "sentry/fs/proc/proc.h"
@@ -175,12 +176,8 @@ void AddMemory(std::string& text, Task& task) {
 }
 
 void AddProcessors(std::string& text, Task& task) {
-  std::vector<uint64_t> mask = task.cpu_affinity();
-  const int cpus = CpuCount();
-  if (mask.empty()) {
-    mask.assign((static_cast<size_t>(cpus) + 63) / 64, ~uint64_t{0});
-    if (cpus % 64 != 0) mask.back() = (uint64_t{1} << (cpus % 64)) - 1;
-  }
+  const CpuSet mask = task.usable_cpus(), all = SandboxCpus();
+  const int cpus = static_cast<int>(all.size() * 64) - std::countl_zero(all.back());
   // Groups of 32 bits, the highest first; as many as there are processors for.
   std::string words, list;
   for (int group = (cpus + 31) / 32 - 1; group >= 0; --group) {

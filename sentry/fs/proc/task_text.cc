@@ -93,12 +93,21 @@ Result<void> SetSetgroups(Context& context, Task& task, std::string_view text) {
   return ns->SetSetgroups(text);
 }
 
+// Its control group is the root of what it sees (cgroup_namespaces(7)).
+Result<std::string> CgroupPaths(Context&, Task& task) {
+  if (task.group().cgroup().unified()) return std::string("0::/\n");
+  auto number = static_cast<int>(kCgroupControllers.size());
+  std::string text = StrPrintf("%d:name=systemd:/\n", number + 1);
+  for (; number > 0; --number) text += StrPrintf("%d:%s:/\n", number, kCgroupControllers[static_cast<size_t>(number) - 1]);
+  return text;
+}
+
 template <const char* kText>
 Result<std::string> Fixed(Context&, Task&) {
   return std::string(kText);
 }
 constexpr char kEmpty[] = "", kZero[] = "0", kProjects[] = "         0          0 4294967295\n",
-               kUnset[] = "4294967295", kCgroup[] = "0::/\n", kCpuset[] = "/\n", kCoredump[] = "00000033\n",
+               kUnset[] = "4294967295", kCpuset[] = "/\n", kCoredump[] = "00000033\n",
                kAutogroup[] = "/autogroup-0 nice 0\n";
 
 Result<void> Ignore(Context&, Task&, std::string_view) { return {}; }
@@ -123,7 +132,7 @@ NodeRef MakeAttr(Fs& fs, const TaskRef&, uint64_t) {
 constexpr std::array<TaskEntry, 21> kEntries = {{
     {.name = "attr", .mode = S_IFDIR | 0555, .make = &MakeAttr},
     {.name = "autogroup", .mode = S_IFREG | 0444, .text = &Fixed<kAutogroup>, .where = Where::kProcessOnly},
-    {.name = "cgroup", .mode = S_IFREG | 0444, .text = &Fixed<kCgroup>},
+    {.name = "cgroup", .mode = S_IFREG | 0444, .text = &CgroupPaths},
     {.name = "comm", .mode = S_IFREG | 0644, .text = &Comm, .sink = &SetComm},
     {.name = "coredump_filter",
      .mode = S_IFREG | 0644,

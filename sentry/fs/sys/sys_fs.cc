@@ -1,8 +1,9 @@
 // sysfs (sysfs(5)): processors, the one memory node, loopback and what little else Debian's tools, glibc and language
-// runtimes look at. Everything is fixed at boot and read-only.
+// runtimes look at. Everything is read-only, and fixed at boot but for the number of processors, which is the reader's.
 #include <linux/magic.h>
 
 #include <array>
+#include <charconv>
 
 #include "base/log.h"
 #include "sentry/core/cpus.h"
@@ -31,6 +32,39 @@ void AddLine(Fs& fs, StaticDirectory& directory, const std::string& name, const 
   directory.Add(name, MakeText(fs, text + "\n"));
 }
 
+// A line about all processors of the reader.
+void AddCpuLine(Fs& fs, StaticDirectory& directory, const std::string& name, std::string (*text)(int count)) {
+  directory.Add(
+      name, MakeText(fs, [text](Context& context) -> Result<std::string> { return text(CpuCount(context)) + "\n"; }));
+}
+
+// A folder of cpu0, cpu1, … that shows those the caller may use.
+class CpusDirectory final : public StaticDirectory {
+ public:
+  using StaticDirectory::StaticDirectory;
+  Result<InodeRef> Lookup(Context& context, std::string_view name) override {
+    if (Hidden(context, name)) return Err(ENOENT);
+    return StaticDirectory::Lookup(context, name);
+  }
+  Result<InodeRef> Revalidate(Context& context, std::string_view name, const InodeRef& cached) override {
+    if (Hidden(context, name)) return Err(ENOENT);
+    return StaticDirectory::Revalidate(context, name, cached);
+  }
+  Result<std::vector<synthetic::Entry>> List(Context& context) override {
+    auto entries = TRY(StaticDirectory::List(context));
+    std::erase_if(entries, [&](const synthetic::Entry& entry) { return Hidden(context, entry.name); });
+    return entries;
+  }
+
+ private:
+  static bool Hidden(Context& context, std::string_view name) {
+    int number = 0;
+    if (!name.starts_with("cpu")) return false;
+    const auto [end, error] = std::from_chars(name.data() + 3, name.data() + name.size(), number);
+    return error == std::errc() && end == name.data() + name.size() && number >= CpuCount(context);
+  }
+};
+
 // One bit, as CpuMask writes all of them.
 std::string OneBit(int cpu) {
   std::string mask = StrPrintf("%x", 1u << (cpu % 32));
@@ -51,8 +85,8 @@ void AddTopology(Fs& fs, StaticDirectory& cpu, int number) {
     AddLine(fs, *topology, std::string(name) + "_list", std::to_string(number));
   }
   for (const char* name : {"core_siblings", "package_cpus", "die_cpus"}) {
-    AddLine(fs, *topology, name, CpuMask());
-    AddLine(fs, *topology, std::string(name) + "_list", CpuList());
+    AddCpuLine(fs, *topology, name, &CpuMask);
+    AddCpuLine(fs, *topology, std::string(name) + "_list", &CpuList);
   }
 }
 
@@ -80,8 +114,13 @@ void AddCaches(Fs& fs, StaticDirectory& cpu, int number) {
     AddLine(fs, *index, "level", cache.level);
     AddLine(fs, *index, "number_of_sets", cache.sets);
     AddLine(fs, *index, "physical_line_partition", "1");
-    AddLine(fs, *index, "shared_cpu_list", cache.shared ? CpuList() : std::to_string(number));
-    AddLine(fs, *index, "shared_cpu_map", cache.shared ? CpuMask() : OneBit(number));
+    if (cache.shared) {
+      AddCpuLine(fs, *index, "shared_cpu_list", &CpuList);
+      AddCpuLine(fs, *index, "shared_cpu_map", &CpuMask);
+    } else {
+      AddLine(fs, *index, "shared_cpu_list", std::to_string(number));
+      AddLine(fs, *index, "shared_cpu_map", OneBit(number));
+    }
     AddLine(fs, *index, "size", cache.size);
     AddLine(fs, *index, "type", cache.type);
     AddLine(fs, *index, "ways_of_associativity", cache.ways);
@@ -89,8 +128,8 @@ void AddCaches(Fs& fs, StaticDirectory& cpu, int number) {
 }
 
 void AddCpus(Fs& fs, StaticDirectory& system) {
-  const auto cpus = AddDirectory(fs, system, "cpu", 0755);
-  for (const char* name : {"online", "possible", "present"}) AddLine(fs, *cpus, name, CpuList());
+  const auto cpus = system.Add("cpu", MakeRef<CpusDirectory>(fs, 0755));
+  for (const char* name : {"online", "possible", "present"}) AddCpuLine(fs, *cpus, name, &CpuList);
   AddLine(fs, *cpus, "offline", "");
   AddLine(fs, *cpus, "isolated", "");
   AddLine(fs, *cpus, "kernel_max", "8191");
@@ -98,7 +137,7 @@ void AddCpus(Fs& fs, StaticDirectory& system) {
   AddLine(fs, *smt, "active", "0");
   AddLine(fs, *smt, "control", "notsupported");
   AddDirectory(fs, *cpus, "vulnerabilities", 0755);
-  for (int number = 0; number < CpuCount(); ++number) {
+  for (int number = 0; number < CountOf(SandboxCpus()); ++number) {
     const auto cpu = AddDirectory(fs, *cpus, "cpu" + std::to_string(number), 0755);
     if (number > 0) AddLine(fs, *cpu, "online", "1");
     AddTopology(fs, *cpu, number);
@@ -112,11 +151,11 @@ void AddNodes(Fs& fs, StaticDirectory& system) {
   for (const char* name : {"online", "possible", "has_cpu", "has_memory", "has_normal_memory"}) {
     AddLine(fs, *nodes, name, "0");
   }
-  const auto node = AddDirectory(fs, *nodes, "node0", 0755);
-  AddLine(fs, *node, "cpulist", CpuList());
-  AddLine(fs, *node, "cpumap", CpuMask());
+  const auto node = nodes->Add("node0", MakeRef<CpusDirectory>(fs, 0755));
+  AddCpuLine(fs, *node, "cpulist", &CpuList);
+  AddCpuLine(fs, *node, "cpumap", &CpuMask);
   AddLine(fs, *node, "distance", "10");
-  for (int number = 0; number < CpuCount(); ++number) {
+  for (int number = 0; number < CountOf(SandboxCpus()); ++number) {
     node->Add("cpu" + std::to_string(number),
               MakeRef<synthetic::Symlink>(fs, "../../cpu/cpu" + std::to_string(number)));
   }
@@ -169,8 +208,15 @@ void AddKernel(Fs& fs, StaticDirectory& root) {
   AddLine(fs, *kernel, "uevent_seqnum", "0");
 }
 
+class SysFs final : public Fs {
+ public:
+  SysFs() : Fs("sysfs", SYSFS_MAGIC) {}
+  // Processors come and go without the VFS.
+  bool exclusive() const override { return false; }
+};
+
 Result<RefPtr<FileSystem>> CreateSys(Context&, std::string_view, std::string_view) {
-  auto fs = MakeRef<Fs>("sysfs", SYSFS_MAGIC);
+  auto fs = MakeRef<SysFs>();
   auto root = MakeRef<StaticDirectory>(*fs);
   for (const char* name : {"block", "bus", "dev", "firmware", "module", "power"}) {
     AddDirectory(*fs, *root, name, 0755);

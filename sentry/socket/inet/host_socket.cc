@@ -1,5 +1,6 @@
 #include "sentry/socket/inet/host_socket.h"
 
+#include <linux/capability.h>
 #include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -10,7 +11,11 @@
 #include <memory>
 
 #include "sentry/core/outside.h"
+#include "sentry/socket/inet/host_network.h"
+#include "sentry/socket/inet/icmp_socket.h"
+#include "sentry/socket/inet/inet_address.h"
 #include "sentry/socket/interfaces.h"
+#include "sentry/socket/net_sysctls.h"
 
 namespace sandbox {
 namespace {
@@ -21,10 +26,11 @@ constexpr int kMaxOption = 256;
 class HostFamily final : public SocketFamily {
  public:
   explicit HostFamily(int family) : family_(family) {}
-  Result<SocketRef> Create(Context&, int type, int protocol, int flags) override {
-    if (type != SOCK_STREAM && type != SOCK_DGRAM) return Err(type == SOCK_RAW ? EPERM : ESOCKTNOSUPPORT);
-    UniqueFd fd(::socket(family_, type | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol));
-    if (!fd.valid()) return LastErrno();
+  Result<SocketRef> Create(Context& context, int type, int protocol, int flags) override {
+    if (type == SOCK_RAW) return CreateRaw(context, protocol, flags);
+    if (type != SOCK_STREAM && type != SOCK_DGRAM) return Err(ESOCKTNOSUPPORT);
+    if (type == SOCK_DGRAM && protocol == Icmp() && !MayPing(context)) return Err(EACCES);
+    UniqueFd fd = TRY(Open(type, protocol));
     return SocketRef(MakeRef<HostSocket>(family_, type, protocol, flags, std::move(fd)));
   }
   // socketpair(2): what socket(2) would refuse is refused alike, the rest has no pairs.
@@ -34,6 +40,20 @@ class HostFamily final : public SocketFamily {
   }
 
  private:
+  int Icmp() const { return family_ == AF_INET ? IPPROTO_ICMP : static_cast<int>(IPPROTO_ICMPV6); }
+  Result<UniqueFd> Open(int type, int protocol) const {
+    UniqueFd fd(::socket(family_, type | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol));
+    if (!fd.valid()) return LastErrno();
+    return fd;
+  }
+  // The sentry has no raw sockets of the host's; those that ping stand on its ICMP sockets.
+  Result<SocketRef> CreateRaw(Context& context, int protocol, int flags) const {
+    if (!context.creds().HasIn(*context.net()->owner(), CAP_NET_RAW)) return Err(EPERM);
+    if (protocol != Icmp()) return Err(EPROTONOSUPPORT);
+    UniqueFd fd = TRY(Open(SOCK_DGRAM, protocol));
+    return SocketRef(TRY(IcmpSocket::Make(family_, flags, std::move(fd))));
+  }
+
   const int family_;
 };
 
@@ -65,12 +85,18 @@ void UseHostNetwork() {
   static HostFamily v4(AF_INET), v6(AF_INET6);
   RegisterOuterSocketFamily(AF_INET, &v4);
   RegisterOuterSocketFamily(AF_INET6, &v6);
+  const auto network = HostNetwork::Open();
+  // Without it guests see loopback, and can use the rest.
+  if (network.ok()) SetNetSource([asked = *network] { return asked->Query(); });
 }
 
 HostSocket::HostSocket(int family, int type, int protocol, int flags, UniqueFd fd)
     : Socket(family, type, protocol, flags), fd_(std::move(fd)), pollable_(fd_.borrow()) {}
 
-Result<void> HostSocket::Bind(const SocketCaller&, const SocketAddress& address) {
+Result<void> HostSocket::Bind(const SocketCaller& caller, const SocketAddress& address) {
+  // The host's rule is lifted for the sentry where that can be; guests have their own.
+  const auto name = InetAddress::Parse(family(), address);
+  if (name.ok() && type() != SOCK_RAW && !MayBind(caller.context, name->port)) return Err(EACCES);
   if (::bind(fd_.get(), Raw(address), address.size) != 0) return LastErrno();
   return {};
 }

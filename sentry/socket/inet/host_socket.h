@@ -10,7 +10,7 @@ namespace sandbox {
 // Makes AF_INET and AF_INET6 those of the host. Before the first guest instruction.
 void UseHostNetwork();
 
-class HostSocket final : public Socket {
+class HostSocket : public Socket {
  public:
   // `fd` is non-blocking and belongs to nobody else.
   HostSocket(int family, int type, int protocol, int flags, UniqueFd fd);
@@ -31,7 +31,7 @@ class HostSocket final : public Socket {
   WaitQueue* wait_queue() override { return &pollable_.queue(); }
   Result<int64_t> Ioctl(Context& context, uint32_t request, uint64_t argument) override;
 
- private:
+ protected:
   const UniqueFd fd_;
   HostPollable pollable_;
 };

@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <cstring>
 
-#include "sentry/socket/interfaces.h"
 
 namespace sandbox {
 namespace {
@@ -91,17 +90,11 @@ bool InetAddress::IsBroadcast() const {
   return v4 && (b[0] == 255 || b[0] == 127) && b[1] == 255 && b[2] == 255 && b[3] == 255;
 }
 
+// The sandbox's own network has a loopback interface only.
 bool InetAddress::IsLocal() const {
-  if (IsBroadcast()) return false;
-
-  if (v4 && bytes[kV4Offset] == 127) return true;
-  for (const NetInterface& interface : NetInterfaces()) {
-    for (const InterfaceAddress& own : interface.addresses) {
-      const uint8_t* ours = bytes.data() + (v4 ? kV4Offset : 0);
-      if ((own.family == AF_INET) == v4 && std::memcmp(own.bytes.data(), ours, own.size()) == 0) return true;
-    }
-  }
-  return false;
+  if (v4) return bytes[kV4Offset] == 127 && !IsBroadcast();
+  const auto last = bytes.end() - 1;
+  return *last == 1 && std::all_of(bytes.begin(), last, [](uint8_t b) { return b == 0; });
 }
 
 }  // namespace sandbox

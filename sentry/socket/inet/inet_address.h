@@ -9,6 +9,9 @@
 
 namespace sandbox {
 
+// The index of the only interface that the sandbox's own network has.
+inline constexpr int kLoopbackInterface = 1;
+
 struct InetAddress {
   std::array<uint8_t, 16> bytes = {};
   uint16_t port = 0;  // host order

@@ -149,7 +149,9 @@ Result<void> InetOptions::Set(Context& context, int level, int name, OptionIn va
   if (option == nullptr) return Err(ENOPROTOOPT);
   int number = TRY(Number(level, name, value));
   if (type_ == SOCK_STREAM && option->stream_error != 0) return Err(option->stream_error);
-  if (option->rule == Rule::kPrivileged && number != 0 && !context.creds().Has(CAP_NET_RAW) && !context.creds().Has(CAP_NET_ADMIN))
+  const UserNamespace& owner = *context.net()->owner();
+  if (option->rule == Rule::kPrivileged && number != 0 && !context.creds().HasIn(owner, CAP_NET_RAW) &&
+      !context.creds().HasIn(owner, CAP_NET_ADMIN))
     return Err(EPERM);
   MutexLock lock(mu_);
   auto [it, inserted] = stored_.try_emplace({level, name}, option->initial);

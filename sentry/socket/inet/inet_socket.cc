@@ -1,16 +1,15 @@
 #include "sentry/socket/inet/inet_socket.h"
 
-#include <linux/capability.h>
 #include <linux/sockios.h>
 #include <netinet/in.h>
 #include <sys/ioctl.h>
 
 #include "sentry/socket/interfaces.h"
+#include "sentry/socket/net_sysctls.h"
 
 namespace sandbox {
 namespace {
 
-constexpr uint16_t kFirstUnprivilegedPort = 1024;  // net.ipv4.ip_unprivileged_port_start
 constexpr int kLoopbackMtu = 65536;
 
 }  // namespace
@@ -44,10 +43,7 @@ Result<BindClaim> InetSocket::MakeClaim(Context& context, const InetAddress& add
   if (!address.IsAny() && !address.IsLocal() && !group && !inet_options().Value(IPPROTO_IP, IP_FREEBIND))
     return Err(EADDRNOTAVAIL);
   if (address.v4 && family() == AF_INET6 && v6_only()) return Err(EINVAL);
-  if (address.port != 0 && address.port < kFirstUnprivilegedPort &&
-      !context.creds().HasIn(*context.net()->owner(), CAP_NET_BIND_SERVICE)) {
-    return Err(EACCES);
-  }
+  if (!MayBind(context, address.port)) return Err(EACCES);
   return BindClaim{address, v6_only(), options().reuse_address(), options().reuse_port(), context.creds().euid};
 }
 

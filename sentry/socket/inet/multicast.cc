@@ -5,8 +5,6 @@
 #include <algorithm>
 #include <cstring>
 
-#include "sentry/socket/interfaces.h"
-
 namespace sandbox {
 namespace {
 
@@ -29,11 +27,6 @@ InetAddress FromV6(const in6_addr& address) {
   in6.sin6_family = AF_INET6;
   in6.sin6_addr = address;
   return *InetAddress::Parse(AF_INET6, SocketAddress::From(in6));
-}
-
-bool InterfaceExists(int index) {
-  const auto& all = NetInterfaces();
-  return std::any_of(all.begin(), all.end(), [&](const NetInterface& i) { return i.index == index; });
 }
 
 // What IP_ADD_MEMBERSHIP and IP_MULTICAST_IF take: ip_mreqn, or the older ip_mreq, whose fields it begins with.
@@ -80,7 +73,7 @@ Result<MulticastGroups::Change> MulticastGroups::ParseChange(int level, int name
     change.join = name == IPV6_ADD_MEMBERSHIP;
   }
   if (!change.group.IsMulticast()) return Err(EINVAL);
-  if (change.interface != 0 && !InterfaceExists(change.interface)) return Err(ENODEV);
+  if (change.interface != 0 && change.interface != kLoopbackInterface) return Err(ENODEV);
   return change;
 }
 
@@ -88,14 +81,14 @@ Result<void> MulticastGroups::SetInterface(int type, int level, OptionIn value) 
   if (level == IPPROTO_IPV6) {
     if (type == SOCK_STREAM) return Err(ENOPROTOOPT);
     const int index = TRY(OptionInt(value));
-    if (index != 0 && !InterfaceExists(index)) return Err(ENODEV);
+    if (index != 0 && index != kLoopbackInterface) return Err(ENODEV);
     MutexLock lock(mu_);
     interface_ = index;
     return {};
   }
   if (type == SOCK_STREAM || value.size() < sizeof(in_addr)) return Err(EINVAL);
   const auto request = value.size() >= sizeof(ip_mreq) ? TRY(ParseMreq(value)) : ip_mreqn{{}, FromPrefix<in_addr>(value), 0};
-  if (request.imr_ifindex != 0 && !InterfaceExists(request.imr_ifindex)) return Err(EADDRNOTAVAIL);
+  if (request.imr_ifindex != 0 && request.imr_ifindex != kLoopbackInterface) return Err(EADDRNOTAVAIL);
   const InetAddress source = FromV4(request.imr_address);
   if (!source.IsAny() && !source.IsLocal()) return Err(EADDRNOTAVAIL);
   MutexLock lock(mu_);

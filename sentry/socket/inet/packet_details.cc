@@ -4,10 +4,7 @@
 #include <sys/time.h>
 #include <time.h>
 
-#include <algorithm>
 #include <cstring>
-
-#include "sentry/socket/interfaces.h"
 
 namespace sandbox {
 namespace {
@@ -27,11 +24,7 @@ void Append(SocketControl& control, int level, int type, const T& value) {
   control.items.push_back({level, type, OptionBytes(&value, sizeof(value))});
 }
 
-Result<void> CheckInterface(int index) {
-  const auto& all = NetInterfaces();
-  const bool known = index == 0 || std::any_of(all.begin(), all.end(), [&](const auto& i) { return i.index == index; });
-  return known ? Result<void>() : Err(ENODEV);
-}
+Result<void> CheckInterface(int index) { return index == 0 || index == kLoopbackInterface ? Result<void>() : Err(ENODEV); }
 
 Result<int> Number(const Item& item, int min, int max) {
   const int value = TRY(Payload<int>(item));
@@ -87,22 +80,11 @@ Result<void> ParseV6(const Item& item, SendDetails& details) {
   }
 }
 
-int InterfaceOf(const InetAddress& address) {
-  for (const NetInterface& interface : NetInterfaces()) {
-    for (const InterfaceAddress& own : interface.addresses) {
-      const uint8_t* bytes = address.bytes.data() + (address.v4 ? 12 : 0);
-      if ((own.family == AF_INET) == address.v4 && std::memcmp(own.bytes.data(), bytes, own.size()) == 0)
-        return interface.index;
-    }
-  }
-  return 1;  // the loopback interface, which reaches all of 127.0.0.0/8
-}
-
 void AppendV4(const PacketDetails& details, const InetOptions& options, SocketControl& control) {
   const auto in = details.to.ToSocketAddress(AF_INET).As<sockaddr_in>();
   if (options.Value(IPPROTO_IP, IP_PKTINFO)) {
     in_pktinfo info{};
-    info.ipi_ifindex = InterfaceOf(details.to);
+    info.ipi_ifindex = kLoopbackInterface;
     info.ipi_addr = info.ipi_spec_dst = in.sin_addr;
     Append(control, IPPROTO_IP, IP_PKTINFO, info);
   }
@@ -132,7 +114,7 @@ Result<SendDetails> ParseSendDetails(int family, const SocketControl& control) {
 void AppendDetails(const PacketDetails& details, int family, const InetOptions& options, SocketControl& control) {
   if (family == AF_INET6 && options.Value(IPPROTO_IPV6, IPV6_RECVPKTINFO)) {
     in6_pktinfo info{};
-    info.ipi6_ifindex = InterfaceOf(details.to);
+    info.ipi6_ifindex = kLoopbackInterface;
     info.ipi6_addr = details.to.ToSocketAddress(AF_INET6).As<sockaddr_in6>().sin6_addr;
     Append(control, IPPROTO_IPV6, IPV6_PKTINFO, info);
   }

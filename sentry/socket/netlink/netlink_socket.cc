@@ -118,7 +118,7 @@ Result<size_t> NetlinkSocket::Send(const SocketCaller& caller, IoSequence& from,
   if (TRY(from.CopyIn(bytes.data(), size)) != size) return Err(EFAULT);
   const uint32_t port = TRY(EnsurePort(caller.context));
   if (protocol() != NETLINK_ROUTE) return size;
-  for (std::string& reply : AnswerRoute(bytes, port)) Reply(std::move(reply));
+  for (std::string& reply : AnswerRoute(caller.context, bytes, port)) Reply(std::move(reply));
   wait_queue_.Notify(kReadable);
   return size;
 }

@@ -60,6 +60,7 @@ class Message {
 };
 
 struct Request {
+  Context& context;
   nlmsghdr header;
   std::string_view body;
   uint32_t port;
@@ -92,19 +93,19 @@ std::string LinkMessage(const Request& request, const NetInterface& interface) {
   body.ifi_family = AF_UNSPEC;
   body.ifi_type = interface.type;
   body.ifi_index = interface.index;
-  body.ifi_flags = interface.flags | IFF_LOWER_UP;
+  body.ifi_flags = interface.flags;
   Message message(RTM_NEWLINK, request.reply_flags(), request.header, request.port, body);
   message.Text(IFLA_IFNAME, interface.name);
-  message.Attribute(IFLA_TXQLEN, uint32_t{1000});
-  message.Attribute(IFLA_OPERSTATE, static_cast<uint8_t>(interface.flags & IFF_LOOPBACK ? IF_OPER_UNKNOWN : IF_OPER_UP));
+  message.Attribute(IFLA_TXQLEN, interface.queue_length);
+  message.Attribute(IFLA_OPERSTATE, interface.operational);
   message.Attribute(IFLA_LINKMODE, uint8_t{0});
   message.Attribute(IFLA_MTU, interface.mtu);
   message.Attribute(IFLA_GROUP, uint32_t{0});
-  message.Text(IFLA_QDISC, "noqueue");
+  message.Text(IFLA_QDISC, interface.queueing);
+  if (interface.link != 0) message.Attribute(IFLA_LINK, interface.link);
   message.Attribute(IFLA_ADDRESS, interface.hardware);
-  const std::array<uint8_t, 6> broadcast = {};
-  message.Attribute(IFLA_BROADCAST, broadcast);
-  message.Attribute(IFLA_STATS64, rtnl_link_stats64{});
+  message.Attribute(IFLA_BROADCAST, interface.broadcast);
+  message.Attribute(IFLA_STATS64, interface.statistics);
   return message.Finish();
 }
 
@@ -112,7 +113,8 @@ int AnswerLinks(const Request& request, Messages& out) {
   const auto wanted = request.Body<ifinfomsg>();
   const auto name = request.Attribute(sizeof(ifinfomsg), IFLA_IFNAME);
   bool any = false;
-  for (const NetInterface& interface : NetInterfaces()) {
+  const NetState state = CurrentNetState(request.context);
+  for (const NetInterface& interface : state.interfaces) {
     if (!request.dump()) {
       if (wanted.ifi_index != 0 && wanted.ifi_index != interface.index) continue;
       if (name && std::string_view(name->data(), strnlen(name->data(), name->size())) != interface.name) continue;
@@ -127,13 +129,14 @@ int AnswerLinks(const Request& request, Messages& out) {
 int AnswerAddresses(const Request& request, Messages& out) {
   const auto wanted = request.Body<ifaddrmsg>();
   if (!request.dump()) return EOPNOTSUPP;
-  for (const NetInterface& interface : NetInterfaces()) {
+  const NetState state = CurrentNetState(request.context);
+  for (const NetInterface& interface : state.interfaces) {
     for (const InterfaceAddress& address : interface.addresses) {
       if (wanted.ifa_family != AF_UNSPEC && wanted.ifa_family != address.family) continue;
       ifaddrmsg body{};
       body.ifa_family = static_cast<uint8_t>(address.family);
       body.ifa_prefixlen = address.prefix;
-      body.ifa_flags = IFA_F_PERMANENT;
+      body.ifa_flags = static_cast<uint8_t>(address.flags);
       body.ifa_scope = address.scope;
       body.ifa_index = static_cast<uint32_t>(interface.index);
       Message message(RTM_NEWADDR, request.reply_flags(), request.header, request.port, body);
@@ -142,7 +145,8 @@ int AnswerAddresses(const Request& request, Messages& out) {
         message.Attribute(IFA_LOCAL, address.bytes.data(), address.size());
         message.Text(IFA_LABEL, interface.name);
       }
-      message.Attribute(IFA_FLAGS, uint32_t{IFA_F_PERMANENT});
+      if (!IsZero(address.broadcast)) message.Attribute(IFA_BROADCAST, address.broadcast.data(), address.size());
+      message.Attribute(IFA_FLAGS, address.flags);
       const ifa_cacheinfo forever = {~0u, ~0u, 0, 0};
       message.Attribute(IFA_CACHEINFO, forever);
       out.push_back(message.Finish());
@@ -151,26 +155,50 @@ int AnswerAddresses(const Request& request, Messages& out) {
   return 0;
 }
 
-// The local table of each address; `ip route` shows the main table, which is empty without a network.
+std::string RouteMessage(const Request& request, const NetRoute& route) {
+  rtmsg body{};
+  body.rtm_family = static_cast<uint8_t>(route.family);
+  body.rtm_dst_len = route.prefix;
+  body.rtm_table = static_cast<uint8_t>(route.table < 256 ? route.table : RT_TABLE_COMPAT);
+  body.rtm_protocol = route.protocol;
+  body.rtm_scope = route.scope;
+  body.rtm_type = route.type;
+  body.rtm_flags = route.flags;
+  Message message(RTM_NEWROUTE, request.reply_flags(), request.header, request.port, body);
+  const size_t size = AddressSize(route.family);
+  message.Attribute(RTA_TABLE, route.table);
+  if (route.prefix != 0) message.Attribute(RTA_DST, route.destination.data(), size);
+  if (!IsZero(route.gateway)) message.Attribute(RTA_GATEWAY, route.gateway.data(), size);
+  if (!IsZero(route.source)) message.Attribute(RTA_PREFSRC, route.source.data(), size);
+  if (route.interface != 0) message.Attribute(RTA_OIF, route.interface);
+  if (route.priority != 0) message.Attribute(RTA_PRIORITY, route.priority);
+  return message.Finish();
+}
+
+// `ip route get`: how one address is reached.
+int AnswerRouteTo(const Request& request, const NetState& state, Messages& out) {
+  const auto wanted = request.Body<rtmsg>();
+  const auto to = request.Attribute(sizeof(rtmsg), RTA_DST);
+  if (!to || (wanted.rtm_family != AF_INET && wanted.rtm_family != AF_INET6) || to->size() != AddressSize(wanted.rtm_family)) return EINVAL;
+  InternetAddress address = {};
+  std::memcpy(address.data(), to->data(), to->size());
+  const NetRoute* found = FindRoute(state, wanted.rtm_family, address);
+  if (found == nullptr) return ENETUNREACH;
+  NetRoute answer = *found;
+  answer.destination = address;
+  answer.prefix = static_cast<uint8_t>(AddressSize(wanted.rtm_family) * 8);
+  answer.flags |= RTM_F_CLONED;
+  out.push_back(RouteMessage(request, answer));
+  return 0;
+}
+
+// All tables; `ip route` picks the main one by itself.
 int AnswerRoutes(const Request& request, Messages& out) {
   const auto wanted = request.Body<rtmsg>();
-  if (!request.dump()) return ENETUNREACH;
-  for (const NetInterface& interface : NetInterfaces()) {
-    for (const InterfaceAddress& address : interface.addresses) {
-      if (wanted.rtm_family != AF_UNSPEC && wanted.rtm_family != address.family) continue;
-      rtmsg body{};
-      body.rtm_family = static_cast<uint8_t>(address.family);
-      body.rtm_dst_len = address.prefix;
-      body.rtm_table = RT_TABLE_LOCAL;
-      body.rtm_protocol = RTPROT_KERNEL;
-      body.rtm_scope = address.scope;
-      body.rtm_type = RTN_LOCAL;
-      Message message(RTM_NEWROUTE, request.reply_flags(), request.header, request.port, body);
-      message.Attribute(RTA_TABLE, uint32_t{RT_TABLE_LOCAL});
-      message.Attribute(RTA_DST, address.bytes.data(), address.size());
-      message.Attribute(RTA_OIF, interface.index);
-      out.push_back(message.Finish());
-    }
+  const NetState state = CurrentNetState(request.context);
+  if (!request.dump()) return AnswerRouteTo(request, state, out);
+  for (const NetRoute& route : state.routes) {
+    if (wanted.rtm_family == AF_UNSPEC || wanted.rtm_family == route.family) out.push_back(RouteMessage(request, route));
   }
   return 0;
 }
@@ -209,15 +237,14 @@ void Pack(Messages messages, std::vector<std::string>& datagrams) {
 
 }  // namespace
 
-std::vector<std::string> AnswerRoute(std::string_view bytes, uint32_t port) {
+std::vector<std::string> AnswerRoute(Context& context, std::string_view bytes, uint32_t port) {
   std::vector<std::string> datagrams;
   while (bytes.size() >= sizeof(nlmsghdr)) {
-    Request request{};
+    Request request{.context = context, .header = {}, .body = {}, .port = port};
     std::memcpy(&request.header, bytes.data(), sizeof(request.header));
     const uint32_t size = request.header.nlmsg_len;
     if (size < sizeof(nlmsghdr) || size > bytes.size()) break;
     request.body = bytes.substr(NLMSG_HDRLEN, size - NLMSG_HDRLEN);
-    request.port = port;
     bytes.remove_prefix(std::min<size_t>(NLMSG_ALIGN(size), bytes.size()));
     if (!(request.header.nlmsg_flags & NLM_F_REQUEST) || request.header.nlmsg_type < NLMSG_MIN_TYPE) continue;
     Messages messages;
