@@ -43,7 +43,7 @@ class RunCommand final : public cli::Command {
     }
     if (keep_) return code;
     // Somebody else may have deleted it.
-    status = DeleteContainer(options.root, create_.id, true);
+    status = Delete(options, create_.id, true);
     return status.ok() || absl::IsNotFound(status) ? code : Fail(options, status);
   }
 

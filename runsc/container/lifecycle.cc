@@ -73,12 +73,10 @@ absl::Status StartContainer(const ContainerDir& dir, ContainerState& state) {
     state.status = Status::kRunning;
     status = dir.Save(state);
   }
+  if (status.ok()) status = RunHooks("poststart", state.spec.hooks.poststart, HookState(state, Status::kRunning));
   // OCI runtime specification, "Lifecycle": a failure up to here stops the container.
-  if (!status.ok()) {
-    (void)EndSandbox(state);
-    return status;
-  }
-  return RunHooks("poststart", state.spec.hooks.poststart, OciState(state, false));
+  if (!status.ok()) (void)EndSandbox(state);
+  return status;
 }
 
 absl::Status KillContainer(const ContainerDir& dir, const ContainerState& state, int signo, bool all) {
@@ -95,7 +93,7 @@ absl::Status KillContainer(const ContainerDir& dir, const ContainerState& state,
   return EndSandbox(state);
 }
 
-absl::Status DeleteContainer(const std::string& root, const std::string& id, bool force) {
+absl::StatusOr<std::vector<std::string>> DeleteContainer(const std::string& root, const std::string& id, bool force) {
   if (auto status = spec::CheckContainerId(id); !status.ok()) return status;
   auto dir = ContainerDir::Open(root, id, false);
   if (!dir.ok()) return dir.status();
@@ -104,7 +102,8 @@ absl::Status DeleteContainer(const std::string& root, const std::string& id, boo
   if (!state.ok()) {
     // Nothing was written before its creator died, or it cannot be read: with force the folder goes.
     if (!force && !absl::IsNotFound(state.status())) return state.status();
-    return dir->Remove();
+    if (auto status = dir->Remove(); !status.ok()) return status;
+    return std::vector<std::string>();
   }
   const Status current = CurrentStatus(*state);
   if (!force && current != Status::kStopped && current != Status::kCreated) {
@@ -113,10 +112,9 @@ absl::Status DeleteContainer(const std::string& root, const std::string& id, boo
   if (auto status = EndSandbox(*state); !status.ok()) return status;
   if (auto status = cgroup::Cgroup::Existing(state->cgroups).Remove(); !status.ok()) return status;
   state->status = Status::kStopped;
-  auto hooks = RunHooks("poststop", state->spec.hooks.poststop, OciState(*state, false));
+  auto warnings = RunPoststopHooks(state->spec.hooks.poststop, HookState(*state, Status::kStopped));
   if (auto status = dir->Remove(); !status.ok()) return status;
-  // The specification: a failing poststop hook is reported, and nothing else comes of it.
-  return force ? absl::OkStatus() : hooks;
+  return warnings;
 }
 
 absl::Status PauseContainer(const ContainerDir& dir, ContainerState& state, bool pause) {

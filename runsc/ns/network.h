@@ -17,7 +17,7 @@ class NetworkNamespace {
   NetworkNamespace& operator=(NetworkNamespace&&) = delete;
   ~NetworkNamespace();
 
-  // Back to where the process was.
+  // Back to where the process was, if it may: who is root of a user namespace alone cannot go back to the host's, and stays.
   absl::Status Leave();
 
  private:

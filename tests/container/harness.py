@@ -17,7 +17,7 @@ RUNSC = os.path.abspath(os.environ.get("RUNSC", "runsc/runsc"))
 BUSYBOX = next((p for p in ("/bin/busybox", "/usr/bin/busybox") if os.path.exists(p)), None)
 LIMIT = 60  # seconds; of one runsc command
 PR_SET_CHILD_SUBREAPER = 36
-APPLETS = "sh cat echo sleep true false ps id ls mount stty tty kill env touch mkdir rm grep head wc ip hostname dd nc ping sync seq stat umask".split()
+APPLETS = "sh cat echo sleep true false ps id ls mount stty tty kill env touch mkdir rm grep head wc ip hostname dd nc ping sync seq stat umask readlink".split()
 
 
 class Result:

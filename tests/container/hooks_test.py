@@ -46,7 +46,8 @@ class HooksTest(harness.ContainerTest):
             self.assertEqual(state["bundle"], self.bundle)
             self.assertEqual(state["pid"], 0 if kind == "poststop" else pid)
         statuses = dict((kind, state["status"]) for kind, state in log)
-        self.assertEqual(statuses["prestart"], "creating")
+        for kind in KINDS[:3]:
+            self.assertEqual(statuses[kind], "created")
         self.assertEqual(statuses["startContainer"], "created")
         self.assertEqual(statuses["poststart"], "running")
         self.assertEqual(statuses["poststop"], "stopped")
@@ -66,6 +67,34 @@ class HooksTest(harness.ContainerTest):
         self.assertEqual(self.status(container), "stopped")
         self.ok("delete", container)
         self.assertEqual([kind for kind, _ in self.log()], ["startContainer", "poststop"])
+
+    def test_failure_of_poststart_stops_the_container(self):
+        self.configure(poststart=self.hook("poststart", "exit 3"), poststop=self.hook("poststop"))
+        container = self.create()
+        self.fails("error running poststart hook #0", "start", container)
+        self.assertEqual(self.status(container), "stopped")
+        self.ok("delete", container)
+        self.assertEqual([kind for kind, _ in self.log()], ["poststart", "poststop"])
+
+    def test_failures_of_poststop_are_warnings(self):
+        self.configure(poststop=[self.hook("one", "exit 3"), self.hook("two")])
+        container = self.create()
+        log = os.path.join(self.folder, "log")
+        result = self.runsc("--log", log, "--log-format", "json", "delete", container)
+        self.assertEqual(result.code, 0, result)
+        self.assertEqual([kind for kind, _ in self.log()], ["one", "two"])
+        with open(log) as file:
+            record = json.loads(file.read())
+        self.assertEqual(record["level"], "warning")
+        self.assertIn("error running poststop hook #0", record["msg"])
+
+    def test_a_program_that_cannot_start_is_the_error_though_hooks_miss_its_process(self):
+        pid = "pid=$(sed 's/.*\"pid\":\\([0-9]*\\).*/\\1/')"
+        # Ends with the process, as a hook that looks into its namespaces would.
+        hook = {"path": "/bin/sh", "env": ["PATH=/bin:/usr/bin"], "args": ["sh", "-c", pid + "; while kill -0 $pid; do sleep 0.01; done; exit 1"]}
+        for program, code, text in (("/etc/passwd", 126, "permission denied"), ("nosuch", 127, "executable file not found")):
+            self.config(program, change=lambda document: document.update(hooks={"prestart": [hook]}))
+            self.fails(text, "create", "--bundle", self.bundle, self.new_id(), code=code)
 
     def test_missing_hook(self):
         self.configure(createRuntime={"path": "/no/such/hook"})
