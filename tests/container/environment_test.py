@@ -97,6 +97,16 @@ class EnvironmentTest(harness.ContainerTest):
             self.config("true", change=change)
             self.fails(text, "create", "--bundle", self.bundle, self.new_id())
 
+    def test_ping(self):
+        """By a raw socket, as busybox does it, and only with the capability."""
+        def change(document):
+            for kind in ("bounding", "effective", "permitted"):
+                document["process"]["capabilities"][kind].append("CAP_NET_RAW")
+        out = self.output("ping", "-c", "1", "127.0.0.1", change=change)
+        self.assertRegex(out, "64 bytes from 127.0.0.1: seq=0 ttl=64")
+        self.assertIn("1 packets received", out)
+        self.output("ping", "-c", "1", "127.0.0.1", code=1)
+
     def test_bind_mounts(self):
         shared = os.path.join(self.folder, "shared")
         os.makedirs(shared)

@@ -10,7 +10,7 @@ namespace sandbox {
 // Makes AF_INET and AF_INET6 those of the host. Before the first guest instruction.
 void UseHostNetwork();
 
-class HostSocket final : public Socket {
+class HostSocket : public Socket {
  public:
   // `fd` is non-blocking and belongs to nobody else.
   HostSocket(int family, int type, int protocol, int flags, UniqueFd fd);
@@ -30,6 +30,11 @@ class HostSocket final : public Socket {
   EventMask Readiness(Context& context, EventMask interest) override;
   WaitQueue* wait_queue() override { return &pollable_.queue(); }
   Result<int64_t> Ioctl(Context& context, uint32_t request, uint64_t argument) override;
+
+ protected:
+  int fd() const { return fd_.get(); }
+  // `error`, after arming for `events` when it is EAGAIN.
+  Errno WouldBlock(Errno error, EventMask events);
 
  private:
   const UniqueFd fd_;
