@@ -22,9 +22,11 @@
 #include "runsc/control/message.h"
 #include "runsc/hostfilter/sentry_filter.h"
 #include "runsc/ns/empty_root.h"
+#include "runsc/ns/network.h"
 #include "runsc/ns/userns.h"
 #include "sentry/core/user_namespace.h"
 #include "sentry/fs/gofer/client.h"
+#include "sentry/fs/proc/sysctl_values.h"
 #include "sentry/fs/tmpfs/data.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/task.h"
@@ -69,6 +71,11 @@ std::string MapText(const std::vector<spec::IdMapping>& mappings) {
     text += line;
   }
   return text;
+}
+
+// The network's, which runsc has written to the host's namespace (runsc/container/annotations.h).
+void ShowSysctls(const spec::Spec& spec) {
+  for (const auto& [name, value] : spec.linux_.sysctl) proc::ShowSysctl(ns::SysctlPath(name), value);
 }
 
 absl::StatusOr<std::unique_ptr<Kernel>> MakeKernel(const BootConfig& config) {
@@ -142,6 +149,7 @@ absl::Status Start(const BootConfig& config, std::unique_ptr<Kernel>& kernel, Ho
   auto gofer = GoferClient::Connect(UniqueFd(kGoferFd));
   if (!gofer.ok()) return absl::InternalError(absl::StrCat("gofer: ", std::strerror(gofer.error().value())));
   HostMemory::SetReopener([client = *gofer](BorrowedFd memory) { return client->ReopenMemory(memory); });
+  ShowSysctls(config.spec);
   auto mounts = BuildMounts(config, *gofer, kernel->ipc());
   if (!mounts.ok()) return mounts.status();
 

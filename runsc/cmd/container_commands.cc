@@ -29,11 +29,22 @@ int Fail(const cli::GlobalOptions& options, const absl::Status& status) {
   return control::ExitCodeOf(status);
 }
 
-absl::Status Delete(const cli::GlobalOptions& options, const std::string& id, bool force) {
-  auto warnings = DeleteContainer(options.root, id, force);
+namespace {
+
+absl::Status Reported(const cli::GlobalOptions& options, const absl::StatusOr<std::vector<std::string>>& warnings) {
   if (!warnings.ok()) return warnings.status();
   for (const std::string& warning : *warnings) cli::ReportWarning(options, warning);
   return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status Start(const cli::GlobalOptions& options, const ContainerDir& dir, ContainerState& state) {
+  return Reported(options, StartContainer(dir, state));
+}
+
+absl::Status Delete(const cli::GlobalOptions& options, const std::string& id, bool force) {
+  return Reported(options, DeleteContainer(options.root, id, force));
 }
 
 void AddCreateOptions(cli::Parser& parser, CreateOptions& options) {

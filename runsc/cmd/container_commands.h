@@ -19,7 +19,8 @@ absl::StatusOr<Found> Find(const cli::GlobalOptions& options, const std::string&
 // Reports the error and returns the exit code it carries.
 int Fail(const cli::GlobalOptions& options, const absl::Status& status);
 
-// DeleteContainer, with its warnings in the log.
+// StartContainer and DeleteContainer, with their warnings in the log.
+absl::Status Start(const cli::GlobalOptions& options, const ContainerDir& dir, ContainerState& state);
 absl::Status Delete(const cli::GlobalOptions& options, const std::string& id, bool force);
 
 // Options of create and run.

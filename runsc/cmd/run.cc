@@ -28,7 +28,7 @@ class RunCommand final : public cli::Command {
     auto created = CreateContainer(options, create_);
     if (!created.ok()) return Fail(options, created.status());
     if (!detach_) HoldSignals();
-    auto status = StartContainer(created->dir, created->state);
+    auto status = Start(options, created->dir, created->state);
     if (detach_ && status.ok()) return 0;
     int code = 0;
     if (status.ok()) {

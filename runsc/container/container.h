@@ -38,7 +38,8 @@ struct Created {
 absl::StatusOr<Created> CreateContainer(const cli::GlobalOptions& global, const CreateOptions& options);
 
 // Of a locked container: FailedPrecondition unless it was created and not started yet. A start that fails ends it.
-absl::Status StartContainer(const ContainerDir& dir, ContainerState& state);
+// Returns what failed without that (poststart hooks of bundles for older specifications), for the log.
+absl::StatusOr<std::vector<std::string>> StartContainer(const ContainerDir& dir, ContainerState& state);
 
 // "container not running" when it is stopped, unless `all`.
 absl::Status KillContainer(const ContainerDir& dir, const ContainerState& state, int signo, bool all);

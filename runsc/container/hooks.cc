@@ -136,10 +136,10 @@ absl::Status RunHooks(const char* kind, const std::vector<spec::Hook>& hooks, co
   return absl::OkStatus();
 }
 
-std::vector<std::string> RunPoststopHooks(const std::vector<spec::Hook>& hooks, const std::string& state) {
+std::vector<std::string> RunAllHooks(const char* kind, const std::vector<spec::Hook>& hooks, const std::string& state) {
   std::vector<std::string> failures;
   for (size_t i = 0; i < hooks.size(); ++i) {
-    auto status = RunHook(NameOf("poststop", i, hooks[i]), hooks[i], state, {});
+    auto status = RunHook(NameOf(kind, i, hooks[i]), hooks[i], state, {});
     if (!status.ok()) failures.emplace_back(status.message());
   }
   return failures;

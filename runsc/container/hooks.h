@@ -17,7 +17,7 @@ namespace sandbox {
 // within its timeout (it is killed then), ends the list; the error has its standard error.
 absl::Status RunHooks(const char* kind, const std::vector<spec::Hook>& hooks, const std::string& state, pid_t enter = 0);
 
-// The same for poststop, whose failures change nothing: every hook runs. Returns what went wrong, for the log.
-std::vector<std::string> RunPoststopHooks(const std::vector<spec::Hook>& hooks, const std::string& state);
+// The same for hooks whose failures change nothing: every one runs. Returns what went wrong, for the log.
+std::vector<std::string> RunAllHooks(const char* kind, const std::vector<spec::Hook>& hooks, const std::string& state);
 
 }  // namespace sandbox

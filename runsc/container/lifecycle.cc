@@ -5,6 +5,8 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include <cstdio>
+
 #include "absl/strings/str_cat.h"
 #include "runsc/cgroup/cgroup.h"
 #include "runsc/container/container.h"
@@ -49,6 +51,12 @@ absl::Status RunStartHooks(const ContainerDir& dir, ContainerState& state) {
   return absl::OkStatus();
 }
 
+// Specifications before 1.3 have poststart hooks that fail change nothing, and bundles say which one they are written for.
+bool PoststartMayFail(const spec::Spec& spec) {
+  int minor = 0;
+  return std::sscanf(spec.oci_version.c_str(), "1.%d", &minor) == 1 && minor < 3;
+}
+
 absl::Status LockForDelete(ContainerDir& dir, bool force) {
   auto locked = dir.Lock(!force);
   if (!absl::IsUnavailable(locked)) return locked;
@@ -60,7 +68,7 @@ absl::Status LockForDelete(ContainerDir& dir, bool force) {
 
 }  // namespace
 
-absl::Status StartContainer(const ContainerDir& dir, ContainerState& state) {
+absl::StatusOr<std::vector<std::string>> StartContainer(const ContainerDir& dir, ContainerState& state) {
   switch (CurrentStatus(state)) {
     case Status::kCreated: break;
     case Status::kStopped: return absl::FailedPreconditionError("cannot start a container that has stopped");
@@ -73,9 +81,15 @@ absl::Status StartContainer(const ContainerDir& dir, ContainerState& state) {
     state.status = Status::kRunning;
     status = dir.Save(state);
   }
-  if (status.ok()) status = RunHooks("poststart", state.spec.hooks.poststart, HookState(state, Status::kRunning));
+  std::vector<std::string> warnings;
+  if (status.ok() && PoststartMayFail(state.spec)) {
+    warnings = RunAllHooks("poststart", state.spec.hooks.poststart, HookState(state, Status::kRunning));
+  } else if (status.ok()) {
+    status = RunHooks("poststart", state.spec.hooks.poststart, HookState(state, Status::kRunning));
+  }
+  if (status.ok()) return warnings;
   // OCI runtime specification, "Lifecycle": a failure up to here stops the container.
-  if (!status.ok()) (void)EndSandbox(state);
+  (void)EndSandbox(state);
   return status;
 }
 
@@ -112,7 +126,7 @@ absl::StatusOr<std::vector<std::string>> DeleteContainer(const std::string& root
   if (auto status = EndSandbox(*state); !status.ok()) return status;
   if (auto status = cgroup::Cgroup::Existing(state->cgroups).Remove(); !status.ok()) return status;
   state->status = Status::kStopped;
-  auto warnings = RunPoststopHooks(state->spec.hooks.poststop, HookState(*state, Status::kStopped));
+  auto warnings = RunAllHooks("poststop", state->spec.hooks.poststop, HookState(*state, Status::kStopped));
   if (auto status = dir->Remove(); !status.ok()) return status;
   return warnings;
 }

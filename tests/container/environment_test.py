@@ -97,6 +97,11 @@ class EnvironmentTest(harness.ContainerTest):
             self.config("true", change=change)
             self.fails(text, "create", "--bundle", self.bundle, self.new_id())
 
+    def test_sysctls_of_the_network(self):
+        names = {"net.ipv4.ip_forward": "1", "net.ipv4.conf.lo.rp_filter": "2"}
+        out = self.output("cat", "/proc/sys/net/ipv4/ip_forward", "/proc/sys/net/ipv4/conf/lo/rp_filter", change=lambda d: d["linux"].update(sysctl=names))
+        self.assertEqual(out.split(), ["1", "2"])
+
     def test_ping(self):
         """By a raw socket, as busybox does it, and only with the capability."""
         def change(document):

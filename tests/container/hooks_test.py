@@ -24,8 +24,9 @@ class HooksTest(harness.ContainerTest):
             lines = file.read().splitlines()
         return [(lines[i], json.loads(lines[i + 1])) for i in range(0, len(lines) - 1, 2)]
 
-    def configure(self, **hooks):
+    def configure(self, version="1.0.2", **hooks):
         def change(document):
+            document["ociVersion"] = version
             document["hooks"] = {kind: [hook] if isinstance(hook, dict) else hook for kind, hook in hooks.items()}
         self.config("sleep", "1000", change=change)
 
@@ -68,8 +69,16 @@ class HooksTest(harness.ContainerTest):
         self.ok("delete", container)
         self.assertEqual([kind for kind, _ in self.log()], ["startContainer", "poststop"])
 
-    def test_failure_of_poststart_stops_the_container(self):
-        self.configure(poststart=self.hook("poststart", "exit 3"), poststop=self.hook("poststop"))
+    def test_failure_of_poststart(self):
+        """Stops the container, and before version 1.3 of the specification is a warning."""
+        self.configure(poststart=[self.hook("one", "exit 3"), self.hook("two")])
+        container = self.create()
+        self.assertIn("error running poststart hook #0", self.runsc("start", container).err)
+        self.assertEqual(self.status(container), "running")
+        self.assertEqual([kind for kind, _ in self.log()], ["one", "two"])
+        os.remove(os.path.join(self.rootfs, "tmp/log"))
+
+        self.configure("1.3.0", poststart=self.hook("poststart", "exit 3"), poststop=self.hook("poststop"))
         container = self.create()
         self.fails("error running poststart hook #0", "start", container)
         self.assertEqual(self.status(container), "stopped")
@@ -95,6 +104,21 @@ class HooksTest(harness.ContainerTest):
         for program, code, text in (("/etc/passwd", 126, "permission denied"), ("nosuch", 127, "executable file not found")):
             self.config(program, change=lambda document: document.update(hooks={"prestart": [hook]}))
             self.fails(text, "create", "--bundle", self.bundle, self.new_id(), code=code)
+
+    def test_create_container_hooks_mount_for_the_container(self):
+        """They stand among the container's mounts: what they mount in its root is there inside, and only there."""
+        place = os.path.join(self.rootfs, "root")
+        script = f"mount -t tmpfs hooked {place} && echo mounted > {place}/file && readlink /proc/self/ns/mnt > {self.folder}/mnt"
+        self.config("sh", "-c", "cat /root/file > /tmp/out; sleep 1000", change=lambda document: document.update(
+            hooks={"createContainer": [{"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin:/usr/bin"]}]}))
+        container = self.start()
+        out = os.path.join(self.rootfs, "tmp/out")
+        harness.wait_for(lambda: os.path.exists(out) and os.path.getsize(out) > 0, "the program")
+        with open(out) as file:
+            self.assertEqual(file.read(), "mounted\n")
+        self.assertEqual(os.listdir(place), [])
+        with open(os.path.join(self.folder, "mnt")) as file:
+            self.assertEqual(file.read().strip(), os.readlink(f"/proc/{self.state(container)['pid']}/ns/mnt"))
 
     def test_missing_hook(self):
         self.configure(createRuntime={"path": "/no/such/hook"})

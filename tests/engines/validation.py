@@ -4,12 +4,11 @@
 usage: validation.py --tools FOLDER [--runtimes runsc=PATH,runc,crun] [--only TEXT] [--json FILE] [--verbose]
 
 FOLDER is a built checkout of github.com/opencontainers/runtime-tools: `runtimetest`, the root file system archive, and the programs
-of validation/ under bin/. Needs root. A program passes when it ends with 0, says at least one `ok` and no `not ok`, and ran
-as many tests as it planned. Runs in a mount namespace of its own without the unified cgroup mount of a hybrid host.
+of validation/ under bin/. Needs root. A program passes when it ends with 0, says no `not ok`, and ran as many tests as it
+planned; one that planned none must have printed no error. Runs in a mount namespace of its own without the unified cgroup mount of a hybrid host.
 """
 
 import argparse
-import concurrent.futures
 import json
 import os
 import re

@@ -6,11 +6,14 @@
 #include <sys/utsname.h>
 
 #include <array>
+#include <map>
+#include <string>
 
 #include "base/host_sys.h"
 #include "base/log.h"
 #include "sentry/fs/mqueue/mqueue_fs.h"
 #include "sentry/fs/proc/proc.h"
+#include "sentry/fs/proc/sysctl_values.h"
 #include "sentry/kernel/aio.h"
 #include "sentry/kernel/namespaces.h"
 #include "sentry/kernel/sysv_msg.h"
@@ -110,6 +113,11 @@ constexpr std::array<Value, 8> kMoreValues = {{
     {"vm/panic_on_oom", "0"},
     {"vm/swappiness", "60"},
 }};
+
+std::map<std::string, std::string>& Shown() {
+  static std::map<std::string, std::string> shown;
+  return shown;
+}
 
 // The directory `path` lies in, made on the way; `path` becomes the last component.
 StaticDirectory& DirectoryOf(Fs& fs, StaticDirectory& root, std::map<std::string, StaticDirectory*>& made,
@@ -245,6 +253,8 @@ Result<std::string> LastPid(Context& context) {
 
 }  // namespace
 
+void ShowSysctl(std::string path, std::string value) { Shown()[std::move(path)] = std::move(value); }
+
 void AddSysctl(Fs& fs, StaticDirectory& proc_root) {
   const auto root = AddDirectory(fs, proc_root, "sys");
   std::map<std::string, StaticDirectory*> made;
@@ -252,8 +262,12 @@ void AddSysctl(Fs& fs, StaticDirectory& proc_root) {
     StaticDirectory& directory = DirectoryOf(fs, *root, made, path);
     directory.Add(std::string(path), std::move(node));
   };
-  for (const Value& value : kValues) add(value.path, MakeText(fs, std::string(value.text) + "\n"));
-  for (const Value& value : kMoreValues) add(value.path, MakeText(fs, std::string(value.text) + "\n"));
+  const auto add_value = [&](const Value& value) {
+    if (!Shown().contains(value.path)) add(value.path, MakeText(fs, std::string(value.text) + "\n"));
+  };
+  for (const Value& value : kValues) add_value(value);
+  for (const Value& value : kMoreValues) add_value(value);
+  for (const auto& [path, value] : Shown()) add(path, MakeText(fs, value + "\n"));
   constexpr int64_t kMessages = MqueueFs::kHardMaxMessages, kSize = MqueueFs::kHardMessageSize;
   add("fs/mqueue/queues_max", MakeMqueueFile(fs, &MqueueAccounts::queues_max, 0, INT32_MAX));
   add("fs/mqueue/msg_max", MakeMqueueFile(fs, &MqueueAccounts::msg_max, 1, kMessages));

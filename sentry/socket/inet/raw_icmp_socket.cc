@@ -1,5 +1,6 @@
 #include "sentry/socket/inet/raw_icmp_socket.h"
 
+#include <linux/capability.h>
 #include <linux/icmp.h>
 #include <linux/ip.h>
 #include <netinet/in.h>
