@@ -4,6 +4,8 @@
 
 #include <cstring>
 
+#include "base/io/pass_fds.h"
+
 namespace sandbox::gofer {
 
 Result<std::pair<UniqueFd, UniqueFd>> Channel::MakePair() {
@@ -13,27 +15,7 @@ Result<std::pair<UniqueFd, UniqueFd>> Channel::MakePair() {
 }
 
 Result<void> Channel::Send(std::span<const std::byte> message, BorrowedFd fd) {
-  iovec iov{const_cast<std::byte*>(message.data()), message.size()};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
-  msghdr msg{};
-  msg.msg_iov = &iov;
-  msg.msg_iovlen = 1;
-  if (fd.valid()) {
-    msg.msg_control = control;
-    msg.msg_controllen = sizeof(control);
-    cmsghdr* header = CMSG_FIRSTHDR(&msg);
-    header->cmsg_level = SOL_SOCKET;
-    header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = CMSG_LEN(sizeof(int));
-    const int number = fd.get();
-    std::memcpy(CMSG_DATA(header), &number, sizeof(number));
-  }
-  ssize_t sent;
-  do {
-    sent = ::sendmsg(socket_.get(), &msg, MSG_NOSIGNAL);
-  } while (sent < 0 && errno == EINTR);
-  if (sent < 0) return LastErrno();
-  return {};
+  return SendWithFds(socket_.borrow(), message, {&fd, fd.valid() ? size_t{1} : size_t{0}});
 }
 
 Result<size_t> Channel::Receive(std::span<std::byte> buffer, UniqueFd* fd) {

@@ -5,29 +5,13 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "base/io/pass_fds.h"
 
 namespace sandbox::platform::ptrace {
 
 Result<void> DescriptorChannel::Send(std::span<const BorrowedFd> fds) {
   CHECK(!fds.empty() && fds.size() <= kMaxDescriptors);
-  char byte = 0;
-  iovec iov = {&byte, 1};
-  alignas(cmsghdr) char control[CMSG_SPACE(kMaxDescriptors * sizeof(int))] = {};
-  msghdr message = {};
-  message.msg_iov = &iov;
-  message.msg_iovlen = 1;
-  message.msg_control = control;
-  message.msg_controllen = CMSG_SPACE(fds.size() * sizeof(int));
-  cmsghdr* header = CMSG_FIRSTHDR(&message);
-  header->cmsg_level = SOL_SOCKET;
-  header->cmsg_type = SCM_RIGHTS;
-  header->cmsg_len = CMSG_LEN(fds.size() * sizeof(int));
-  for (size_t i = 0; i < fds.size(); ++i) {
-    const int fd = fds[i].get();
-    std::memcpy(CMSG_DATA(header) + i * sizeof(int), &fd, sizeof(int));
-  }
-  if (sendmsg(send_.get(), &message, MSG_DONTWAIT | MSG_NOSIGNAL) != 1) return LastErrno();
-  return {};
+  return SendWithFds(send_.borrow(), std::as_bytes(std::span("", 1)), fds, MSG_DONTWAIT);
 }
 
 void DescriptorChannel::TakeBack() {

@@ -12,6 +12,7 @@
 #include <cstring>
 
 #include "base/log.h"
+#include "base/io/pass_fds.h"
 #include "platform/systrap/zygote_child.h"
 
 #ifndef SECCOMP_IOCTL_NOTIF_SET_FLAGS
@@ -25,22 +26,8 @@ namespace {
 // A trusted stub takes microseconds; minutes mean that the machine, not the stub, is in trouble.
 constexpr int kStartTimeoutMs = 60'000;
 
-Result<void> SendRequest(int socket, int page_fd) {
-  char byte = 'f';
-  iovec iov = {&byte, 1};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
-  msghdr message = {};
-  message.msg_iov = &iov;
-  message.msg_iovlen = 1;
-  message.msg_control = control;
-  message.msg_controllen = sizeof(control);
-  cmsghdr* header = CMSG_FIRSTHDR(&message);
-  header->cmsg_level = SOL_SOCKET;
-  header->cmsg_type = SCM_RIGHTS;
-  header->cmsg_len = CMSG_LEN(sizeof(int));
-  std::memcpy(CMSG_DATA(header), &page_fd, sizeof(int));
-  if (::sendmsg(socket, &message, MSG_NOSIGNAL) != 1) return LastErrno();
-  return {};
+Result<void> SendRequest(BorrowedFd socket, BorrowedFd page) {
+  return SendWithFds(socket, std::as_bytes(std::span("f", 1)), {&page, 1});
 }
 
 // Takes the listener out of a starting stub. SCM_RIGHTS would not do: the call that sends it would already be notified.
@@ -84,7 +71,7 @@ Result<PoolStub> Zygote::ForkStub() {
   stub.page = TRY(SharedPage::Create(&fd));
   {
     MutexLock lock(mu_);
-    TRY(SendRequest(socket_.get(), fd.get()));
+    TRY(SendRequest(socket_.borrow(), fd.borrow()));
     int32_t answer = 0;
     ssize_t got;
     do got = ::recv(socket_.get(), &answer, sizeof(answer), 0);

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <thread>
 
@@ -22,7 +23,9 @@
 #include "runsc/control/message.h"
 #include "runsc/hostfilter/sentry_filter.h"
 #include "runsc/ns/empty_root.h"
+#include "runsc/ns/network.h"
 #include "runsc/ns/userns.h"
+#include "sentry/core/user_namespace.h"
 #include "sentry/fs/gofer/client.h"
 #include "sentry/fs/tmpfs/data.h"
 #include "sentry/kernel/kernel.h"
@@ -60,6 +63,17 @@ void RaiseFdLimit() {
   (void)::setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+// Lines of uid_map as the kernel writes them (user_namespaces(7)).
+std::string MapText(const std::vector<spec::IdMapping>& mappings) {
+  std::string text;
+  char line[48];
+  for (const spec::IdMapping& one : mappings) {
+    std::snprintf(line, sizeof(line), "%10u %10u %10u\n", one.container_id, one.host_id, one.size);
+    text += line;
+  }
+  return text;
+}
+
 absl::StatusOr<std::unique_ptr<Kernel>> MakeKernel(const BootConfig& config) {
   platform::PlatformOptions platform_options;
   platform_options.lanes = syscalls::Lanes();
@@ -82,6 +96,8 @@ absl::StatusOr<std::unique_ptr<Kernel>> MakeKernel(const BootConfig& config) {
   options.dispatch = &syscalls::Dispatch;
   auto kernel = Kernel::Create(std::move(options));
   if (!kernel.ok()) return absl::InternalError(absl::StrCat("kernel: ", std::strerror(kernel.error().value())));
+  if (const auto& uids = config.spec.linux_.uid_mappings; !uids.empty()) UserNamespace::Root()->ShowMap(IdKind::kUser, MapText(uids));
+  if (const auto& gids = config.spec.linux_.gid_mappings; !gids.empty()) UserNamespace::Root()->ShowMap(IdKind::kGroup, MapText(gids));
   return *std::move(kernel);
 }
 

@@ -118,6 +118,7 @@ absl::StatusOr<CreateProcessArgs> MakeArgs(const spec::Process& process, const C
   if (!creds.ok()) return creds.status();
   args.creds = *creds;
   args.no_new_privs = process.no_new_privileges;
+  args.oom_score_adj = process.oom_score_adj.value_or(0);
   auto limits = MakeLimits(process);
   if (!limits.ok()) return limits.status();
   args.limits = *limits;

@@ -213,7 +213,7 @@ class Builder {
     // Shared with the host: somebody else may change it, so nothing is cached for long.
     const MountOptions options = ParseMountOptions(mount.options);
     auto fs =
-        Gofer(tree, GoferOptions{.exclusive = false, .read_only = (options.flags & MS_RDONLY) != 0},
+        Gofer(tree, GoferOptions{.exclusive = false, .read_only = (options.flags & MS_RDONLY) != 0, .origin = mount.source},
               mount.destination);
     if (!fs.ok()) return fs.status();
     return Attach(mount, *std::move(fs), options);

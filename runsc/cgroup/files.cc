@@ -10,22 +10,20 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
+#include "base/io/whole_file.h"
 #include "base/unique_fd.h"
 
 namespace sandbox::cgroup {
+namespace {
+
+constexpr size_t kMaxFile = 16 << 20;
+
+}  // namespace
 
 absl::StatusOr<std::string> ReadFile(const std::string& path) {
-  const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!fd.valid()) return absl::NotFoundError(absl::StrCat(path, ": ", std::strerror(errno)));
-  std::string text;
-  char buffer[4096];
-  for (;;) {
-    const ssize_t got = ::read(fd.get(), buffer, sizeof(buffer));
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return absl::InternalError(absl::StrCat(path, ": ", std::strerror(errno)));
-    if (got == 0) return text;
-    text.append(buffer, got);
-  }
+  auto text = ReadAllOf(path.c_str(), kMaxFile);
+  if (text.ok()) return *std::move(text);
+  return absl::NotFoundError(absl::StrCat(path, ": ", std::strerror(text.error().value())));
 }
 
 absl::Status WriteFile(const std::string& path, const std::string& value) {

@@ -23,24 +23,33 @@ std::string Timestamp() {
   return text;
 }
 
-std::string LogRecord(const GlobalOptions& options, const std::string& message) {
-  if (options.log_format != "json") return "time=\"" + Timestamp() + "\" level=error msg=" + nlohmann::json(message).dump() + "\n";
-  const nlohmann::ordered_json record = {{"level", "error"}, {"msg", message}, {"time", Timestamp()}};
-  return record.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+std::string LogRecord(const GlobalOptions& options, const char* level, const std::string& message) {
+  const auto replace = nlohmann::json::error_handler_t::replace;
+  if (options.log_format != "json") {
+    return "time=\"" + Timestamp() + "\" level=" + level + " msg=" + nlohmann::json(message).dump(-1, ' ', false, replace) + "\n";
+  }
+  const nlohmann::ordered_json record = {{"level", level}, {"msg", message}, {"time", Timestamp()}};
+  return record.dump(-1, ' ', false, replace) + "\n";
+}
+
+void Report(const GlobalOptions& options, const char* level, const std::string& message) {
+  std::fprintf(stderr, "runsc: %s\n", message.c_str());
+  if (options.log.empty()) return;
+  UniqueFd log(::open(options.log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644));
+  const std::string record = LogRecord(options, level, message);
+  if (!log.valid() || ::write(log.get(), record.data(), record.size()) != static_cast<ssize_t>(record.size())) {
+    std::fprintf(stderr, "runsc: writing %s: %s\n", options.log.c_str(), std::strerror(errno));
+  }
 }
 
 }  // namespace
 
 int ReportError(const GlobalOptions& options, const std::string& message) {
-  std::fprintf(stderr, "runsc: %s\n", message.c_str());
-  if (options.log.empty()) return kExitFailure;
-  UniqueFd log(::open(options.log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644));
-  const std::string record = LogRecord(options, message);
-  if (!log.valid() || ::write(log.get(), record.data(), record.size()) != static_cast<ssize_t>(record.size())) {
-    std::fprintf(stderr, "runsc: writing %s: %s\n", options.log.c_str(), std::strerror(errno));
-  }
+  Report(options, "error", message);
   return kExitFailure;
 }
+
+void ReportWarning(const GlobalOptions& options, const std::string& message) { Report(options, "warning", message); }
 
 int ReportError(const GlobalOptions& options, const absl::Status& status) {
   return ReportError(options, std::string(status.message()));

@@ -14,5 +14,7 @@ inline constexpr int kExitFailure = 1;
 // Returns kExitFailure, so that a command can `return ReportError(…)`.
 int ReportError(const GlobalOptions& options, const std::string& message);
 int ReportError(const GlobalOptions& options, const absl::Status& status);
+// The same for what went wrong without being the command's failure.
+void ReportWarning(const GlobalOptions& options, const std::string& message);
 
 }  // namespace sandbox::cli

@@ -41,8 +41,11 @@ void DeclareGlobals(CLI::App& app, GlobalOptions& options) {
   app.add_option("--rewrite", options.rewrite, "Rewrite hot system call sites of guests: on, or off for diagnosis")
       ->check(CLI::IsMember({"on", "off"}))
       ->capture_default_str();
-  app.add_flag("--rootless", options.rootless, "Run as an ordinary user even when started as root");
+  app.add_flag("--rootless{true}", options.rootless, "true: run as an ordinary user even when started as root; auto: only when started as one")
+      ->check(CLI::IsMember({"true", "false", "auto"}))
+      ->capture_default_str();
   app.add_flag("--systemd-cgroup", options.systemd_cgroup, "Accepted for engines; cgroups are managed directly");
+  Parser(app).Ignored("--criu", true, "Accepted; no program of the host makes checkpoints");
 }
 
 absl::Status OpenDebugLog(const GlobalOptions& options) {
@@ -83,7 +86,13 @@ int Main(int argc, char** argv) {
     parsers.push_back(std::make_unique<Parser>(*app.add_subcommand(command->name(), command->help())));
     command->Configure(*parsers.back());
   }
-  CLI11_PARSE(app, argc, argv);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    // Help and version are exceptions of the library too. What is wrong is logged as other errors are.
+    if (error.get_exit_code() == 0) return app.exit(error);
+    return ReportError(options, std::string(error.what()) + " (--help has the usage)");
+  }
   if (auto status = OpenDebugLog(options); !status.ok()) return ReportError(options, status);
   for (Command* command : AllCommands()) {
     if (app.got_subcommand(command->name())) return command->Run(options);

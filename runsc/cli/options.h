@@ -16,7 +16,7 @@ struct GlobalOptions {
   bool strace = false;
   std::string rewrite = "on";   // --rewrite: "off" leaves every system call to the trap
   bool profile = false;
-  bool rootless = false;
+  std::string rootless = "auto";  // "true": as an ordinary user, also for root
   bool systemd_cgroup = false;
 };
 

@@ -1,15 +1,14 @@
 #include "runsc/cmd/container_commands.h"
 
-#include <fcntl.h>
 #include <signal.h>
 #include <string.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "base/io/whole_file.h"
 #include "runsc/cli/error_log.h"
 #include "runsc/control/message.h"
 #include "runsc/spec/bundle.h"
@@ -28,6 +27,24 @@ absl::StatusOr<Found> Find(const cli::GlobalOptions& options, const std::string&
 int Fail(const cli::GlobalOptions& options, const absl::Status& status) {
   cli::ReportError(options, status);
   return control::ExitCodeOf(status);
+}
+
+namespace {
+
+absl::Status Reported(const cli::GlobalOptions& options, const absl::StatusOr<std::vector<std::string>>& warnings) {
+  if (!warnings.ok()) return warnings.status();
+  for (const std::string& warning : *warnings) cli::ReportWarning(options, warning);
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status Start(const cli::GlobalOptions& options, const ContainerDir& dir, ContainerState& state) {
+  return Reported(options, StartContainer(dir, state));
+}
+
+absl::Status Delete(const cli::GlobalOptions& options, const std::string& id, bool force) {
+  return Reported(options, DeleteContainer(options.root, id, force));
 }
 
 void AddCreateOptions(cli::Parser& parser, CreateOptions& options) {
@@ -65,22 +82,9 @@ absl::StatusOr<int> ParseSignal(const std::string& text) {
 
 absl::StatusOr<std::string> ReadDocument(const std::string& path) {
   constexpr size_t kMaxDocument = 16 << 20;
-  UniqueFd file;
-  if (path != "-") {
-    file.reset(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-    if (!file.valid()) return absl::NotFoundError(absl::StrCat("open ", path, ": ", strerror(errno)));
-  }
-  const int fd = file.valid() ? file.get() : 0;
-  std::string text;
-  char buffer[16384];
-  for (;;) {
-    const ssize_t got = ::read(fd, buffer, sizeof(buffer));
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return absl::InternalError(absl::StrCat("read ", path, ": ", strerror(errno)));
-    if (got == 0) return text;
-    text.append(buffer, got);
-    if (text.size() > kMaxDocument) return absl::InvalidArgumentError(path + ": larger than 16 MiB");
-  }
+  auto text = path == "-" ? ReadAll(BorrowedFd(STDIN_FILENO), kMaxDocument) : ReadAllOf(path.c_str(), kMaxDocument);
+  if (text.ok()) return *std::move(text);
+  return absl::NotFoundError(absl::StrCat("open ", path, ": ", strerror(text.error().value())));
 }
 
 }  // namespace sandbox::cmd

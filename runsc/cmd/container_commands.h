@@ -19,6 +19,10 @@ absl::StatusOr<Found> Find(const cli::GlobalOptions& options, const std::string&
 // Reports the error and returns the exit code it carries.
 int Fail(const cli::GlobalOptions& options, const absl::Status& status);
 
+// StartContainer and DeleteContainer, with their warnings in the log.
+absl::Status Start(const cli::GlobalOptions& options, const ContainerDir& dir, ContainerState& state);
+absl::Status Delete(const cli::GlobalOptions& options, const std::string& id, bool force);
+
 // Options of create and run.
 void AddCreateOptions(cli::Parser& parser, CreateOptions& options);
 

@@ -4,7 +4,7 @@
 namespace sandbox::cmd {
 namespace {
 
-class Delete final : public cli::Command {
+class DeleteCommand final : public cli::Command {
  public:
   const char* name() const override { return "delete"; }
   const char* help() const override { return "Delete a container"; }
@@ -13,7 +13,7 @@ class Delete final : public cli::Command {
     parser.Flag("-f,--force", force_, "Kill it first if it runs; one that does not exist is no error");
   }
   int Run(const cli::GlobalOptions& options) override {
-    auto status = DeleteContainer(options.root, id_, force_);
+    auto status = Delete(options, id_, force_);
     return status.ok() || (force_ && absl::IsNotFound(status)) ? 0 : Fail(options, status);
   }
 
@@ -22,7 +22,7 @@ class Delete final : public cli::Command {
   bool force_ = false;
 };
 
-const cli::CommandRegistration registration(std::make_unique<Delete>());
+const cli::CommandRegistration registration(std::make_unique<DeleteCommand>());
 
 }  // namespace
 }  // namespace sandbox::cmd

@@ -17,7 +17,7 @@ boot::BootConfig ConfigFrom(const cli::GlobalOptions& options, spec::Spec spec) 
   config.profile = options.profile;
   config.debug = options.debug;
   config.json_log = options.log_format == "json";
-  config.rootless = options.rootless;
+  config.rootless = options.rootless == "true";
   return config;
 }
 

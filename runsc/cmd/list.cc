@@ -22,7 +22,7 @@ class ListCommand final : public cli::Command {
     for (const std::string& id : ContainerDir::List(options.root)) {
       // One that is deleted meanwhile, or not written yet, is not there.
       auto found = Find(options, id, false);
-      if (found.ok()) all.push_back(nlohmann::ordered_json::parse(OciState(found->state, true)));
+      if (found.ok()) all.push_back(nlohmann::ordered_json::parse(OciState(found->state)));
     }
     if (quiet_) {
       for (const auto& one : all) std::printf("%s\n", one["id"].get<std::string>().c_str());

@@ -28,7 +28,7 @@ class RunCommand final : public cli::Command {
     auto created = CreateContainer(options, create_);
     if (!created.ok()) return Fail(options, created.status());
     if (!detach_) HoldSignals();
-    auto status = StartContainer(created->dir, created->state);
+    auto status = Start(options, created->dir, created->state);
     if (detach_ && status.ok()) return 0;
     int code = 0;
     if (status.ok()) {
@@ -43,7 +43,7 @@ class RunCommand final : public cli::Command {
     }
     if (keep_) return code;
     // Somebody else may have deleted it.
-    status = DeleteContainer(options.root, create_.id, true);
+    status = Delete(options, create_.id, true);
     return status.ok() || absl::IsNotFound(status) ? code : Fail(options, status);
   }
 

@@ -4,7 +4,7 @@
 namespace sandbox::cmd {
 namespace {
 
-class Start final : public cli::Command {
+class StartCommand final : public cli::Command {
  public:
   const char* name() const override { return "start"; }
   const char* help() const override { return "Run the program of a created container"; }
@@ -12,7 +12,7 @@ class Start final : public cli::Command {
   int Run(const cli::GlobalOptions& options) override {
     auto found = Find(options, id_, true);
     if (!found.ok()) return Fail(options, found.status());
-    auto status = StartContainer(found->dir, found->state);
+    auto status = Start(options, found->dir, found->state);
     return status.ok() ? 0 : Fail(options, status);
   }
 
@@ -20,7 +20,7 @@ class Start final : public cli::Command {
   std::string id_;
 };
 
-const cli::CommandRegistration registration(std::make_unique<Start>());
+const cli::CommandRegistration registration(std::make_unique<StartCommand>());
 
 }  // namespace
 }  // namespace sandbox::cmd

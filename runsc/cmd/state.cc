@@ -14,7 +14,7 @@ class StateCommand final : public cli::Command {
   int Run(const cli::GlobalOptions& options) override {
     auto found = Find(options, id_, false);
     if (!found.ok()) return Fail(options, found.status());
-    std::printf("%s\n", OciState(found->state, true).c_str());
+    std::printf("%s\n", OciState(found->state).c_str());
     return 0;
   }
 

@@ -27,6 +27,7 @@ class Update final : public cli::Command {
     parser.Option("--pids-limit", pids_, "Most tasks; -1 = no limit");
     parser.Option("--blkio-weight", blkio_weight_, "Relative weight of block I/O, 10 to 1000");
     parser.Ignored("--kernel-memory,--kernel-memory-tcp", true, "Accepted; obsolete");
+    parser.Ignored("--l3-cache-schema,--mem-bw-schema", true, "Accepted; caches and bandwidth are not divided");
   }
   int Run(const cli::GlobalOptions& options) override {
     auto resources = MakeResources();

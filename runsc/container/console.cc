@@ -15,6 +15,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/cleanup.h"
+#include "base/io/pass_fds.h"
 
 namespace sandbox {
 namespace {
@@ -87,21 +88,9 @@ absl::Status SendConsole(const std::string& socket_path, BorrowedFd master) {
   if (!socket.valid() || ::connect(socket.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)) != 0) {
     return Failed("console socket " + socket_path);
   }
-  char name[] = "/dev/ptmx";
-  iovec part = {name, sizeof(name) - 1};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
-  msghdr message = {};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  message.msg_control = control;
-  message.msg_controllen = sizeof(control);
-  cmsghdr* rights = CMSG_FIRSTHDR(&message);
-  rights->cmsg_level = SOL_SOCKET;
-  rights->cmsg_type = SCM_RIGHTS;
-  rights->cmsg_len = CMSG_LEN(sizeof(int));
-  const int fd = master.get();
-  std::memcpy(CMSG_DATA(rights), &fd, sizeof(fd));
-  return ::sendmsg(socket.get(), &message, MSG_NOSIGNAL) > 0 ? absl::OkStatus() : Failed("console socket " + socket_path);
+  const auto sent = SendWithFds(socket.borrow(), std::as_bytes(std::span("/dev/ptmx", 9)), {&master, 1});
+  if (sent.ok()) return absl::OkStatus();
+  return absl::InternalError(absl::StrCat("console socket ", socket_path, ": ", std::strerror(sent.error().value())));
 }
 
 void HoldSignals() {

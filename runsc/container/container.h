@@ -38,14 +38,15 @@ struct Created {
 absl::StatusOr<Created> CreateContainer(const cli::GlobalOptions& global, const CreateOptions& options);
 
 // Of a locked container: FailedPrecondition unless it was created and not started yet. A start that fails ends it.
-absl::Status StartContainer(const ContainerDir& dir, ContainerState& state);
+// Returns what failed without that (poststart hooks of bundles for older specifications), for the log.
+absl::StatusOr<std::vector<std::string>> StartContainer(const ContainerDir& dir, ContainerState& state);
 
 // "container not running" when it is stopped, unless `all`.
 absl::Status KillContainer(const ContainerDir& dir, const ContainerState& state, int signo, bool all);
 
 // A container that runs is an error unless `force`, and so is one that does not exist. With `force` a runsc that is still
-// creating it is killed.
-absl::Status DeleteContainer(const std::string& root, const std::string& id, bool force);
+// creating it is killed. Returns what failed without keeping it from being deleted (poststop hooks), for the log.
+absl::StatusOr<std::vector<std::string>> DeleteContainer(const std::string& root, const std::string& id, bool force);
 
 absl::Status PauseContainer(const ContainerDir& dir, ContainerState& state, bool pause);
 

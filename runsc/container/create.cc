@@ -9,9 +9,11 @@
 #include <algorithm>
 #include <climits>
 #include <cstdio>
+#include <cstdlib>
 #include <ctime>
 #include <optional>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "base/cleanup.h"
 #include "base/log.h"
@@ -20,6 +22,7 @@
 #include "runsc/container/console.h"
 #include "runsc/container/container.h"
 #include "runsc/container/hooks.h"
+#include "runsc/container/namespaces.h"
 #include "runsc/container/oom.h"
 #include "runsc/container/pod.h"
 #include "runsc/control/message.h"
@@ -40,23 +43,6 @@ std::string Now() {
   char text[48];
   std::snprintf(text, sizeof(text), "%s.%09ldZ", date, now.tv_nsec);
   return text;
-}
-
-// Linux's names of namespaces that may be asked for with a path. Only the network is the host's; the others are kept by the
-// sentry, which starts with fresh ones.
-absl::Status CheckNamespaces(const spec::Spec& spec) {
-  for (size_t i = 0; i < spec.linux_.namespaces.size(); ++i) {
-    const spec::Namespace& ns = spec.linux_.namespaces[i];
-    for (size_t j = 0; j < i; ++j) {
-      if (spec.linux_.namespaces[j].type == ns.type) {
-        return absl::InvalidArgumentError("linux.namespaces: \"" + ns.type + "\" is given twice");
-      }
-    }
-    bool known = false;
-    for (const char* type : {"pid", "network", "mount", "ipc", "uts", "user", "cgroup", "time"}) known = known || ns.type == type;
-    if (!known) return absl::InvalidArgumentError("linux.namespaces: unknown type \"" + ns.type + "\"");
-  }
-  return absl::OkStatus();
 }
 
 absl::Status CheckRoot(const spec::Spec& spec) {
@@ -97,7 +83,15 @@ absl::Status CheckCgroupManager(const cli::GlobalOptions& global, const spec::Sp
   return absl::UnimplementedError("systemd cgroups are not supported: use the engine's cgroupfs driver");
 }
 
-// Descriptors 3… of runsc, for --preserve-fds.
+// How many descriptors from 3 on a service manager opened for this process to hand on (sd_listen_fds(3)).
+int ListenFds() {
+  const char *pid = std::getenv("LISTEN_PID"), *fds = std::getenv("LISTEN_FDS");
+  int meant_for, count;
+  if (pid == nullptr || fds == nullptr || !absl::SimpleAtoi(pid, &meant_for) || !absl::SimpleAtoi(fds, &count)) return 0;
+  return meant_for == ::getpid() ? std::max(count, 0) : 0;
+}
+
+// Descriptors 3… of runsc, for --preserve-fds and socket activation.
 absl::StatusOr<std::vector<BorrowedFd>> Preserved(int count) {
   std::vector<BorrowedFd> fds;
   for (int fd = 3; fd < 3 + count; ++fd) {
@@ -164,8 +158,12 @@ absl::Status Creation::Configure() {
   config_.rewrite = global_.rewrite == "on";
   config_.debug = global_.debug;
   config_.json_log = global_.log_format == "json";
-  config_.rootless = global_.rootless;
+  config_.rootless = global_.rootless == "true";
   if (auto status = ApplyAnnotations(state_.spec.annotations, config_); !status.ok()) return status;
+  if (const int count = ListenFds(); count > 0) {
+    auto& env = config_.spec.process.env;
+    env.insert(env.end(), {absl::StrCat("LISTEN_FDS=", count), "LISTEN_PID=1"});
+  }
   if (state_.spec.linux_.resources) config_.limits = GuestLimits(*state_.spec.linux_.resources);
   state_.network = config_.network;
   state_.platform = config_.platform;
@@ -209,6 +207,7 @@ SandboxOptions Creation::LaunchOptions() {
   for (const auto& [name, fd] : cgroup_values_) launch.cgroup_files.emplace_back(name, fd.borrow());
   for (const UniqueFd& fd : cgroup_processes_) launch.cgroup_procs.push_back(fd.borrow());
   launch.record = record_.borrow();
+  launch.hooks = !state_.spec.hooks.create_container.empty();
   launch.place = [this](pid_t pid) {
     SetGuestOomScore(pid, state_.spec.process.oom_score_adj);
     return cgroup_.Add(pid);
@@ -239,7 +238,7 @@ absl::Status Creation::Launch() {
     cgroup_processes_ = *std::move(processes);
   }
   SandboxOptions launch = LaunchOptions();
-  auto preserved = Preserved(options_.preserve_fds);
+  auto preserved = Preserved(ListenFds() + options_.preserve_fds);
   if (!preserved.ok()) return preserved.status();
   launch.preserved = *preserved;
   if (auto status = LaunchSandbox(std::move(launch)); !status.ok()) {
@@ -281,10 +280,19 @@ absl::Status Creation::WaitStarted() {
 absl::Status Creation::RunCreateHooks() {
   const spec::Hooks& hooks = state_.spec.hooks;
   if (hooks.prestart.empty() && hooks.create_runtime.empty() && hooks.create_container.empty()) return absl::OkStatus();
-  const std::string document = OciState(state_, false);
-  if (auto status = RunHooks("prestart", hooks.prestart, document); !status.ok()) return status;
-  if (auto status = RunHooks("createRuntime", hooks.create_runtime, document); !status.ok()) return status;
-  return RunHooks("createContainer", hooks.create_container, document, state_.container.pid);
+  const std::string document = HookState(state_, Status::kCreated);
+  auto status = RunHooks("prestart", hooks.prestart, document);
+  if (status.ok()) status = RunHooks("createRuntime", hooks.create_runtime, document);
+  if (status.ok() && !hooks.create_container.empty()) {
+    status = sandbox_->WaitForView();
+    if (status.ok()) status = RunHooks("createContainer", hooks.create_container, document, state_.container.pid);
+    if (status.ok()) status = sandbox_->OpenView();
+  }
+  // The sandbox boots meanwhile. When it cannot (no such program, say), hooks miss its processes: that is no reason to report.
+  if (!status.ok() && sandbox_->HasReported()) {
+    if (auto started = WaitStarted(); !started.ok()) return started;
+  }
+  return status;
 }
 
 absl::StatusOr<Created> Creation::Run() {

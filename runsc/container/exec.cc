@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <signal.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -13,6 +12,7 @@
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
+#include "base/io/whole_file.h"
 #include "runsc/cgroup/cgroup.h"
 #include "runsc/cgroup/files.h"
 #include "runsc/cli/title.h"
@@ -32,12 +32,9 @@ constexpr char kExecName[] = "runsc-exec";
 absl::Status Failed(const std::string& what) { return absl::InternalError(absl::StrCat(what, ": ", std::strerror(errno))); }
 
 absl::StatusOr<UniqueFd> MemoryFile(const std::string& text) {
-  UniqueFd fd(::memfd_create("exec", MFD_CLOEXEC));
-  if (!fd.valid() || ::write(fd.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()) ||
-      ::lseek(fd.get(), 0, SEEK_SET) != 0) {
-    return Failed("exec");
-  }
-  return fd;
+  auto file = MemoryFileWith("exec", text);
+  if (file.ok()) return *std::move(file);
+  return absl::InternalError(absl::StrCat("exec: ", std::strerror(file.error().value())));
 }
 
 // Asks the sentry to start the process; afterwards `connection` is its stand-in's.
@@ -182,7 +179,7 @@ std::vector<pid_t> StandIns(const ContainerState& state) {
 absl::Status RunHookInside(const ContainerDir& dir, const ContainerState& state, const spec::Hook& hook) {
   auto connection = dir.Connect(state);
   if (!connection.ok()) return connection.status();
-  auto input = MemoryFile(OciState(state, false));
+  auto input = MemoryFile(HookState(state, Status::kCreated));
   if (!input.ok()) return input.status();
   const UniqueFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
   spec::Process process;

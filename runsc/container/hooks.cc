@@ -4,7 +4,7 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
-#include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -16,6 +16,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/unique_fd.h"
+#include "base/io/whole_file.h"
 
 namespace sandbox {
 namespace {
@@ -24,16 +25,6 @@ constexpr size_t kMaxOutput = 4096;
 
 absl::Status Failed(const std::string& what) { return absl::InternalError(absl::StrCat(what, ": ", std::strerror(errno))); }
 
-// A file rather than a pipe: a hook that never reads cannot block us.
-absl::StatusOr<UniqueFd> FileWith(const std::string& text) {
-  UniqueFd fd(::memfd_create("hook", MFD_CLOEXEC));
-  if (!fd.valid() || ::write(fd.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()) ||
-      ::lseek(fd.get(), 0, SEEK_SET) != 0) {
-    return Failed("hook state");
-  }
-  return fd;
-}
-
 std::vector<char*> Pointers(const std::vector<std::string>& strings) {
   std::vector<char*> pointers;
   for (const std::string& s : strings) pointers.push_back(const_cast<char*>(s.c_str()));
@@ -41,7 +32,24 @@ std::vector<char*> Pointers(const std::vector<std::string>& strings) {
   return pointers;
 }
 
-[[noreturn]] void HookChild(const spec::Hook& hook, int input, int output, int process_namespaces) {
+// Of a process, to run hooks in.
+struct Namespaces {
+  UniqueFd process;  // invalid = the runtime's own
+  int types = 0;     // CLONE_NEW*
+};
+
+absl::StatusOr<Namespaces> NamespacesOf(pid_t pid) {
+  Namespaces of{UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0))), CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS};
+  struct stat own, theirs;
+  if (!of.process.valid() || ::stat("/proc/self/ns/user", &own) != 0 || ::stat(absl::StrCat("/proc/", pid, "/ns/user").c_str(), &theirs) != 0) {
+    return Failed("namespaces for hooks");
+  }
+  // One's own cannot be entered (setns(2)).
+  if (own.st_ino != theirs.st_ino) of.types |= CLONE_NEWUSER;
+  return of;
+}
+
+[[noreturn]] void HookChild(const spec::Hook& hook, int input, int output, const Namespaces& namespaces) {
   ::setpgid(0, 0);  // with what it starts, so that a timeout ends all of it
   sigset_t none;
   sigemptyset(&none);
@@ -49,8 +57,7 @@ std::vector<char*> Pointers(const std::vector<std::string>& strings) {
   ::dup2(input, 0);
   ::dup2(output, 1);
   ::dup2(output, 2);
-  constexpr int kNamespaces = CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS;
-  if (process_namespaces >= 0 && ::setns(process_namespaces, kNamespaces) != 0) {
+  if (namespaces.process.valid() && ::setns(namespaces.process.get(), namespaces.types) != 0) {
     ::dprintf(2, "entering the container's namespaces: %s", std::strerror(errno));
     ::_exit(1);
   }
@@ -88,11 +95,10 @@ std::string ReadOutput(int fd) {
   return output;
 }
 
-absl::Status RunHook(const std::string& name, const spec::Hook& hook, const std::string& state, int namespaces) {
-  auto input = FileWith(state);
-  auto output = FileWith("");
-  if (!input.ok()) return input.status();
-  if (!output.ok()) return output.status();
+absl::Status RunHook(const std::string& name, const spec::Hook& hook, const std::string& state, const Namespaces& namespaces) {
+  // Files rather than pipes: a hook that never reads cannot block us.
+  const auto input = MemoryFileWith("hook", state), output = MemoryFileWith("hook", "");
+  if (!input.ok() || !output.ok()) return absl::ResourceExhaustedError(name + ": no memory file for its state and output");
   const int64_t deadline = hook.timeout ? NowMs() + *hook.timeout * 1000 : -1;
   const pid_t pid = ::fork();
   if (pid < 0) return Failed(name);
@@ -110,20 +116,33 @@ absl::Status RunHook(const std::string& name, const spec::Hook& hook, const std:
   return absl::InternalError(absl::StrCat(name, ": ", how, ", output: ", ReadOutput(output->get())));
 }
 
+std::string NameOf(const char* kind, size_t number, const spec::Hook& hook) {
+  return absl::StrCat("error running ", kind, " hook #", number, " (", hook.path, ")");
+}
+
 }  // namespace
 
 absl::Status RunHooks(const char* kind, const std::vector<spec::Hook>& hooks, const std::string& state, pid_t enter) {
   if (hooks.empty()) return absl::OkStatus();
-  UniqueFd namespaces;
+  Namespaces namespaces;
   if (enter != 0) {
-    namespaces.reset(static_cast<int>(::syscall(SYS_pidfd_open, enter, 0)));
-    if (!namespaces.valid()) return Failed(absl::StrCat("running ", kind, " hooks"));
+    auto of = NamespacesOf(enter);
+    if (!of.ok()) return of.status();
+    namespaces = *std::move(of);
   }
   for (size_t i = 0; i < hooks.size(); ++i) {
-    const std::string name = absl::StrCat("error running ", kind, " hook #", i, " (", hooks[i].path, ")");
-    if (auto status = RunHook(name, hooks[i], state, namespaces.get()); !status.ok()) return status;
+    if (auto status = RunHook(NameOf(kind, i, hooks[i]), hooks[i], state, namespaces); !status.ok()) return status;
   }
   return absl::OkStatus();
+}
+
+std::vector<std::string> RunAllHooks(const char* kind, const std::vector<spec::Hook>& hooks, const std::string& state) {
+  std::vector<std::string> failures;
+  for (size_t i = 0; i < hooks.size(); ++i) {
+    auto status = RunHook(NameOf(kind, i, hooks[i]), hooks[i], state, {});
+    if (!status.ok()) failures.emplace_back(status.message());
+  }
+  return failures;
 }
 
 }  // namespace sandbox

@@ -5,6 +5,8 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include <cstdio>
+
 #include "absl/strings/str_cat.h"
 #include "runsc/cgroup/cgroup.h"
 #include "runsc/container/container.h"
@@ -56,6 +58,12 @@ absl::Status RunStartHooks(const ContainerDir& dir, ContainerState& state) {
   return absl::OkStatus();
 }
 
+// Specifications before 1.3 have poststart hooks that fail change nothing, and bundles say which one they are written for.
+bool PoststartMayFail(const spec::Spec& spec) {
+  int minor = 0;
+  return std::sscanf(spec.oci_version.c_str(), "1.%d", &minor) == 1 && minor < 3;
+}
+
 absl::Status LockForDelete(ContainerDir& dir, bool force) {
   auto locked = dir.Lock(!force);
   if (!absl::IsUnavailable(locked)) return locked;
@@ -67,7 +75,7 @@ absl::Status LockForDelete(ContainerDir& dir, bool force) {
 
 }  // namespace
 
-absl::Status StartContainer(const ContainerDir& dir, ContainerState& state) {
+absl::StatusOr<std::vector<std::string>> StartContainer(const ContainerDir& dir, ContainerState& state) {
   switch (CurrentStatus(state)) {
     case Status::kCreated: break;
     case Status::kStopped: return absl::FailedPreconditionError("cannot start a container that has stopped");
@@ -80,12 +88,16 @@ absl::Status StartContainer(const ContainerDir& dir, ContainerState& state) {
     state.status = Status::kRunning;
     status = dir.Save(state);
   }
-  // OCI runtime specification, "Lifecycle": a failure up to here stops the container.
-  if (!status.ok()) {
-    (void)End(dir, state);
-    return status;
+  std::vector<std::string> warnings;
+  if (status.ok() && PoststartMayFail(state.spec)) {
+    warnings = RunAllHooks("poststart", state.spec.hooks.poststart, HookState(state, Status::kRunning));
+  } else if (status.ok()) {
+    status = RunHooks("poststart", state.spec.hooks.poststart, HookState(state, Status::kRunning));
   }
-  return RunHooks("poststart", state.spec.hooks.poststart, OciState(state, false));
+  if (status.ok()) return warnings;
+  // OCI runtime specification, "Lifecycle": a failure up to here stops the container.
+  (void)End(dir, state);
+  return status;
 }
 
 absl::Status KillContainer(const ContainerDir& dir, const ContainerState& state, int signo, bool all) {
@@ -99,7 +111,7 @@ absl::Status KillContainer(const ContainerDir& dir, const ContainerState& state,
   return End(dir, state);
 }
 
-absl::Status DeleteContainer(const std::string& root, const std::string& id, bool force) {
+absl::StatusOr<std::vector<std::string>> DeleteContainer(const std::string& root, const std::string& id, bool force) {
   if (auto status = spec::CheckContainerId(id); !status.ok()) return status;
   auto dir = ContainerDir::Open(root, id, false);
   if (!dir.ok()) return dir.status();
@@ -108,7 +120,8 @@ absl::Status DeleteContainer(const std::string& root, const std::string& id, boo
   if (!state.ok()) {
     // Nothing was written before its creator died, or it cannot be read: with force the folder goes.
     if (!force && !absl::IsNotFound(state.status())) return state.status();
-    return dir->Remove();
+    if (auto status = dir->Remove(); !status.ok()) return status;
+    return std::vector<std::string>();
   }
   const Status current = CurrentStatus(*state);
   if (!force && current != Status::kStopped && current != Status::kCreated) {
@@ -117,10 +130,9 @@ absl::Status DeleteContainer(const std::string& root, const std::string& id, boo
   if (auto status = End(*dir, *state); !status.ok()) return status;
   if (auto status = cgroup::Cgroup::Existing(state->cgroups).Remove(); !status.ok()) return status;
   state->status = Status::kStopped;
-  auto hooks = RunHooks("poststop", state->spec.hooks.poststop, OciState(*state, false));
+  auto warnings = RunAllHooks("poststop", state->spec.hooks.poststop, HookState(*state, Status::kStopped));
   if (auto status = dir->Remove(); !status.ok()) return status;
-  // The specification: a failing poststop hook is reported, and nothing else comes of it.
-  return force ? absl::OkStatus() : hooks;
+  return warnings;
 }
 
 absl::Status PauseContainer(const ContainerDir& dir, ContainerState& state, bool pause) {

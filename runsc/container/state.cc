@@ -45,6 +45,18 @@ void Fields(Archive& ar, StateFile& v) {
   ar("spec", state.spec, Presence::kRequired);
 }
 
+nlohmann::ordered_json CommonFields(const ContainerState& state, Status status) {
+  return {{"ociVersion", cli::kOciVersion},
+          {"id", state.id},
+          {"pid", status == Status::kStopped ? 0 : state.container.pid},
+          {"status", StatusName(status)},
+          {"bundle", state.bundle}};
+}
+
+std::string Dump(const nlohmann::ordered_json& json, int indent) {
+  return json.dump(indent, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
 }  // namespace
 
 const char* StatusName(Status status) { return kStatusNames[static_cast<size_t>(status)]; }
@@ -55,24 +67,21 @@ Status CurrentStatus(const ContainerState& state) {
   return state.status;
 }
 
-std::string OciState(const ContainerState& state, bool extended) {
-  const Status status = CurrentStatus(state);
-  nlohmann::ordered_json json = {{"ociVersion", cli::kOciVersion},
-                                 {"id", state.id},
-                                 {"pid", status == Status::kStopped ? 0 : state.container.pid},
-                                 {"status", StatusName(status)},
-                                 {"bundle", state.bundle}};
-  if (extended) {
-    json["rootfs"] = state.spec.root.path;
-    json["created"] = state.created;
-    json["annotations"] = state.spec.annotations;
-    // Known users by name, as runc; nobody looks past the id for others.
-    const passwd* user = state.owner == 0 ? nullptr : ::getpwuid(state.owner);
-    json["owner"] = state.owner == 0 ? "root" : user != nullptr ? user->pw_name : std::to_string(state.owner);
-  } else if (!state.spec.annotations.empty()) {
-    json["annotations"] = state.spec.annotations;
-  }
-  return json.dump(extended ? 2 : -1, ' ', false, nlohmann::json::error_handler_t::replace);
+std::string OciState(const ContainerState& state) {
+  nlohmann::ordered_json json = CommonFields(state, CurrentStatus(state));
+  json["rootfs"] = state.spec.root.path;
+  json["created"] = state.created;
+  json["annotations"] = state.spec.annotations;
+  // Known users by name, as runc; nobody looks past the id for others.
+  const passwd* user = state.owner == 0 ? nullptr : ::getpwuid(state.owner);
+  json["owner"] = state.owner == 0 ? "root" : user != nullptr ? user->pw_name : std::to_string(state.owner);
+  return Dump(json, 2);
+}
+
+std::string HookState(const ContainerState& state, Status status) {
+  nlohmann::ordered_json json = CommonFields(state, status);
+  if (!state.spec.annotations.empty()) json["annotations"] = state.spec.annotations;
+  return Dump(json, -1);
 }
 
 std::string ToJson(const ContainerState& state) {

@@ -32,9 +32,10 @@ struct ContainerState {
 
 // kStopped once the container's process or, while it was being created, its creator is gone.
 Status CurrentStatus(const ContainerState& state);
-// The OCI state document: ociVersion, id, status, pid, bundle, annotations; what `state` prints has rootfs, created
-// and owner as well.
-std::string OciState(const ContainerState& state, bool extended);
+// The OCI state document as `state` and `list` print it: with rootfs, created and owner as well.
+std::string OciState(const ContainerState& state);
+// The document that hooks get. Those of create get "created": by then step 2 of the specification's lifecycle is over.
+std::string HookState(const ContainerState& state, Status status);
 
 std::string ToJson(const ContainerState& state);
 absl::StatusOr<ContainerState> ParseState(std::string_view json);

@@ -14,6 +14,7 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "base/io/whole_file.h"
 
 namespace sandbox {
 namespace {
@@ -24,6 +25,7 @@ constexpr char kSocket[] = "control.sock";
 constexpr char kExit[] = "exit";
 constexpr char kDoesNotExist[] = "container does not exist";
 constexpr int kBacklog = 128;
+constexpr size_t kMaxState = 64 << 20;
 
 absl::Status Failed(const std::string& what) { return absl::InternalError(absl::StrCat(what, ": ", std::strerror(errno))); }
 
@@ -38,15 +40,9 @@ absl::Status MakeParents(const std::string& path) {
 absl::StatusOr<std::string> ReadAt(BorrowedFd dir, const char* name) {
   const UniqueFd fd(::openat(dir.get(), name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
   if (!fd.valid()) return errno == ENOENT ? absl::NotFoundError(name) : Failed(name);
-  std::string text;
-  char buffer[16384];
-  for (;;) {
-    const ssize_t got = ::read(fd.get(), buffer, sizeof(buffer));
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return Failed(name);
-    if (got == 0) return text;
-    text.append(buffer, got);
-  }
+  auto text = ReadAll(fd.borrow(), kMaxState);
+  if (text.ok()) return *std::move(text);
+  return absl::InternalError(absl::StrCat(name, ": ", std::strerror(text.error().value())));
 }
 
 }  // namespace

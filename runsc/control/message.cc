@@ -66,28 +66,10 @@ absl::Status Send(BorrowedFd socket, const Message& message, const std::vector<B
   // Error texts may quote guest bytes that are not UTF-8.
   const std::string text = json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
   if (text.size() > kMaxMessage || fds.size() > kMaxFds) return absl::InvalidArgumentError("control message too long");
-  iovec part = {const_cast<char*>(text.data()), text.size()};
-  msghdr header = {};
-  header.msg_iov = &part;
-  header.msg_iovlen = 1;
-  FdBuffer buffer = {};
-  if (!fds.empty()) {
-    header.msg_control = buffer.bytes;
-    header.msg_controllen = CMSG_SPACE(fds.size() * sizeof(int));
-    cmsghdr* rights = CMSG_FIRSTHDR(&header);
-    rights->cmsg_level = SOL_SOCKET;
-    rights->cmsg_type = SCM_RIGHTS;
-    rights->cmsg_len = CMSG_LEN(fds.size() * sizeof(int));
-    for (size_t i = 0; i < fds.size(); ++i) {
-      const int fd = fds[i].get();
-      std::memcpy(CMSG_DATA(rights) + i * sizeof(fd), &fd, sizeof(fd));
-    }
+  if (const auto sent = SendWithFds(socket, std::as_bytes(std::span(text)), fds); !sent.ok()) {
+    return absl::InternalError(absl::StrCat("control message: ", std::strerror(sent.error().value())));
   }
-  ssize_t sent;
-  do {
-    sent = ::sendmsg(socket.get(), &header, MSG_NOSIGNAL);
-  } while (sent < 0 && errno == EINTR);
-  return sent == static_cast<ssize_t>(text.size()) ? absl::OkStatus() : Failed("control message");
+  return absl::OkStatus();
 }
 
 absl::StatusOr<Message> Receive(BorrowedFd socket, std::vector<UniqueFd>* fds) {

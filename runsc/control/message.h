@@ -13,6 +13,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "base/io/pass_fds.h"
 #include "base/unique_fd.h"
 
 namespace sandbox::control {
@@ -21,8 +22,8 @@ namespace sandbox::control {
 inline constexpr char kFromTerminal[] = "terminal";
 // Text of a kSignal that goes to every process of the container.
 inline constexpr char kToAll[] = "all";
-// Most descriptors beside one message (Linux: SCM_MAX_FD).
-inline constexpr size_t kMaxFds = 253;
+// Most descriptors beside one message.
+inline constexpr size_t kMaxFds = kMaxPassedFds;
 
 struct Message {
   enum class Kind {

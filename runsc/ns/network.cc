@@ -46,19 +46,23 @@ absl::StatusOr<NetworkNamespace> NetworkNamespace::Enter(const std::string& path
 absl::Status NetworkNamespace::Leave() {
   if (!old_.valid()) return absl::OkStatus();
   const UniqueFd old = std::move(old_);
-  return ::setns(old.get(), CLONE_NEWNET) == 0 ? absl::OkStatus() : Failed("leaving the network namespace");
+  return ::setns(old.get(), CLONE_NEWNET) == 0 || errno == EPERM ? absl::OkStatus() : Failed("leaving the network namespace");
 }
 
 NetworkNamespace::~NetworkNamespace() { (void)Leave(); }
+
+std::string SysctlPath(std::string name) {
+  const size_t first = name.find_first_of("./");
+  if (first == std::string::npos || name[first] == '/') return name;
+  for (char& c : name) c = c == '.' ? '/' : c == '/' ? '.' : c;
+  return name;
+}
 
 absl::Status WriteSysctl(const std::string& name, const std::string& value) {
   if (name.empty() || name.find("..") != std::string::npos || name[0] == '/') {
     return absl::InvalidArgumentError("sysctl \"" + name + "\": not a name");
   }
-  std::string path = name;
-  // Either separator is legal; with dots, a slash in the name stands for a dot (sysctl(8)).
-  if (path.find('/') == std::string::npos) std::replace(path.begin(), path.end(), '.', '/');
-  path = "/proc/sys/" + path;
+  const std::string path = "/proc/sys/" + SysctlPath(name);
   const UniqueFd fd(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
   if (!fd.valid() || ::write(fd.get(), value.data(), value.size()) != static_cast<ssize_t>(value.size())) {
     return Failed("sysctl " + name);

@@ -17,7 +17,7 @@ class NetworkNamespace {
   NetworkNamespace& operator=(NetworkNamespace&&) = delete;
   ~NetworkNamespace();
 
-  // Back to where the process was.
+  // Back to where the process was, if it may: who is root of a user namespace alone cannot go back to the host's, and stays.
   absl::Status Leave();
 
  private:
@@ -25,6 +25,8 @@ class NetworkNamespace {
   UniqueFd old_;
 };
 
+// "net/ipv4/ip_forward", for a name with either separator; with dots, a slash in the name stands for a dot (sysctl(8)).
+std::string SysctlPath(std::string name);
 // Writes a sysctl of the calling process's namespaces: "net.ipv4.ip_forward". InvalidArgument for a name that is none.
 absl::Status WriteSysctl(const std::string& name, const std::string& value);
 

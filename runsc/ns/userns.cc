@@ -25,16 +25,20 @@ absl::Status WriteProcFile(pid_t pid, const char* name, const std::string& text)
   return absl::OkStatus();
 }
 
-std::string Line(const IdMap& map) { return absl::StrCat(map.inside, " ", map.outside, " ", map.count, "\n"); }
+std::string Lines(const std::vector<IdMap>& maps) {
+  std::string text;
+  for (const IdMap& map : maps) absl::StrAppend(&text, map.inside, " ", map.outside, " ", map.count, "\n");
+  return text;
+}
 
 }  // namespace
 
-absl::Status WriteIdMaps(pid_t pid, const IdMap& uid, const IdMap& gid) {
+absl::Status WriteIdMaps(pid_t pid, const std::vector<IdMap>& uid, const std::vector<IdMap>& gid) {
   if (::geteuid() != 0) {
     if (auto status = WriteProcFile(pid, "setgroups", "deny"); !status.ok()) return status;
   }
-  if (auto status = WriteProcFile(pid, "uid_map", Line(uid)); !status.ok()) return status;
-  return WriteProcFile(pid, "gid_map", Line(gid));
+  if (auto status = WriteProcFile(pid, "uid_map", Lines(uid)); !status.ok()) return status;
+  return WriteProcFile(pid, "gid_map", Lines(gid));
 }
 
 absl::Status DropPrivileges(uint64_t keep) {

@@ -4,6 +4,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <vector>
 
 #include "absl/status/status.h"
 
@@ -18,7 +19,7 @@ struct IdMap {
 
 // Writes the maps of `pid`'s new user namespace from its parent. Denies setgroups(2) first when the caller is not
 // privileged, as user_namespaces(7) demands.
-absl::Status WriteIdMaps(pid_t pid, const IdMap& uid, const IdMap& gid);
+absl::Status WriteIdMaps(pid_t pid, const std::vector<IdMap>& uid, const std::vector<IdMap>& gid);
 
 // Drops every capability from all sets of the calling thread and sets no_new_privs. `keep` are CAP_* bits to keep in
 // the permitted and effective sets.

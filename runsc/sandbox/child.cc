@@ -52,10 +52,10 @@ bool ArrangeFds(const std::vector<std::pair<BorrowedFd, int>>& fds) {
   };
   char go;
   if (::read(maps_written.get(), &go, 1) != 1) ::_exit(1);  // the parent gave up
-  if (options.uid_map) {
+  if (!options.uid_map.empty()) {
     // Take the ids that have a mapping; without one every file operation of ours would fail with EOVERFLOW.
-    const uid_t uid = options.uid_map->inside;
-    const gid_t gid = options.gid_map->inside;
+    const uid_t uid = options.uid_map[0].inside;
+    const gid_t gid = options.gid_map[0].inside;
     if (::setresgid(gid, gid, gid) != 0 || ::setresuid(uid, uid, uid) != 0) fail("entering the user namespace");
   }
   if (::setsid() < 0) fail("setsid");
@@ -98,7 +98,7 @@ absl::StatusOr<pid_t> StartChild(const ChildOptions& options, const std::functio
     ChildMain(options, sync_read.borrow(), parent, main);
   }
   absl::Status status;
-  if (options.uid_map) status = ns::WriteIdMaps(static_cast<pid_t>(pid), *options.uid_map, *options.gid_map);
+  if (!options.uid_map.empty()) status = ns::WriteIdMaps(static_cast<pid_t>(pid), options.uid_map, options.gid_map);
   if (status.ok() && options.place) status = options.place(static_cast<pid_t>(pid));
   if (status.ok() && ::write(sync_write.get(), "g", 1) != 1) status = absl::InternalError("child did not start");
   if (!status.ok()) {

@@ -37,13 +37,16 @@ void ShowTree(BorrowedFd root, const HostTree& tree) {
 
 }  // namespace
 
-absl::Status EnterContainerView(const std::vector<HostTree>& trees) {
+absl::Status EnterContainerView(const std::vector<HostTree>& trees, const std::function<absl::Status(BorrowedFd root)>& built) {
   const std::string& path = trees[0].host_path;
   // pivot_root(2) wants a mount of its own.
   if (::mount(path.c_str(), path.c_str(), nullptr, MS_BIND | MS_REC, nullptr) != 0) return Failed("binding the root");
   const UniqueFd root(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!root.valid()) return Failed("opening the root");
   for (size_t i = 1; i < trees.size(); ++i) ShowTree(root.borrow(), trees[i]);
+  if (built) {
+    if (auto status = built(root.borrow()); !status.ok()) return status;
+  }
   const UniqueFd proc = OpenInRoot(root.borrow(), "/proc");
   if (proc.valid()) (void)::mount("proc", Name(proc).c_str(), "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr);
   if (::fchdir(root.get()) != 0) return Failed("entering the root");

@@ -2,10 +2,13 @@
 
 #include <fcntl.h>
 #include <sys/mount.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <functional>
 #include <optional>
 
 #include "absl/strings/str_cat.h"
@@ -26,15 +29,29 @@ constexpr int kStandInFd = 5;
 constexpr int kSentryFd = 6;
 constexpr int kTerminalFd = 7;
 constexpr int kRecordFd = 8;
-constexpr int kFirstTreeFd = 9;
+constexpr int kGateFd = 9;
+constexpr int kFirstTreeFd = 10;
 
 void AddStandInFds(ChildOptions& options, const GoferStandIn& stand_in, int log_fd) {
   options.fds.emplace_back(stand_in.connection.borrow(), kStandInFd);
   if (stand_in.sentry.valid()) options.fds.emplace_back(stand_in.sentry.borrow(), kSentryFd);
   if (stand_in.terminal.valid()) options.fds.emplace_back(stand_in.terminal, kTerminalFd);
   if (stand_in.record.valid()) options.fds.emplace_back(stand_in.record, kRecordFd);
+  if (stand_in.gate.valid()) options.fds.emplace_back(stand_in.gate.borrow(), kGateFd);
   // The caller reads its streams to their end, which must be the container's.
   for (int stream = 0; stream < 3; ++stream) options.fds.emplace_back(BorrowedFd(log_fd), stream);
+}
+
+// Between the two bytes runsc runs hooks in this mount namespace. What they mounted in the root is then part of it, but not
+// what is mounted there for the host's eyes afterwards.
+absl::Status WaitForHooks(BorrowedFd root, gofer::Tree& tree) {
+  const UniqueFd gate(kGateFd);
+  char byte = 0;
+  if (::write(gate.get(), &byte, 1) != 1 || ::read(gate.get(), &byte, 1) != 1) return absl::UnavailableError("runsc is gone");
+  const long copy = ::syscall(SYS_open_tree, root.get(), "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | AT_RECURSIVE);
+  if (copy < 0) return absl::InternalError(absl::StrCat("the root with the mounts of hooks: ", std::strerror(errno)));
+  tree.root.reset(static_cast<int>(copy));
+  return absl::OkStatus();
 }
 
 int GoferChild(const std::vector<bool>& readonly, const std::vector<HostTree>& view, const GoferStandIn* options) {
@@ -43,17 +60,20 @@ int GoferChild(const std::vector<bool>& readonly, const std::vector<HostTree>& v
     return 1;
   }
   gofer::GoferOptions gofer;
-  if (options != nullptr) {
-    if (const auto ready = gofer::InitReopen(); !ready.ok()) return 1;
-    if (auto status = EnterContainerView(view); !status.ok()) {
-      LOGF(kWarning, "gofer: no view of the container for engines: %s", std::string(status.message()).c_str());
-    } else {
-      gofer.empty_root = false;
-    }
-  }
   gofer.connection.reset(kConnectionFd);
   for (size_t i = 0; i < readonly.size(); ++i) {
     gofer.trees.push_back(gofer::Tree{readonly[i], UniqueFd(kFirstTreeFd + static_cast<int>(i))});
+  }
+  if (options != nullptr) {
+    if (const auto ready = gofer::InitReopen(); !ready.ok()) return 1;
+    std::function<absl::Status(BorrowedFd)> hooks;
+    if (options->gate.valid()) hooks = [&](BorrowedFd root) { return WaitForHooks(root, gofer.trees[0]); };
+    if (auto status = EnterContainerView(view, hooks); !status.ok()) {
+      LOGF(kWarning, "gofer: no view of the container for engines: %s", std::string(status.message()).c_str());
+      if (hooks) return 1;
+    } else {
+      gofer.empty_root = false;
+    }
   }
   std::optional<StandIn> stand_in;
   if (options != nullptr) {

@@ -24,6 +24,7 @@ struct GoferStandIn {
   UniqueFd sentry;      // its pidfd, if its end is the container's; else invalid
   BorrowedFd terminal, record;  // may be invalid
   std::vector<std::string> title;  // the init's arguments
+  UniqueFd gate;  // to runsc, which runs hooks among the container's mounts before it lets the gofer go on; invalid = no hooks
 };
 
 // Starts the gofer serving `trees`, opened from `view`, on `connection`. With `stand_in` it keeps none of runsc's standard

@@ -1,20 +1,22 @@
 #include "runsc/sandbox/sandbox.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "base/io/whole_file.h"
 #include "gofer/protocol/channel.h"
 #include "runsc/boot/boot.h"
 #include "runsc/control/message.h"
@@ -41,13 +43,9 @@ absl::StatusOr<std::pair<UniqueFd, UniqueFd>> SocketPair() {
 }
 
 absl::StatusOr<UniqueFd> ConfigFile(const boot::BootConfig& config) {
-  UniqueFd fd(::memfd_create("boot-config", MFD_CLOEXEC));
-  const std::string text = boot::ToJson(config);
-  if (!fd.valid() || ::write(fd.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()) ||
-      ::lseek(fd.get(), 0, SEEK_SET) != 0) {
-    return Failed("writing the boot configuration");
-  }
-  return fd;
+  auto file = MemoryFileWith("boot-config", boot::ToJson(config));
+  if (file.ok()) return *std::move(file);
+  return absl::InternalError(absl::StrCat("writing the boot configuration: ", std::strerror(file.error().value())));
 }
 
 namespace {
@@ -59,10 +57,23 @@ ChildOptions SentryOptions(const boot::BootConfig& config) {
   const bool own_network = config.container && spec::FindNamespace(config.spec, "network") != nullptr;
   if (config.network != "host" && !own_network) options.namespaces |= CLONE_NEWNET;
   const bool privileged = ::geteuid() == 0 && !config.rootless;
-  options.uid_map = privileged ? ns::IdMap{0, kNobody, 1} : ns::IdMap{::geteuid(), ::geteuid(), 1};
-  options.gid_map = privileged ? ns::IdMap{0, kNobody, 1} : ns::IdMap{::getegid(), ::getegid(), 1};
+  options.uid_map = {privileged ? ns::IdMap{0, kNobody, 1} : ns::IdMap{::geteuid(), ::geteuid(), 1}};
+  options.gid_map = {privileged ? ns::IdMap{0, kNobody, 1} : ns::IdMap{::getegid(), ::getegid(), 1}};
   options.die_with_parent = !config.container;
   return options;
+}
+
+bool IsNew(const spec::Spec& spec, std::string_view type) {
+  const spec::Namespace* wanted = spec::FindNamespace(spec, type);
+  return wanted != nullptr && wanted->path.empty();
+}
+
+// The line with id 0 first: that is who the gofer is.
+std::vector<ns::IdMap> RootFirst(const std::vector<spec::IdMapping>& mappings) {
+  std::vector<ns::IdMap> maps;
+  for (const spec::IdMapping& one : mappings) maps.push_back({one.container_id, one.host_id, one.size});
+  std::stable_sort(maps.begin(), maps.end(), [](const ns::IdMap& a, const ns::IdMap& b) { return a.inside < b.inside; });
+  return maps;
 }
 
 }  // namespace
@@ -71,10 +82,16 @@ ChildOptions GoferOptions(const boot::BootConfig& config) {
   ChildOptions options{.name = "runsc-gofer"};
   options.namespaces = kPrivateNamespaces;
   if (!config.container) options.namespaces |= CLONE_NEWNET;
-  if (::geteuid() != 0 || config.rootless) {
+  if (IsNew(config.spec, "cgroup")) options.namespaces |= CLONE_NEWCGROUP;
+  if (IsNew(config.spec, "user") && !config.spec.linux_.uid_mappings.empty() && !config.spec.linux_.gid_mappings.empty()) {
+    // Owners of files are then the container's ids, and what the gofer may do with files is what they may.
     options.namespaces |= CLONE_NEWUSER;
-    options.uid_map = ns::IdMap{::geteuid(), ::geteuid(), 1};
-    options.gid_map = ns::IdMap{::getegid(), ::getegid(), 1};
+    options.uid_map = RootFirst(config.spec.linux_.uid_mappings);
+    options.gid_map = RootFirst(config.spec.linux_.gid_mappings);
+  } else if (::geteuid() != 0 || config.rootless) {
+    options.namespaces |= CLONE_NEWUSER;
+    options.uid_map = {ns::IdMap{::geteuid(), ::geteuid(), 1}};
+    options.gid_map = {ns::IdMap{::getegid(), ::getegid(), 1}};
   }
   options.die_with_parent = !config.container;
   return options;
@@ -160,6 +177,12 @@ absl::StatusOr<Sandbox> Sandbox::Launch(SandboxOptions options) {
     stand_in.sentry.reset(static_cast<int>(::syscall(SYS_pidfd_open, *sentry, 0)));
     if (!stand_in.sentry.valid()) return Failed("pidfd_open");
   }
+  if (options.hooks) {
+    auto gate = SocketPair();
+    if (!gate.ok()) return gate.status();
+    sandbox.gate_ = std::move(gate->first);
+    stand_in.gate = std::move(gate->second);
+  }
   auto gofer = StartGofer(gofer_options, *opened, gofer_channel->first.borrow(), options.log_fd, options.trees,
                           config.container ? &stand_in : nullptr);
   if (!gofer.ok()) return gofer.status();
@@ -174,8 +197,25 @@ absl::Status Sandbox::WaitStarted() {
   return control::WithExitCode(absl::InternalError(first->text), first->number);
 }
 
+absl::Status Sandbox::WaitForView() {
+  char byte;
+  if (::recv(gate_.get(), &byte, 1, 0) == 1) return absl::OkStatus();
+  return absl::InternalError("the container's mounts cannot be shown to hooks (see --debug-log)");
+}
+
+absl::Status Sandbox::OpenView() {
+  const UniqueFd gate = std::move(gate_);
+  return ::send(gate.get(), "g", 1, MSG_NOSIGNAL) == 1 ? absl::OkStatus() : Failed("the gofer ended");
+}
+
+bool Sandbox::HasReported() const {
+  pollfd boot = {boot_.get(), POLLIN, 0};
+  return ::poll(&boot, 1, 0) > 0;
+}
+
 Sandbox::Sandbox(Sandbox&& other) noexcept
     : boot_(std::move(other.boot_)),
+      gate_(std::move(other.gate_)),
       sentry_(std::exchange(other.sentry_, -1)),
       gofer_(std::exchange(other.gofer_, -1)),
       kept_(other.kept_) {}

@@ -33,6 +33,7 @@ struct SandboxOptions {
   std::vector<std::pair<std::string, BorrowedFd>>
       cgroup_files;                             // by name: what guests see of the container's control groups
   std::vector<BorrowedFd> cgroup_procs;         // Join: files that move processes there
+  bool hooks = false;   // the gofer waits between WaitForView and OpenView
   std::vector<BorrowedFd> preserved;            // the process's descriptors 3, 4, …
   std::function<absl::Status(pid_t)> place;     // puts a process into the container's cgroups
 };
@@ -55,6 +56,14 @@ class Sandbox {
   // gave; control::ExitCodeOf has the exit code.
   absl::Status WaitStarted();
 
+  // With `hooks`: waits until the gofer stands among the container's mounts, with the host's tree in reach still, for hooks to be
+  // run there. What they mount is the container's after OpenView, which lets it go on.
+  absl::Status WaitForView();
+  absl::Status OpenView();
+
+  // Whether WaitStarted would return at once.
+  bool HasReported() const;
+
   // Serves as the container's foreground stand-in: forwards signals to it until it ends. Returns the wait status.
   absl::StatusOr<int> WaitForeground();
 
@@ -66,7 +75,7 @@ class Sandbox {
  private:
   Sandbox() = default;
 
-  UniqueFd boot_;
+  UniqueFd boot_, gate_;
   pid_t sentry_ = -1;
   pid_t gofer_ = -1;
   bool kept_ = false;

@@ -1,8 +1,8 @@
 #include "runsc/spec/bundle.h"
 
-#include <fcntl.h>
+#include <linux/magic.h>
 #include <sys/stat.h>
-#include <unistd.h>
+#include <sys/statfs.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -11,26 +11,26 @@
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
-#include "base/unique_fd.h"
+#include "base/io/whole_file.h"
 
 namespace sandbox::spec {
 namespace {
 
 constexpr size_t kMaxConfig = 16 << 20;
 
-absl::StatusOr<std::string> ReadFile(const std::string& path) {
-  UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!fd.valid()) return absl::NotFoundError(absl::StrCat(path, ": ", std::strerror(errno)));
-  std::string text;
-  char buffer[16384];
-  for (;;) {
-    const ssize_t got = ::read(fd.get(), buffer, sizeof(buffer));
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return absl::InternalError(absl::StrCat(path, ": ", std::strerror(errno)));
-    if (got == 0) return text;
-    text.append(buffer, got);
-    if (text.size() > kMaxConfig) return absl::InvalidArgumentError(absl::StrCat(path, ": larger than 16 MiB"));
-  }
+// The type of a whole file system of the kernel's that stands at `path`; null for anything else.
+const char* KernelFileSystem(const std::string& path) {
+  constexpr ino_t kRoot = 1;
+  struct statfs fs;
+  struct stat st;
+  if (::statfs(path.c_str(), &fs) != 0 || ::stat(path.c_str(), &st) != 0 || st.st_ino != kRoot) return nullptr;
+  if (fs.f_type == PROC_SUPER_MAGIC) return "proc";
+  return fs.f_type == SYSFS_MAGIC ? "sysfs" : nullptr;
+}
+
+void MountOwn(const char* type, Mount& mount) {
+  mount.type = mount.source = type;
+  std::erase_if(mount.options, [](const std::string& option) { return option == "bind" || option == "rbind"; });
 }
 
 std::string Under(const std::string& folder, const std::string& path) {
@@ -56,14 +56,16 @@ absl::StatusOr<Bundle> LoadBundle(const std::string& path) {
   }
   Bundle bundle{resolved, {}};
   const std::string config = bundle.path + "/config.json";
-  auto text = ReadFile(config);
-  if (!text.ok()) return text.status();
+  const auto text = ReadAllOf(config.c_str(), kMaxConfig);
+  if (!text.ok()) return absl::NotFoundError(absl::StrCat(config, ": ", std::strerror(text.error().value())));
   auto spec = ParseSpec(*text);
   if (!spec.ok()) return absl::InvalidArgumentError(absl::StrCat(config, ": ", std::string(spec.status().message())));
   bundle.spec = *std::move(spec);
   bundle.spec.root.path = Under(bundle.path, bundle.spec.root.path);
   for (Mount& mount : bundle.spec.mounts) {
-    if (IsBind(mount)) mount.source = Under(bundle.path, mount.source);
+    if (!IsBind(mount)) continue;
+    mount.source = Under(bundle.path, mount.source);
+    if (const char* type = KernelFileSystem(mount.source)) MountOwn(type, mount);
   }
   return bundle;
 }

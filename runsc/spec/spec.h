@@ -154,8 +154,13 @@ struct Seccomp {
   std::vector<SyscallRule> syscalls;
 };
 
+struct IdMapping {
+  uint32_t container_id = 0, host_id = 0, size = 0;
+};
+
 struct Linux {
   std::vector<Namespace> namespaces;
+  std::vector<IdMapping> uid_mappings, gid_mappings;
   std::vector<Device> devices;
   std::optional<Resources> resources;
   std::optional<Seccomp> seccomp;

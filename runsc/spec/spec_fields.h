@@ -183,8 +183,16 @@ void Fields(Archive& ar, Seccomp& v) {
   ar("syscalls", v.syscalls);
 }
 template <typename Archive>
+void Fields(Archive& ar, IdMapping& v) {
+  ar("containerID", v.container_id, Presence::kRequired);
+  ar("hostID", v.host_id, Presence::kRequired);
+  ar("size", v.size, Presence::kRequired);
+}
+template <typename Archive>
 void Fields(Archive& ar, Linux& v) {
   ar("namespaces", v.namespaces);
+  ar("uidMappings", v.uid_mappings);
+  ar("gidMappings", v.gid_mappings);
   ar("devices", v.devices);
   ar("resources", v.resources);
   ar("seccomp", v.seccomp);

@@ -145,6 +145,8 @@ std::string UserNamespace::MapText(IdKind kind, const UserNamespace& reader) con
   std::vector<Extent> extents;
   {
     MutexLock lock(mu_);
+    const std::string& shown = kind == IdKind::kUser ? shown_users_ : shown_groups_;
+    if (&reader == this && !shown.empty()) return shown;
     extents = MapOf(kind).extents;
   }
   std::string text;
@@ -153,6 +155,11 @@ std::string UserNamespace::MapText(IdKind kind, const UserNamespace& reader) con
                       extent.count);
   }
   return text;
+}
+
+void UserNamespace::ShowMap(IdKind kind, std::string text) {
+  MutexLock lock(mu_);
+  (kind == IdKind::kUser ? shown_users_ : shown_groups_) = std::move(text);
 }
 
 bool UserNamespace::MaySetGroups() const {

@@ -42,6 +42,9 @@ class UserNamespace final : public Namespace {
   // /proc/PID/uid_map and gid_map: written once, by whoever the rules let; `opener` opened the file. EPERM, EINVAL.
   Result<void> SetMap(IdKind kind, std::string_view text, const Credentials& opener, const Credentials& writer);
   std::string MapText(IdKind kind, const UserNamespace& reader) const;
+  // Of the initial namespace, before the first guest instruction: what MapText is to say to those in it, who may look for the
+  // ids of the host behind theirs. Nothing else comes of it.
+  void ShowMap(IdKind kind, std::string text);
 
   // /proc/PID/setgroups. EPERM: forbidding it after gid_map was written, allowing it again.
   bool MaySetGroups() const;  // setgroups(2): allowed, and there are groups
@@ -66,6 +69,7 @@ class UserNamespace final : public Namespace {
   const uint32_t owner_uid_, owner_gid_;
   mutable Mutex mu_{LockRank::kLeaf};
   Map users_ GUARDED_BY(mu_), groups_ GUARDED_BY(mu_);
+  std::string shown_users_ GUARDED_BY(mu_), shown_groups_ GUARDED_BY(mu_);  // ShowMap; empty = the maps are
   bool setgroups_allowed_ GUARDED_BY(mu_) = true;
 };
 

@@ -61,6 +61,7 @@ struct CreateProcessArgs {
   LimitSet limits = DefaultLimits();
   uint32_t umask = 022;
   RefPtr<ControllingTerminal> terminal;  // becomes the new session's, or null
+  int oom_score_adj = 0;
   RefPtr<UtsNamespace> uts;      // null = init's
   RefPtr<IpcNamespace> ipc;      // null = init's
   RefPtr<PidNamespace> pids;     // null = the root

@@ -63,6 +63,7 @@ Result<TaskRef> Kernel::CreateProcess(CreateProcessArgs args) {
   Cleanup release([&] { ReleasePid(*args.cgroup, creds->uid); });
   if (args.fds == nullptr) args.fds = MakeRef<FdTable>();
   auto group = MakeRef<ThreadGroup>(*this, pid, args.cgroup, MakeRef<SignalHandlers>(), args.limits);
+  group->oom_score_adj = args.oom_score_adj;
   Task::Init init{.kernel = *this, .group = group, .pid = pid, .creds = creds};
   init.fds = MakeRef<FdTableUsers>(args.fds);
   init.fs = MakeRef<FsContext>(args.mounts->root(), args.mounts->root(), args.umask);

@@ -49,6 +49,9 @@ class FileSystem : public RefFromThis<FileSystem> {
   // Extra options for the mount line in /proc/mounts, for example "size=64k,mode=1777"; empty =
   // none.
   virtual std::string MountOptions() const { return {}; }
+  // What the root is called in the file system that it is a part of, for a tree bound from the host (proc_pid_mountinfo(5),
+  // field 4); empty = it is a whole one.
+  virtual std::string_view origin() const { return {}; }
   // False when something outside the sentry may change the tree: cached dentries are then
   // revalidated.
   virtual bool exclusive() const { return true; }

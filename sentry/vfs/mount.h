@@ -129,6 +129,6 @@ std::string PathToString(const Path& path, const Path& root);
 // The same without the mark; false when `path` is not below `root` (getcwd's "(unreachable)").
 bool FormatPath(const Path& path, const Path& root, std::string& out);
 // Where a dentry is in its own file system ("/" for the root): the root column of mountinfo.
-std::string PathInFileSystem(const DentryRef& dentry);
+std::string PathInFileSystem(const FileSystem& fs, const DentryRef& dentry);
 
 }  // namespace sandbox

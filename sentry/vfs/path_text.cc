@@ -54,7 +54,7 @@ std::string PathToString(const Path& path, const Path& root) {
   return text;
 }
 
-std::string PathInFileSystem(const DentryRef& dentry) {
+std::string PathInFileSystem(const FileSystem& fs, const DentryRef& dentry) {
   std::vector<std::string> names;
   for (DentryRef at = dentry; at != nullptr;) {
     DentryRef parent = at->parent();
@@ -63,6 +63,8 @@ std::string PathInFileSystem(const DentryRef& dentry) {
   }
   std::string text;
   Join(names, text);
+  // Behind that of the root, if it has one; then "/" is not the root's.
+  if (!fs.origin().empty()) text = std::string(fs.origin()) + (names.empty() ? "" : text);
   if (dentry->IsDeleted()) text += "//deleted";
   return text;
 }

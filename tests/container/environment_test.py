@@ -1,5 +1,6 @@
 """What a container finds: mounts, masked paths, devices, ids, limits of processes, sysctls, its control group, its network."""
 
+import json
 import os
 import subprocess
 
@@ -47,6 +48,69 @@ class EnvironmentTest(harness.ContainerTest):
         self.assertFalse(os.path.exists(os.path.join(self.rootfs, "tmp/kept")))
         self.config("true", change=lambda d: d.update(annotations={"dev.runsc.overlay": "none"}))
         self.fails("dev.runsc.overlay", "create", "--overlay", "memory", "--bundle", self.bundle, self.new_id())
+
+    def test_oom_score(self):
+        self.assertEqual(self.output("cat", "/proc/self/oom_score_adj", oomScoreAdj=500).strip(), "500")
+
+    def test_mountinfo_has_the_order_and_the_sources(self):
+        shared = os.path.join(self.folder, "shared")
+        os.makedirs(shared)
+
+        def change(document):
+            document["mounts"] += [{"destination": "/tmp", "type": "tmpfs", "source": "scratch"},
+                                   {"destination": "/tmp/b", "type": "bind", "source": shared, "options": ["rbind"]}]
+
+        lines = [line.split() for line in self.output("cat", "/proc/self/mountinfo", change=change).splitlines()]
+        with open(os.path.join(self.bundle, "config.json")) as file:
+            wanted = ["/"] + [mount["destination"] for mount in json.load(file)["mounts"]]
+        self.assertEqual([line[4] for line in lines][:len(wanted)], wanted)
+        self.assertIn("scratch", next(line for line in lines if line[4] == "/tmp"))
+        # Of a bound folder, its place in the host's file system (proc_pid_mountinfo(5), field 4).
+        self.assertEqual(next(line for line in lines if line[4] == "/tmp/b")[3], shared)
+
+    def test_pseudo_terminals_are_those_of_devpts(self):
+        self.assertEqual(self.output("sh", "-c", "readlink /dev/ptmx; test -c /dev/ptmx && echo node").split(), ["pts/ptmx", "node"])
+
+    def test_user_namespace(self):
+        """Files belong to the container's ids on both sides, and what the host maps elsewhere is nobody's."""
+        os.chmod(self.folder, 0o755)
+        theirs = os.path.join(self.rootfs, "tmp/theirs")
+        os.makedirs(theirs)
+        os.chown(theirs, 100000, 100001)
+
+        def change(document):
+            document["linux"]["namespaces"].append({"type": "user"})
+            for kind in ("uidMappings", "gidMappings"):
+                document["linux"][kind] = [{"containerID": 0, "hostID": 100000, "size": 1000}]
+
+        out = self.output("sh", "-c", "stat -c '%u %g' /tmp/theirs /bin/busybox; echo 1 > /tmp/theirs/new; cat /proc/self/uid_map", change=change)
+        self.assertEqual(out.split(), ["0", "1", "65534", "65534", "0", "100000", "1000"])
+        new = os.stat(os.path.join(theirs, "new"))
+        self.assertEqual((new.st_uid, new.st_gid), (100000, 100000))
+
+    def test_namespaces_are_of_their_type(self):
+        for kind, path, text in (("network", "/proc/self/ns/ipc", "not a namespace of type"), ("ipc", "/etc/passwd", "not a namespace of type"),
+                                 ("uts", "/no/such", "No such file"), ("nosuch", "", "unknown type")):
+            def change(document):
+                spaces = [ns for ns in document["linux"]["namespaces"] if ns["type"] != kind]
+                document["linux"]["namespaces"] = spaces + [{"type": kind, "path": path}]
+            self.config("true", change=change)
+            self.fails(text, "create", "--bundle", self.bundle, self.new_id())
+
+    def test_sysctls_of_the_network(self):
+        names = {"net.ipv4.ip_forward": "1", "net.ipv4.conf.lo.rp_filter": "2"}
+        out = self.output("cat", "/proc/sys/net/ipv4/ip_forward", "/proc/sys/net/ipv4/conf/lo/rp_filter", change=lambda d: d["linux"].update(sysctl=names))
+        self.assertEqual(out.split(), ["1", "2"])
+
+    def test_ping(self):
+        """By a raw socket, as busybox does it, and only with the capability."""
+        def change(document):
+            for kind in ("bounding", "effective", "permitted"):
+                document["process"]["capabilities"][kind].append("CAP_NET_RAW")
+        out = self.output("ping", "-c", "1", "127.0.0.1", change=change)
+        self.assertRegex(out, "64 bytes from 127.0.0.1: seq=0 ttl=64")
+        self.assertIn("1 packets received", out)
+        self.output("ping", "-c", "1", "127.0.0.1", code=1)
 
     def test_bind_mounts(self):
         shared = os.path.join(self.folder, "shared")

@@ -24,8 +24,9 @@ class HooksTest(harness.ContainerTest):
             lines = file.read().splitlines()
         return [(lines[i], json.loads(lines[i + 1])) for i in range(0, len(lines) - 1, 2)]
 
-    def configure(self, **hooks):
+    def configure(self, version="1.0.2", **hooks):
         def change(document):
+            document["ociVersion"] = version
             document["hooks"] = {kind: [hook] if isinstance(hook, dict) else hook for kind, hook in hooks.items()}
         self.config("sleep", "1000", change=change)
 
@@ -46,7 +47,8 @@ class HooksTest(harness.ContainerTest):
             self.assertEqual(state["bundle"], self.bundle)
             self.assertEqual(state["pid"], 0 if kind == "poststop" else pid)
         statuses = dict((kind, state["status"]) for kind, state in log)
-        self.assertEqual(statuses["prestart"], "creating")
+        for kind in KINDS[:3]:
+            self.assertEqual(statuses[kind], "created")
         self.assertEqual(statuses["startContainer"], "created")
         self.assertEqual(statuses["poststart"], "running")
         self.assertEqual(statuses["poststop"], "stopped")
@@ -66,6 +68,57 @@ class HooksTest(harness.ContainerTest):
         self.assertEqual(self.status(container), "stopped")
         self.ok("delete", container)
         self.assertEqual([kind for kind, _ in self.log()], ["startContainer", "poststop"])
+
+    def test_failure_of_poststart(self):
+        """Stops the container, and before version 1.3 of the specification is a warning."""
+        self.configure(poststart=[self.hook("one", "exit 3"), self.hook("two")])
+        container = self.create()
+        self.assertIn("error running poststart hook #0", self.runsc("start", container).err)
+        self.assertEqual(self.status(container), "running")
+        self.assertEqual([kind for kind, _ in self.log()], ["one", "two"])
+        os.remove(os.path.join(self.rootfs, "tmp/log"))
+
+        self.configure("1.3.0", poststart=self.hook("poststart", "exit 3"), poststop=self.hook("poststop"))
+        container = self.create()
+        self.fails("error running poststart hook #0", "start", container)
+        self.assertEqual(self.status(container), "stopped")
+        self.ok("delete", container)
+        self.assertEqual([kind for kind, _ in self.log()], ["poststart", "poststop"])
+
+    def test_failures_of_poststop_are_warnings(self):
+        self.configure(poststop=[self.hook("one", "exit 3"), self.hook("two")])
+        container = self.create()
+        log = os.path.join(self.folder, "log")
+        result = self.runsc("--log", log, "--log-format", "json", "delete", container)
+        self.assertEqual(result.code, 0, result)
+        self.assertEqual([kind for kind, _ in self.log()], ["one", "two"])
+        with open(log) as file:
+            record = json.loads(file.read())
+        self.assertEqual(record["level"], "warning")
+        self.assertIn("error running poststop hook #0", record["msg"])
+
+    def test_a_program_that_cannot_start_is_the_error_though_hooks_miss_its_process(self):
+        pid = "pid=$(sed 's/.*\"pid\":\\([0-9]*\\).*/\\1/')"
+        # Ends with the process, as a hook that looks into its namespaces would.
+        hook = {"path": "/bin/sh", "env": ["PATH=/bin:/usr/bin"], "args": ["sh", "-c", pid + "; while kill -0 $pid; do sleep 0.01; done; exit 1"]}
+        for program, code, text in (("/etc/passwd", 126, "permission denied"), ("nosuch", 127, "executable file not found")):
+            self.config(program, change=lambda document: document.update(hooks={"prestart": [hook]}))
+            self.fails(text, "create", "--bundle", self.bundle, self.new_id(), code=code)
+
+    def test_create_container_hooks_mount_for_the_container(self):
+        """They stand among the container's mounts: what they mount in its root is there inside, and only there."""
+        place = os.path.join(self.rootfs, "root")
+        script = f"mount -t tmpfs hooked {place} && echo mounted > {place}/file && readlink /proc/self/ns/mnt > {self.folder}/mnt"
+        self.config("sh", "-c", "cat /root/file > /tmp/out; sleep 1000", change=lambda document: document.update(
+            hooks={"createContainer": [{"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin:/usr/bin"]}]}))
+        container = self.start()
+        out = os.path.join(self.rootfs, "tmp/out")
+        harness.wait_for(lambda: os.path.exists(out) and os.path.getsize(out) > 0, "the program")
+        with open(out) as file:
+            self.assertEqual(file.read(), "mounted\n")
+        self.assertEqual(os.listdir(place), [])
+        with open(os.path.join(self.folder, "mnt")) as file:
+            self.assertEqual(file.read().strip(), os.readlink(f"/proc/{self.state(container)['pid']}/ns/mnt"))
 
     def test_missing_hook(self):
         self.configure(createRuntime={"path": "/no/such/hook"})

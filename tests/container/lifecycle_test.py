@@ -183,6 +183,60 @@ class LifeCycleTest(harness.ContainerTest):
         self.assertIn("container does not exist", entry["msg"])
         self.assertIn("time", entry)
 
+    def test_errors_of_usage_are_logged_too(self):
+        for wrong in (["state"], ["nosuch"], ["start", "a", "b"], ["create", "--nosuch", "a"], ["--rootless=perhaps", "list"]):
+            log = os.path.join(self.folder, "log.json")
+            self.fails("--help", "--log", log, "--log-format", "json", *wrong)
+            with open(log) as lines:
+                self.assertEqual(json.loads(lines.readline())["level"], "error")
+            os.remove(log)
+
+    def test_flags_of_runc(self):
+        """Every flag of runc 1.1 is taken; one that does not exist would fail before the container is looked for."""
+        flags = {"create": "--no-pivot --no-new-keyring --preserve-fds=0 --pid-file=x --console-socket=x --bundle=/nosuch",
+                 "run": "--detach --keep --no-subreaper --no-pivot --no-new-keyring --preserve-fds=0 --pid-file=x --bundle=/nosuch",
+                 "exec": "--cwd / --env A=b --tty --user 0:0 --additional-gids 1 --detach --pid-file x --process-label x --apparmor x "
+                         "--no-new-privs --cap CAP_CHOWN --preserve-fds 0 --cgroup x --ignore-paused",
+                 "update": "--blkio-weight 10 --cpu-period 1 --cpu-quota 1 --cpu-share 1 --cpu-rt-period 1 --cpu-rt-runtime 1 --cpuset-cpus 0 "
+                           "--cpuset-mems 0 --memory 1 --memory-reservation 1 --memory-swap 1 --pids-limit 1 --l3-cache-schema x --mem-bw-schema x",
+                 "kill": "--all", "delete": "", "ps": "--format json", "events": "--interval 5s --stats", "pause": "", "resume": "", "start": "", "state": ""}
+        rest = {"kill": ["9"], "exec": ["true"]}
+        for command, given in flags.items():
+            result = self.fails("", "--criu", "x", "--debug", "--debug-log", "/dev/null", "--rootless=auto", command, *given.split(), "nosuch", *rest.get(command, []),
+                                code=255 if command == "exec" else 1)
+            self.assertTrue("does not exist" in result.err or "/nosuch" in result.err, result)
+
+    def test_preserved_descriptors(self):
+        with open(os.path.join(self.folder, "given"), "w+") as given:
+            def argv(command, *options):
+                # 3 and 4 in the shell's words; the same file twice.
+                line = f"exec 3<&{given.fileno()} 4<&{given.fileno()}; exec \"$@\""
+                return ["sh", "-c", line, "sh", *self.argv(command, "--preserve-fds", "2", *options)]
+
+            self.config("sh", "-c", "echo created >&4; echo $LISTEN_FDS >&3")
+            container = self.new_id()
+            self.assertEqual(subprocess.call(argv("run", "--bundle", self.bundle, container), pass_fds=[given.fileno()]), 0)
+            self.config("sleep", "1000")
+            container = self.start()
+            self.assertEqual(subprocess.call(argv("exec", container, "sh", "-c", "echo here >&3"), pass_fds=[given.fileno()]), 0)
+            pid_file = os.path.join(self.folder, "exec.pid")
+            self.assertEqual(subprocess.call(argv("exec", "--detach", "--pid-file", pid_file, container, "sh", "-c", "echo detached >&4"),
+                                             pass_fds=[given.fileno()]), 0)
+            with open(pid_file) as file:
+                self.assertEqual(self.wait_exit(int(file.read())), 0)
+            self.fails("preserved-fd 9", "exec", "--preserve-fds", "7", container, "true", code=255)
+            given.seek(0)
+            self.assertEqual(given.read().split(), ["created", "here", "detached"])
+
+    def test_socket_activation(self):
+        with open(os.path.join(self.folder, "given"), "w+") as given:
+            self.config("sh", "-c", "echo $LISTEN_FDS $LISTEN_PID $$ >&3")
+            line = f"exec 3<&{given.fileno()}; export LISTEN_FDS=1 LISTEN_PID=$$; exec \"$@\""
+            argv = ["sh", "-c", line, "sh", *self.argv("run", "--bundle", self.bundle, self.new_id())]
+            self.assertEqual(subprocess.call(argv, pass_fds=[given.fileno()]), 0)
+            given.seek(0)
+            self.assertEqual(given.read().split(), ["1", "1", "1"])
+
 
 if __name__ == "__main__":
     harness.main()

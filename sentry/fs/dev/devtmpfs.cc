@@ -17,7 +17,7 @@ struct Node {
   uint32_t mode;
   uint32_t major, minor;
 };
-constexpr std::array<Node, 8> kNodes = {{
+constexpr std::array<Node, 7> kNodes = {{
     {"null", S_IFCHR | 0666, 1, 3},
     {"zero", S_IFCHR | 0666, 1, 5},
     {"full", S_IFCHR | 0666, 1, 7},
@@ -25,18 +25,18 @@ constexpr std::array<Node, 8> kNodes = {{
     {"urandom", S_IFCHR | 0666, 1, 9},
     {"tty", S_IFCHR | 0666, 5, 0},
     {"console", S_IFCHR | 0620, 5, 1},
-    {"ptmx", S_IFCHR | 0666, 5, 2},
 }};
 
 struct Symlink {
   const char* name;
   const char* target;
 };
-constexpr std::array<Symlink, 4> kLinks = {{
+constexpr std::array<Symlink, 5> kLinks = {{
     {"fd", "/proc/self/fd"},
     {"stdin", "/proc/self/fd/0"},
     {"stdout", "/proc/self/fd/1"},
     {"stderr", "/proc/self/fd/2"},
+    {"ptmx", "pts/ptmx"},
 }};
 
 // Mount points for devpts, a tmpfs and mqueue.
@@ -51,7 +51,6 @@ Result<void> Populate(Context& context, Inode& root) {
     CreateArgs args;
     args.mode = node.mode;
     args.rdev = makedev(node.major, node.minor);
-    if (std::string_view(node.name) == "ptmx") args.gid = 5;  // group tty
     TRY(root.Create(context, node.name, args));
   }
   for (const Symlink& link : kLinks) {

@@ -51,7 +51,7 @@ Result<RefPtr<GoferFs>> GoferFs::Create(RefPtr<GoferClient> client, size_t index
   if (exported.read_only) options.read_only = true;
   GoferEntry root{MakeRef<GoferHandle>(nullptr, exported.root), exported.attr, {}};
   auto tree = MakeRef<GoferTree>(std::move(client), options, exported.attr.dev);
-  auto fs = MakeRef<GoferFs>(tree);
+  auto fs = MakeRef<GoferFs>(tree, options.origin);
   fs->root_ = tree->Intern(*fs, std::move(root));
   return fs;
 }

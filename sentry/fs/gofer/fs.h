@@ -21,6 +21,7 @@ struct GoferOptions {
   // them. Otherwise every use asks the host again.
   bool exclusive = true;
   bool read_only = false;
+  std::string origin = {};  // FileSystem::origin
 };
 
 // What the inodes of one tree share. Outlives the GoferFs as long as an inode does.
@@ -64,7 +65,7 @@ using GoferTreeRef = RefPtr<GoferTree>;
 
 class GoferFs final : public FileSystem {
  public:
-  explicit GoferFs(GoferTreeRef tree) : tree_(std::move(tree)) {}
+  GoferFs(GoferTreeRef tree, std::string origin) : tree_(std::move(tree)), origin_(std::move(origin)) {}
   // Tree number `index` of what the server exports; EINVAL when there is no such tree.
   static Result<RefPtr<GoferFs>> Create(RefPtr<GoferClient> client, size_t index, GoferOptions options);
 
@@ -73,9 +74,11 @@ class GoferFs final : public FileSystem {
   Result<FsStat> StatFs(Context& context) override;
   Result<void> Sync(Context& context) override;
   bool exclusive() const override { return tree_->exclusive(); }
+  std::string_view origin() const override { return origin_; }
 
  private:
   const GoferTreeRef tree_;
+  const std::string origin_;
   GoferInodeRef root_;
 };
 

@@ -6,6 +6,8 @@
 #include <sys/utsname.h>
 
 #include <array>
+#include <map>
+#include <string>
 
 #include "base/host_sys.h"
 #include "base/log.h"

@@ -71,7 +71,7 @@ Result<std::string> Mountinfo(Context&, Task& task) {
     const Mount& mount = *line.info.mount;
     FileSystem& fs = *mount.fs();
     std::string text = StrPrintf("%u %u %u:%u ", mount.id(), line.info.parent_id, major(fs.device()), minor(fs.device()));
-    text += Mangled(PathInFileSystem(mount.root())) + " " + line.point + " " + MountOptions(mount);
+    text += Mangled(PathInFileSystem(fs, mount.root())) + " " + line.point + " " + MountOptions(mount);
     if (mount.propagation() & MS_SHARED) text += StrPrintf(" shared:%u", mount.id());
     if (mount.propagation() & MS_UNBINDABLE) text += " unbindable";
     text += " - " + std::string(fs.type_name()) + " " + SourceOf(mount) + " rw";

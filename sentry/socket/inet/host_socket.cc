@@ -93,6 +93,11 @@ void UseHostNetwork() {
 HostSocket::HostSocket(int family, int type, int protocol, int flags, UniqueFd fd)
     : Socket(family, type, protocol, flags), fd_(std::move(fd)), pollable_(fd_.borrow()) {}
 
+Errno HostSocket::WouldBlock(Errno error, EventMask events) {
+  if (error.value() == EAGAIN) pollable_.Arm(events);
+  return error;
+}
+
 Result<void> HostSocket::Bind(const SocketCaller& caller, const SocketAddress& address) {
   // The host's rule is lifted for the sentry where that can be; guests have their own.
   const auto name = InetAddress::Parse(family(), address);
@@ -108,11 +113,7 @@ Result<void> HostSocket::Listen(Context&, int backlog) {
 
 Result<SocketRef> HostSocket::Accept(Context&, int flags) {
   UniqueFd fd(::accept4(fd_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
-  if (!fd.valid()) {
-    const Errno error = LastErrno();
-    if (error.value() == EAGAIN) pollable_.Arm(kReadable);
-    return error;
-  }
+  if (!fd.valid()) return WouldBlock(LastErrno(), kReadable);
   return SocketRef(MakeRef<HostSocket>(family(), type(), protocol(), flags, std::move(fd)));
 }
 
@@ -165,11 +166,7 @@ Result<size_t> HostSocket::Send(const SocketCaller&, IoSequence& from, SendReque
       (request.flags & (MSG_OOB | MSG_DONTROUTE | MSG_EOR | MSG_MORE | MSG_CONFIRM)) | MSG_DONTWAIT | MSG_NOSIGNAL;
   const sockaddr* to = request.to.empty() ? nullptr : Raw(request.to);
   const ssize_t sent = ::sendto(fd_.get(), bytes.get(), copied, flags, to, request.to.size);
-  if (sent < 0) {
-    const Errno error = LastErrno();
-    if (error.value() == EAGAIN) pollable_.Arm(kWritable);
-    return error;
-  }
+  if (sent < 0) return WouldBlock(LastErrno(), kWritable);
   from.Advance(sent);
   return static_cast<size_t>(sent);
 }
@@ -186,11 +183,7 @@ Result<size_t> HostSocket::Receive(Context&, IoSequence& to, int flags, ReceiveR
   message.msg_iovlen = 1;
   const int host_flags = (flags & (MSG_PEEK | MSG_OOB | MSG_TRUNC)) | MSG_DONTWAIT;
   const ssize_t got = ::recvmsg(fd_.get(), &message, host_flags);
-  if (got < 0) {
-    const Errno error = LastErrno();
-    if (error.value() == EAGAIN) pollable_.Arm(kReadable);
-    return error;
-  }
+  if (got < 0) return WouldBlock(LastErrno(), kReadable);
   if (!is_stream()) from.size = std::min<socklen_t>(message.msg_namelen, from.bytes.size());
   const size_t filled = std::min<size_t>(got, size);
   // MSG_TRUNC makes a stream drop the bytes instead of delivering them (tcp(7)).

@@ -32,6 +32,8 @@ class HostSocket : public Socket {
   Result<int64_t> Ioctl(Context& context, uint32_t request, uint64_t argument) override;
 
  protected:
+  // `error`, after arming for `events` when it is EAGAIN.
+  Errno WouldBlock(Errno error, EventMask events);
   const UniqueFd fd_;
   HostPollable pollable_;
 };

@@ -1,0 +1,78 @@
+#!/usr/bin/env python3
+"""Runs the OCI runtime-tools validation programs with several runtimes and prints who passes what.
+
+usage: validation.py --tools FOLDER [--runtimes runsc=PATH,runc,crun] [--only TEXT] [--json FILE] [--verbose]
+
+FOLDER is a built checkout of github.com/opencontainers/runtime-tools: `runtimetest`, the root file system archive, and the programs
+of validation/ under bin/. Needs root. A program passes when it ends with 0, says no `not ok`, and ran as many tests as it
+planned; one that planned none must have printed no error. Runs in a mount namespace of its own without the unified cgroup mount of a hybrid host.
+"""
+
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+LIMIT = 120
+
+
+def outcome(program, tools, runtime):
+    """(passed, text)"""
+    env = dict(os.environ, RUNTIME=runtime)
+    try:
+        done = subprocess.run([program], cwd=tools, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=LIMIT)
+    except subprocess.TimeoutExpired as error:
+        return False, f"no end after {LIMIT} s\n{(error.stdout or b'').decode(errors='replace')}"
+    out, err = done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
+    results = re.findall(r"^(not )?ok\b.*$", out, re.M)
+    plan = re.search(r"^1\.\.(\d+)", out, re.M)
+    planned = int(plan[1]) if plan else len(results)
+    # Some programs test nothing by number: they print an error, or end otherwise than with 0.
+    good = done.returncode == 0 and not any(results) and planned == len(results) and (bool(results) or "\"error\":" not in out)
+    return good, f"exit {done.returncode}\n{out}\n{err}"
+
+
+def inside(options):
+    runtimes = {}
+    for item in options.runtimes.split(","):
+        name, _, path = item.partition("=")
+        runtimes[name] = os.path.abspath(path) if path else shutil.which(name)
+    subprocess.call(["umount", "/sys/fs/cgroup/unified"], stderr=subprocess.DEVNULL)
+    folder = os.path.join(options.tools, "bin")
+    results = {}
+    for name in sorted(os.listdir(folder)):
+        if options.only and options.only not in name:
+            continue
+        row = {}
+        for runtime, path in runtimes.items():
+            row[runtime], text = outcome(os.path.join(folder, name), options.tools, path)
+            if options.verbose and not row[runtime]:
+                print(f"--- {name} {runtime}: {text}")
+        results[name] = row
+        print(f"{name:34}", *(f"{runtime} {'pass' if good else 'FAIL':5}" for runtime, good in row.items()), flush=True)
+    for runtime in runtimes:
+        print(f"{runtime}: {sum(row[runtime] for row in results.values())} of {len(results)}")
+    if options.json:
+        with open(options.json, "w") as file:
+            json.dump(results, file, indent=1)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--tools", required=True)
+    parser.add_argument("--runtimes", default="runsc=bazel-bin/runsc/runsc,runc,crun")
+    parser.add_argument("--only", default="")
+    parser.add_argument("--json", default="")
+    parser.add_argument("--verbose", action="store_true")
+    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if not options.inside:
+        os.execvp("unshare", ["unshare", "--mount", "--propagation", "private", sys.executable, *sys.argv, "--inside"])
+    inside(options)
+
+
+if __name__ == "__main__":
+    main()
