@@ -130,20 +130,17 @@ void JobControl::HangupSession(Kernel& kernel, ControllingTerminal& terminal) {
 }
 
 void JobControl::LeaderExits(ThreadGroup& leader) {
-  RefPtr<ControllingTerminal> terminal;
-  {
-    MutexLock tree(leader.kernel().tree_lock());
-    if (leader.process_group_ == nullptr) return;
-    Session& session = *leader.process_group_->session;
-    if (session.id != leader.tgid_ || session.terminal == nullptr) return;
-    terminal = std::exchange(session.terminal, nullptr);
-    terminal->session_.reset();
-    if (const auto group = leader.kernel().FindProcessGroupLocked(std::exchange(session.foreground, 0))) {
-      ProcessTree::SignalProcessGroupLocked(*group, SignalInfo::Kernel(SIGHUP), SignalOrigin::kKernel);
-      ProcessTree::SignalProcessGroupLocked(*group, SignalInfo::Kernel(SIGCONT), SignalOrigin::kKernel);
-    }
+  RefPtr<ControllingTerminal> terminal;  // released after the lock
+  MutexLock tree(leader.kernel().tree_lock());
+  if (leader.process_group_ == nullptr) return;
+  Session& session = *leader.process_group_->session;
+  if (session.id != leader.tgid_ || session.terminal == nullptr) return;
+  terminal = std::exchange(session.terminal, nullptr);
+  terminal->session_.reset();
+  // The foreground learns of it; a pseudoterminal itself, and these are all we have, is not hung up.
+  if (const auto group = leader.kernel().FindProcessGroupLocked(std::exchange(session.foreground, 0))) {
+    ProcessTree::SignalProcessGroupLocked(*group, SignalInfo::Kernel(SIGHUP), SignalOrigin::kKernel);
   }
-  terminal->Hangup();
 }
 
 }  // namespace sandbox

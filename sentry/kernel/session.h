@@ -22,7 +22,7 @@ class ControllingTerminal : public RefFromThis<ControllingTerminal> {
  public:
   virtual ~ControllingTerminal() = default;
   virtual uint64_t device() const = 0;  // makedev() encoding, for /proc/*/stat tty_nr
-  // The session leader exited or the terminal was given up: reads give end of file, writes EIO. No lock is held.
+  // vhangup(2): reads give end of file, writes EIO. No lock is held.
   virtual void Hangup() = 0;
 
  private:
