@@ -75,8 +75,10 @@ void GuestThread::CountStreak() {
 // In the resuming answer of a fast call: whether the caller watches for the next one.
 bool GuestThread::OpenDoor() {
   if (!fast_ || !OnDutyAt(listener_.get()) || !platform_.spin().Spare(false)) return false;
+  const int64_t now = MonotonicNs();
+  if (hold_ == Hold::kRung) resumed_ns_ = now;
+  if (!platform_.spin().Calm(now)) return false;
   if (hold_ == Hold::kRung) {
-    resumed_ns_ = MonotonicNs();
     if (streak_ < kStreakToWatch << penalty_) return false;
     streak_ = 0;
   }

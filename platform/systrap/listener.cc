@@ -185,7 +185,7 @@ void Listener::ThreadStops() {
 }
 
 void Listener::ThreadUnblocks() {
-  spin_.ThreadRuns();
+  spin_.ThreadUnblocks();
   MutexLock lock(mu_);
   ++running_;
 }
