@@ -68,4 +68,25 @@ Result<size_t> Channel::Receive(std::span<std::byte> buffer, UniqueFd* fd) {
   return static_cast<size_t>(got);
 }
 
+Result<void> Channel::TrySend(std::span<const std::byte> message) {
+  iovec iov{const_cast<std::byte*>(message.data()), message.size()};
+  msghdr msg{};
+  msg.msg_iov = &iov;
+  msg.msg_iovlen = 1;
+  TRY(HostResult(::sendmsg(socket_.get(), &msg, MSG_NOSIGNAL | MSG_DONTWAIT)));
+  return {};
+}
+
+Result<size_t> Channel::Poll(std::span<std::byte> buffer) {
+  iovec iov{buffer.data(), buffer.size()};
+  msghdr msg{};
+  msg.msg_iov = &iov;
+  msg.msg_iovlen = 1;
+  const ssize_t got = ::recvmsg(socket_.get(), &msg, MSG_DONTWAIT);
+  if (got < 0) return LastErrno();
+  if (got == 0) return Err(EPIPE);
+  if (msg.msg_flags & MSG_TRUNC) return Err(EMSGSIZE);
+  return static_cast<size_t>(got);
+}
+
 }  // namespace sandbox::gofer

@@ -22,6 +22,10 @@ class Channel {
   // descriptors that the peer sent are discarded by the kernel and never enter this process.
   Result<size_t> Receive(std::span<std::byte> buffer, UniqueFd* fd = nullptr);
 
+  // As Send and Receive, without a descriptor, but EAGAIN instead of waiting.
+  Result<void> TrySend(std::span<const std::byte> message);
+  Result<size_t> Poll(std::span<std::byte> buffer);
+
   BorrowedFd socket() const { return socket_.borrow(); }
 
  private:

@@ -20,7 +20,8 @@ inline constexpr size_t kMaxXattrName = 255;
 inline constexpr size_t kMaxXattrValue = 60 * 1024;  // of Linux's 64 KiB: must fit one message
 inline constexpr size_t kMaxWalk = 64;      // components of one walk, or names of one lookup batch
 inline constexpr size_t kMaxForget = 4096;  // handles of one forget
-inline constexpr uint32_t kProtocolVersion = 1;
+inline constexpr size_t kMaxDeferred = 1024;  // bytes of one deferred request
+inline constexpr uint32_t kProtocolVersion = 2;
 
 // Names an object on the server. Zero is never one; a stale or forged value gets EBADF.
 using Handle = uint64_t;
@@ -28,6 +29,8 @@ using Handle = uint64_t;
 enum class Op : uint32_t {
   kHello = 1,   // version -> trees
   kNewChannel,  // -> one more socket of the same session
+  kNewJournal,  // -> the socket for deferred requests (below); once a session
+  kSettle,      // nothing but RequestHeader::after
   kForget,      // handles the client dropped; no reply
   kWalk,        // names, one below the other -> an Entry for each that exists
   kLookupMany,  // names in one directory -> an Entry or an error for each
@@ -52,19 +55,26 @@ enum class Op : uint32_t {
   kMaxOp = kReopenMemory,
 };
 
+// Deferred requests: kUnlink, kRename, kLink and kSetAttr may also be sent over the journal, where they get no reply
+// and are carried out in order. The client counts what it sent there and says in every other request how many of
+// those must be done first (`after`), so that no answer is older than a change that the client knows of. The server
+// answers how many have failed.
 struct RequestHeader {
   Op op;
   uint32_t flags;  // per operation
   Handle handle;   // the object (or directory) operated on
   uint32_t processor = 0;  // where the client waits, plus one; 0: not said. A hint
   uint32_t unused = 0;
+  uint64_t after = 0;  // deferred requests to be done before this one
 };
 
 struct ReplyHeader {
   Op op;
   int32_t error;  // 0 or a Linux errno; on error nothing follows, except for kWalk and kLookupMany
   uint32_t has_fd;
-  uint32_t count;  // records that follow, where the operation has records
+  uint32_t count;       // records that follow, where the operation has records
+  uint32_t failed = 0;  // deferred requests of the session that have failed so far
+  uint32_t room = 0;    // kCreate, kLink, kUnlink, kRename: the file system is far from full
 };
 
 // Attributes of one object as statx(2) reports them.

@@ -6,6 +6,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "base/host_sys.h"
@@ -43,6 +44,15 @@ bool PinVictim(NodeTable& nodes, const Target& dir, const std::string& name, con
 }
 
 }  // namespace
+
+bool HasRoom(const Target& dir) {
+  constexpr uint64_t kFreeBytes = 64 << 20, kFreeFiles = 4096;
+  const auto st = host::StatFs(dir.fd->borrow());
+  if (!st.ok()) return false;
+  // File systems that make inodes as they need them report none at all.
+  const bool files = st->f_files == 0 || st->f_ffree >= kFreeFiles;
+  return files && st->f_bavail >= kFreeBytes / std::max<uint64_t>(static_cast<uint64_t>(st->f_bsize), 1);
+}
 
 Result<void> OpReadDir(NodeTable& nodes, const RequestHeader& header, Reader& in, Reply& reply) {
   const auto position = in.Get<uint64_t>();
@@ -106,6 +116,7 @@ Result<void> OpLink(NodeTable& nodes, const RequestHeader& header, Reader& in, R
   nodes.Unpin(target.node);
   reply.body.Put(TRY(StatIn(target.fd->borrow(), "")));
   reply.body.Put(TRY(StatIn(dir.fd->borrow(), "")));
+  reply.room = HasRoom(dir);
   return {};
 }
 
@@ -122,6 +133,7 @@ Result<void> OpUnlink(NodeTable& nodes, const RequestHeader& header, Reader& in,
     return error;
   }
   reply.body.Put(TRY(StatIn(dir.fd->borrow(), "")));
+  reply.room = HasRoom(dir);
   return {};
 }
 
@@ -149,6 +161,7 @@ Result<void> OpRename(NodeTable& nodes, const RequestHeader& header, Reader& in,
     nodes.Moved(replaced, old_dir.node, old_name);
   reply.body.Put(TRY(StatIn(old_dir.fd->borrow(), "")));
   reply.body.Put(TRY(StatIn(new_dir.fd->borrow(), "")));
+  reply.room = HasRoom(new_dir);
   return {};
 }
 

@@ -43,7 +43,11 @@ int GoferMain(GoferOptions options) {
   }
   if (!session.Start(std::move(options.connection)).ok()) return 1;
   // Not returned from: the threads that serve use the session.
-  if (options.meanwhile) ::_exit(options.meanwhile());
+  if (options.meanwhile) {
+    const int status = options.meanwhile();
+    session.FinishDeferred();
+    ::_exit(status);
+  }
   session.Wait();
   return 0;
 }

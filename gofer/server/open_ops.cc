@@ -16,8 +16,7 @@ constexpr uint32_t kOpenFlags = O_ACCMODE | O_NOATIME;
 
 // Gives a new object its owner. A gofer without CAP_CHOWN (rootless) cannot; the sentry sees the owner that it got and
 // remembers the one it wanted.
-Result<void> SetOwner(BorrowedFd fd, const FileAttr& now, const CreateRequest& want) {
-  if (now.uid == want.uid && now.gid == want.gid) return {};
+Result<void> SetOwner(BorrowedFd fd, const CreateRequest& want) {
   if (::fchownat(fd.get(), "", want.uid, want.gid, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) == 0) return {};
   if (errno == EPERM || errno == EINVAL) return {};
   return LastErrno();
@@ -47,13 +46,15 @@ Result<void> MakeObject(BorrowedFd dir, const char* name, const CreateRequest& w
   }
 }
 
-// chown clears set-id bits, so they are set (again) last.
-Result<void> FinishNew(BorrowedFd object, BorrowedFd open_file, const CreateRequest& want) {
+// chown clears set-id bits, so they are set (again) last. Returns what the object is like then.
+Result<FileAttr> FinishNew(BorrowedFd object, BorrowedFd open_file, const CreateRequest& want) {
   const FileAttr now = TRY(StatIn(object, ""));
-  TRY(SetOwner(object, now, want));
-  if (open_file.valid() && (want.mode & (S_ISUID | S_ISGID | S_ISVTX)))
-    TRY(HostResult(::fchmod(open_file.get(), want.mode & 07777)));
-  return {};
+  const bool owned = now.uid == want.uid && now.gid == want.gid;
+  const bool special = open_file.valid() && (want.mode & (S_ISUID | S_ISGID | S_ISVTX));
+  if (owned && !special) return now;
+  if (!owned) TRY(SetOwner(object, want));
+  if (special) TRY(HostResult(::fchmod(open_file.get(), want.mode & 07777)));
+  return StatIn(object, "");
 }
 
 Result<void> PutNew(const FileAttr& attr, Handle handle, const Target& dir, Reply& reply) {
@@ -61,6 +62,7 @@ Result<void> PutNew(const FileAttr& attr, Handle handle, const Target& dir, Repl
   reply.body.PutString("");
   reply.body.Put(TRY(StatIn(dir.fd->borrow(), "")));
   reply.count = 1;
+  reply.room = HasRoom(dir);
   return {};
 }
 
@@ -68,11 +70,12 @@ Result<void> CreateRegular(NodeTable& nodes, const Target& dir, const std::strin
                            Reply& reply) {
   const int flags = static_cast<int>(want.open_flags & kOpenFlags) | O_CREAT | O_EXCL | O_NOCTTY | O_NONBLOCK;
   UniqueFd fd = TRY(OpenIn(dir.fd->borrow(), name.c_str(), flags, want.mode & 07777));
-  if (const auto done = FinishNew(fd.borrow(), fd.borrow(), want); !done.ok()) {
+  const auto finished = FinishNew(fd.borrow(), fd.borrow(), want);
+  if (!finished.ok()) {
     ::unlinkat(dir.fd->get(), name.c_str(), 0);
-    return done.error();
+    return finished.error();
   }
-  const FileAttr attr = TRY(StatIn(fd.borrow(), ""));
+  const FileAttr& attr = *finished;
   const Made made = TRY(MakeHandle(nodes, dir, name, attr));
   reply.fd = std::move(fd);
   return PutNew(attr, made.handle, dir, reply);
@@ -131,8 +134,7 @@ Result<void> OpTmpfile(NodeTable& nodes, const RequestHeader& header, Reader& in
   const Target dir = TRY(GetWritableDir(nodes, header.handle));
   // An unnamed file can only be made writable, and its descriptor is the only way to it: the guest gets read and write.
   UniqueFd fd = TRY(OpenIn(dir.fd->borrow(), ".", O_RDWR | O_TMPFILE, want.mode & 07777));
-  TRY(FinishNew(fd.borrow(), fd.borrow(), want));
-  const FileAttr attr = TRY(StatIn(fd.borrow(), ""));
+  const FileAttr attr = TRY(FinishNew(fd.borrow(), fd.borrow(), want));
   NodeRef node = nodes.MakeNode(dir.node, "", attr, false);
   nodes.SetFd(node, TRY(host::Duplicate(fd.borrow())));
   TRY(nodes.Pin(node));

@@ -44,6 +44,9 @@ struct Made {
 };
 Result<Made> MakeHandle(NodeTable& nodes, const Target& parent, const std::string& name, const FileAttr& attr);
 
+// Enough free blocks and inodes that changes which take one or two of them will not fail for want of them.
+bool HasRoom(const Target& dir);
+
 // Opens a regular file for donation with exactly `flags`' access mode; EACCES/ELOOP/ENXIO for anything else.
 Result<UniqueFd> OpenForGuest(NodeTable& nodes, const Target& file, uint32_t flags);
 

@@ -213,6 +213,104 @@ TEST_F(ServerTest, ShortAndOverlongRequestsCloseTheChannel) {
   }
 }
 
+class JournalTest : public ServerTest {
+ protected:
+  void SetUp() override {
+    ServerTest::SetUp();
+    Ask(Op::kNewJournal, 0, Nothing);
+    ASSERT_EQ(error_, 0);
+    journal_ = std::move(fd_);
+  }
+  template <typename Fill>
+  void Defer(Op op, Handle handle, Fill fill) {
+    std::array<std::byte, kMaxDeferred> request;
+    Writer out(request);
+    out.Put(RequestHeader{op, 0, handle});
+    fill(out);
+    ASSERT_TRUE(out.ok());
+    ASSERT_EQ(::write(journal_.get(), request.data(), out.size()), static_cast<ssize_t>(out.size()));
+  }
+  void DeferUnlink(const std::string& name) {
+    Defer(Op::kUnlink, root_, [&](Writer& out) {
+      out.Put(UnlinkRequest{});
+      out.PutString(name);
+    });
+  }
+  // failed_ is the reply's; error_ as for Ask.
+  void SettleAfter(uint64_t after) {
+    std::array<std::byte, sizeof(RequestHeader)> request;
+    Writer out(request);
+    out.Put(RequestHeader{.op = Op::kSettle, .flags = 0, .handle = 0, .after = after});
+    const auto size = session_.Handle(out.bytes(), reply_, &fd_);
+    error_ = -1;
+    if (!size.ok()) return;
+    const auto header = Reader(std::span<const std::byte>(reply_).first(*size)).Get<ReplyHeader>();
+    error_ = header.error;
+    failed_ = header.failed;
+  }
+  bool Exists(const std::string& name) const {
+    return std::filesystem::exists(std::filesystem::symlink_status(top_ + "/tree/" + name));
+  }
+
+  UniqueFd journal_;  // destroyed before the session, which waits for its end
+  uint32_t failed_ = 0;
+};
+
+TEST_F(JournalTest, RequestsAreDoneInOrderBeforeTheAnswer) {
+  Defer(Op::kRename, root_, [&](Writer& out) {
+    out.Put(RenameRequest{root_, 0, 0, 0, 0});
+    out.PutString("file");
+    out.PutString("moved");
+  });
+  DeferUnlink("moved");
+  SettleAfter(2);
+  EXPECT_EQ(error_, 0);
+  EXPECT_EQ(failed_, 0u);
+  EXPECT_FALSE(Exists("file"));
+  EXPECT_FALSE(Exists("moved"));
+}
+
+TEST_F(JournalTest, FailuresAreCounted) {
+  DeferUnlink("nothing");
+  DeferUnlink("up");
+  SettleAfter(2);
+  EXPECT_EQ(failed_, 1u);
+  EXPECT_FALSE(Exists("up"));
+}
+
+TEST_F(JournalTest, AClientThatCountsTooMuchIsClosed) {
+  DeferUnlink("up");
+  SettleAfter(2);
+  EXPECT_EQ(error_, -1);
+  SettleAfter(1);
+  EXPECT_EQ(error_, 0);
+}
+
+TEST_F(JournalTest, ThereIsOne) {
+  Ask(Op::kNewJournal, 0, Nothing);
+  EXPECT_EQ(error_, EEXIST);
+}
+
+// Nothing but the changes that may be deferred, well formed; after anything else nothing is done any more.
+TEST_F(JournalTest, MalformedRequestsEndIt) {
+  Defer(Op::kGetAttr, root_, Nothing);
+  SettleAfter(1);
+  EXPECT_EQ(error_, -1);
+  DeferUnlink("file");
+  SettleAfter(1);
+  EXPECT_EQ(error_, -1);
+  EXPECT_TRUE(Exists("file"));
+  SettleAfter(0);
+  EXPECT_EQ(error_, 0);  // what does not depend on it is served
+}
+
+TEST_F(JournalTest, NamesThatAreNoComponentAreRefused) {
+  DeferUnlink("../secret");
+  SettleAfter(1);
+  EXPECT_EQ(failed_, 1u);
+  EXPECT_TRUE(std::filesystem::exists(top_ + "/secret"));
+}
+
 // A directory that moves out of the tree while a walk goes through it leads nowhere but to what it holds.
 TEST_F(ServerTest, RenamesDuringWalksDoNotLeadOut) {
   std::filesystem::create_directories(top_ + "/tree/a/b/c");

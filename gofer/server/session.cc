@@ -18,6 +18,8 @@ OpFunction* const kOps[] = {
     nullptr,
     OpHello,
     nullptr /* kNewChannel */,
+    nullptr /* kNewJournal */,
+    nullptr /* kSettle */,
     OpForget,
     OpWalk,
     OpLookupMany,
@@ -65,10 +67,31 @@ Result<void> Session::NewChannel(Reply& reply) {
   return {};
 }
 
+Result<void> Session::NewJournal(Reply& reply) {
+  auto [ours, theirs] = TRY(Channel::MakePair());
+  TRY(journal_.Open(std::move(ours)));
+  TRY(StartThread([this] { journal_.Serve(); }));
+  reply.fd = std::move(theirs);
+  return {};
+}
+
+// A reply is made, since the operations write one, and dropped.
+Result<void> Session::Deferred(std::span<const std::byte> request) {
+  Reader in(request);
+  const auto header = in.Get<RequestHeader>();
+  const Op op = header.op;
+  if (!in.ok() || (op != Op::kUnlink && op != Op::kRename && op != Op::kLink && op != Op::kSetAttr)) return Err(EPROTO);
+  std::array<std::byte, 2 * sizeof(Entry)> unread;
+  Reply reply(unread);
+  return Dispatch(header, in, {}, reply);
+}
+
 Result<void> Session::Dispatch(const RequestHeader& header, Reader& in, UniqueFd passed,
                                Reply& reply) {
   if (header.op == Op::kReopenMemory) return in.Done() ? ReopenMemory(passed, reply) : Err(EPROTO);
   if (header.op == Op::kNewChannel) return in.Done() ? NewChannel(reply) : Err(EPROTO);
+  if (header.op == Op::kNewJournal) return in.Done() ? NewJournal(reply) : Err(EPROTO);
+  if (header.op == Op::kSettle) return in.Done() ? Ok() : Result<void>(Err(EPROTO));
   const auto index = static_cast<uint32_t>(header.op);
   if (index >= std::size(kOps) || kOps[index] == nullptr) return Err(EPROTO);
   return kOps[index](nodes_, header, in, reply);
@@ -79,12 +102,13 @@ Result<size_t> Session::Handle(std::span<const std::byte> request, std::span<std
   Reader in(request);
   const auto header = in.Get<RequestHeader>();
   if (!in.ok()) return Err(EPROTO);
+  TRY(journal_.CatchUp(header.after));
   Reply reply(out);
   reply.body.Put(ReplyHeader{});
   const auto result = Dispatch(header, in, std::move(*fd), reply);
   if (result.Is(EPROTO)) return Err(EPROTO);
   if (header.op == Op::kForget) return 0;
-  ReplyHeader answer{header.op, 0, 0, reply.count};
+  ReplyHeader answer{header.op, 0, 0, reply.count, journal_.failed(), reply.room ? 1u : 0u};
   if (!result.ok()) {
     // A walk's or batch's own records stay; every other operation answers the error alone.
     answer.error = result.error().value();
@@ -98,7 +122,8 @@ Result<size_t> Session::Handle(std::span<const std::byte> request, std::span<std
     // Every operation bounds what it writes; a name or target that still does not fit is refused,
     // not cut.
     reply.body.Rewind(sizeof(ReplyHeader));
-    answer = {header.op, EMSGSIZE, 0, 0};
+    answer.error = EMSGSIZE;
+    answer.count = 0;
     reply.fd.reset();
   }
   answer.has_fd = reply.fd.valid() ? 1 : 0;
@@ -128,25 +153,29 @@ void Session::Serve(UniqueFd socket) {
   }
 }
 
-Result<void> Session::Start(UniqueFd socket) {
+template <typename Function>
+Result<void> Session::StartThread(Function serve) {
   {
     MutexLock lock(mu_);
     if (channels_ >= kMaxChannels) return Err(EMFILE);
     ++channels_;
   }
-  auto serve = [this, fd = std::make_shared<UniqueFd>(std::move(socket))] {
-    Serve(std::move(*fd));
-    MutexLock lock(mu_);
-    if (--channels_ == 0) idle_.NotifyAll();
-  };
   try {
-    std::thread(std::move(serve)).detach();
+    std::thread([this, serve = std::move(serve)] {
+      serve();
+      MutexLock lock(mu_);
+      if (--channels_ == 0) idle_.NotifyAll();
+    }).detach();
   } catch (const std::system_error&) {  // the pids limit of the container
     MutexLock lock(mu_);
     --channels_;
     return Err(EAGAIN);
   }
   return {};
+}
+
+Result<void> Session::Start(UniqueFd socket) {
+  return StartThread([this, fd = std::make_shared<UniqueFd>(std::move(socket))] { Serve(std::move(*fd)); });
 }
 
 void Session::Wait() {

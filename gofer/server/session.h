@@ -17,6 +17,7 @@
 #include "gofer/protocol/channel.h"
 #include "gofer/protocol/messages.h"
 #include "gofer/protocol/wire.h"
+#include "gofer/server/journal.h"
 #include "gofer/server/node.h"
 
 namespace sandbox::gofer {
@@ -26,6 +27,7 @@ struct Reply {
   explicit Reply(std::span<std::byte> buffer) : body(buffer) {}
   Writer body;
   uint32_t count = 0;
+  bool room = false;  // ReplyHeader::room
   UniqueFd fd;
 };
 
@@ -43,6 +45,8 @@ class Session {
   Result<void> Start(UniqueFd socket);
   // Waits until no channel is left.
   void Wait();
+  // Carries out what was deferred, for a client that is gone.
+  void FinishDeferred() { journal_.Finish(); }
 
   // Handles one request; the reply's header has been reserved at the start of `out`. Public for
   // tests and the fuzzer. Returns the reply's size, 0 when there is none. EPROTO when the request
@@ -53,8 +57,14 @@ class Session {
  private:
   Result<void> Dispatch(const RequestHeader& header, Reader& in, UniqueFd passed, Reply& reply);
   Result<void> NewChannel(Reply& reply);
+  Result<void> NewJournal(Reply& reply);
+  Result<void> Deferred(std::span<const std::byte> request);
+  // Runs `serve` on a thread of its own, counted as a channel.
+  template <typename Function>
+  Result<void> StartThread(Function serve);
 
   NodeTable nodes_;
+  Journal journal_{[this](std::span<const std::byte> request) { return Deferred(request); }};
   Mutex mu_{LockRank::kLeaf};
   CondVar idle_;
   int channels_ GUARDED_BY(mu_) = 0;

@@ -35,8 +35,8 @@ class SpinPolicy {
     return running_.load(std::memory_order_relaxed) + watching_.load(std::memory_order_relaxed) + (watching ? 0 : 1) <=
            processors_;
   }
-  // Guest threads that wake each other take turns: the one that is blocked now will want its processor in a moment, and is
-  // served worse for every watch that it interrupts (redis lost 40 %). True when that has not happened lately.
+  // Guest threads that wake each other take turns: the one that is blocked now will want its processor in a moment, and
+  // is served worse for every watch that it interrupts (redis lost 40 %). True when that has not happened lately.
   bool Calm(int64_t now_ns) const { return now_ns - unblocked_ns_.load(std::memory_order_relaxed) > kCalmNs; }
   // A synchronous wake-up put the guest on the caller's processor: leaves it to the guest. Costs
   // one migration.

@@ -14,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/log.h"
 #include "runsc/boot/processes.h"
+#include "sentry/core/outside.h"
 
 namespace sandbox::boot {
 namespace {
@@ -86,6 +87,7 @@ void ControlServer::Serve() {
 void ControlServer::Finish(const std::function<void()>& before_exit) {
   const int wait_status = kernel_.WaitForExit(first_->group());
   before_exit();
+  SettleOutside();
   if (!config_.container) (void)control::Send(kBoot, {Kind::kExited, wait_status, ""});
   first_->Ended(wait_status);
   // The sandbox is over: nothing is torn down that the host takes down by itself.
@@ -145,7 +147,9 @@ bool ControlServer::Answer(const Connection& connection, const Message& request,
 
 absl::Status ControlServer::Do(const ContainerRef& container, const Message& request, std::string& text) {
   switch (request.kind) {
-    case Kind::kStart: return container->Start();
+    case Kind::kStart:
+      DoubtOutside();
+      return container->Start();
     case Kind::kSignal: return container->Signal(request);
     case Kind::kProcesses: text = ProcessesJson(kernel_); return absl::OkStatus();
     case Kind::kStatus: text = container->StatusName(); return absl::OkStatus();
@@ -156,6 +160,7 @@ absl::Status ControlServer::Do(const ContainerRef& container, const Message& req
 void ControlServer::RunExec(const Connection& connection, const ContainerRef& container, std::vector<UniqueFd> fds) {
   const BorrowedFd socket = connection->borrow();
   if (fds.empty()) return Fail(socket, absl::InvalidArgumentError("exec without a process"));
+  DoubtOutside();  // whoever put files into the container wants to find them
   const auto text = ReadAll(fds[0].borrow());
   if (!text.ok()) return Fail(socket, text.status());
   const auto process = spec::ParseProcess(*text);
@@ -167,6 +172,7 @@ void ControlServer::RunExec(const Connection& connection, const ContainerRef& co
   const ThreadGroupRef group = started->task->group().shared_from_this();
   (void)control::Send(socket, {Kind::kStarted, group->tgid(), ""});
   kernel_.OnExit(*group, [connection](int wait_status) {
+    SettleOutside();
     (void)control::Send(connection->borrow(), {Kind::kExited, wait_status, ""});
     (void)::shutdown(connection->get(), SHUT_RDWR);  // ends the loop below
   });

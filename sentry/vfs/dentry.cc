@@ -68,6 +68,7 @@ DentryRef Dentry::CachedChild(std::string_view name) {
 
 DentryRef Dentry::AddChild(std::string_view name, InodeRef inode) {
   DentryRef child = MakeRef<Dentry>(shared_from_this(), std::string(name), std::move(inode));
+  child->names_version.store(inode_->names_version(), std::memory_order_relaxed);
   DentryRef replaced;
   {
     MutexLock lock(children_mu_);
@@ -100,6 +101,7 @@ void Dentry::Move(Dentry& old_parent, const DentryRef& child, Dentry& new_parent
   MutexLock name_lock(child->name_mu_);
   dropped = std::exchange(child->parent_, new_parent.shared_from_this());
   child->name_ = std::string(new_name);
+  child->names_version.store(new_parent.inode_->names_version(), std::memory_order_relaxed);
   new_parent.Attach(*child);
 }
 

@@ -58,6 +58,9 @@ class Dentry : public RefFromThis<Dentry> {
   // True when `ancestor` is this dentry or above it.
   bool IsBelow(const Dentry& ancestor) const;
 
+  // Inode::names_version of the parent when this name was last known to be right.
+  std::atomic<uint32_t> names_version{0};
+
   // Number of mounts on this dentry; tested by the walk before it asks the mount table.
   std::atomic<int> mounts_here{0};
 

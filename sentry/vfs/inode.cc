@@ -91,7 +91,7 @@ Result<void> Inode::CheckAccess(Context& context, int mask) {
   if (creds.Has(CAP_DAC_OVERRIDE) &&
       (!(mask & X_OK) || type_.load(std::memory_order_relaxed) == S_IFDIR))
     return {};
-  return CheckMode(creds, TRY(GetAttr(context)), mask);
+  return CheckMode(creds, TRY(GetAccessAttr(context)), mask);
 }
 
 RecordLocks& Inode::locks() { return OnDemand(locks_); }

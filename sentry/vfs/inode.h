@@ -100,6 +100,8 @@ class Inode : public RefFromThis<Inode> {
 
   // --- Attributes. `GetAttr` must be cheap: it is on every permission check. ---
   virtual Result<Attr> GetAttr(Context& context) = 0;
+  // Owner and mode, for permission checks; the rest may be older. Default: GetAttr.
+  virtual Result<Attr> GetAccessAttr(Context& context) { return GetAttr(context); }
   // The file system applies all fields or none. Default EPERM.
   virtual Result<void> SetAttr(Context& context, const AttrChange& change);
 
@@ -119,6 +121,11 @@ class Inode : public RefFromThis<Inode> {
   // lock. Default: Lookup.
   virtual Result<InodeRef> Revalidate(Context& context, std::string_view name,
                                       const InodeRef& cached);
+  // Only on exclusive() ones: a number that changes when names in this directory may mean something else for reasons
+  // that the VFS does not know of. What was cached under another number is revalidated. CheckNames finds out whether
+  // it has to change; it may ask the host.
+  uint32_t names_version() const { return names_version_.load(std::memory_order_acquire); }
+  virtual void CheckNames(Context&) {}
   // Makes an entry of any type; the VFS knows it does not exist (EEXIST is still possible on shared
   // trees).
   virtual Result<InodeRef> Create(Context& context, std::string_view name, const CreateArgs& args);
@@ -190,6 +197,7 @@ class Inode : public RefFromThis<Inode> {
  protected:
   // For file systems that know it when they make the inode.
   void set_type(uint32_t mode) { type_.store(mode & S_IFMT, std::memory_order_relaxed); }
+  void ChangeNamesVersion() { names_version_.fetch_add(1, std::memory_order_acq_rel); }
 
  private:
   uint32_t FetchType(Context& context);
@@ -197,6 +205,7 @@ class Inode : public RefFromThis<Inode> {
   const WeakRef<FileSystem> fs_;
   const uint64_t device_;
   std::atomic<uint32_t> type_{0};
+  std::atomic<uint32_t> names_version_{0};
   std::atomic<int> write_count_{0};  // > 0 writers, < 0 executions
   std::atomic<int> read_count_{0};
   std::atomic<RecordLocks*> locks_{nullptr};

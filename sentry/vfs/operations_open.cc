@@ -161,7 +161,7 @@ Result<FileRef> OpenUnlinked(Context& context, const WalkBase& base, std::string
   CreateArgs args;
   args.mode = S_IFREG | (options.mode & 07777 & ~options.umask);
   args.linkable = !(options.flags & O_EXCL);
-  InheritOwner(context.creds(), TRY(dir.GetAttr(context)), args);
+  InheritOwner(context.creds(), TRY(dir.GetAccessAttr(context)), args);
   InodeRef inode = TRY(dir.CreateUnlinked(context, args));
   const uint64_t ino = TRY(inode->GetAttr(context)).ino;
   // Linux: d_mark_tmpfile names it by its inode number.

@@ -23,9 +23,9 @@ Result<void> MayDelete(Context& context, const Dentry& directory, const Dentry& 
   TRY(directory.inode()->CheckAccess(context, W_OK | X_OK));
   const Credentials& creds = context.creds();
   if (!creds.Has(CAP_FOWNER)) {
-    const Attr dir_attr = TRY(directory.inode()->GetAttr(context));
+    const Attr dir_attr = TRY(directory.inode()->GetAccessAttr(context));
     if ((dir_attr.mode & S_ISVTX) && dir_attr.uid != creds.fsuid) {
-      const Attr attr = TRY(victim.inode()->GetAttr(context));
+      const Attr attr = TRY(victim.inode()->GetAccessAttr(context));
       if (attr.uid != creds.fsuid && !creds.HasOver(attr.uid, attr.gid, CAP_FOWNER)) return Err(EPERM);
     }
   }
@@ -54,7 +54,7 @@ Result<DentryRef> CreateEntry(Context& context, const Path& directory, std::stri
   TRY(RequireWritable(directory));
   Dentry& dir = *directory.dentry;
   TRY(MayCreate(context, dir));
-  InheritOwner(context.creds(), TRY(dir.inode()->GetAttr(context)), args);
+  InheritOwner(context.creds(), TRY(dir.inode()->GetAccessAttr(context)), args);
   InodeRef inode = TRY(dir.inode()->Create(context, name, args));
   const bool is_dir = S_ISDIR(args.mode);
   DentryRef child = dir.AddChild(name, std::move(inode));

@@ -24,21 +24,32 @@ Result<DentryRef> AskFileSystem(Context& context, Dentry& directory, bool exclus
                                 const Inode::WalkPlan& plan) {
   if (directory.IsDeleted()) return MakeRef<Dentry>(directory.shared_from_this(), std::string(name), nullptr);
   if (!plan.rest.empty() || plan.open_flags >= 0) directory.inode()->WalkAhead(context, name, plan);
+  const uint32_t version = directory.inode()->names_version();
   auto inode = directory.inode()->Lookup(context, name);
-  if (inode.ok()) return directory.AddChild(name, std::move(*inode));
-  if (!inode.Is(ENOENT)) return inode.error();
-  if (exclusive) return directory.AddChild(name, nullptr);
+  if (!inode.ok() && !inode.Is(ENOENT)) return inode.error();
+  if (inode.ok() || exclusive) {
+    DentryRef child = directory.AddChild(name, inode.ok() ? std::move(*inode) : nullptr);
+    child->names_version.store(version, std::memory_order_relaxed);  // as of the question
+    return child;
+  }
   // Nobody tells us when the name appears on a shared tree, so its absence is not remembered.
   return MakeRef<Dentry>(directory.shared_from_this(), std::string(name), nullptr);
 }
 
-// A cached entry of a shared tree is asked for again. Null: no longer right, look it up anew.
+// A cached entry of a shared tree, or one that is doubtful, is asked for again. Null: no longer right, look it up anew.
 Result<DentryRef> RevalidateChild(Context& context, Dentry& directory, DentryRef cached, std::string_view name) {
+  const uint32_t version = directory.inode()->names_version();
   auto now = directory.inode()->Revalidate(context, name, cached->inode());
-  if (now.ok() && *now == cached->inode()) return cached;
   if (!now.ok() && !now.Is(ENOENT)) return now.error();
-  if (cached->mounts_here.load(std::memory_order_relaxed) > 0) return cached;  // a mount point stays
-  return DentryRef();
+  const bool same = now.ok() ? *now == cached->inode() : cached->IsNegative();
+  // A mount point stays.
+  if (!same && cached->mounts_here.load(std::memory_order_relaxed) == 0) return DentryRef();
+  cached->names_version.store(version, std::memory_order_relaxed);
+  return cached;
+}
+
+bool IsCertain(const Dentry& directory, const Dentry& cached) {
+  return cached.names_version.load(std::memory_order_relaxed) == directory.inode()->names_version();
 }
 
 }  // namespace
@@ -47,8 +58,9 @@ Result<DentryRef> LookupChildLocked(Context& context, const Path& directory, std
                                     const Inode::WalkPlan& plan) {
   Dentry& dir = *directory.dentry;
   const bool exclusive = directory.mount == nullptr || directory.mount->fs()->exclusive();
+  if (exclusive) dir.inode()->CheckNames(context);
   if (DentryRef cached = dir.CachedChild(name); cached != nullptr) {
-    if (exclusive) return cached;
+    if (exclusive && IsCertain(dir, *cached)) return cached;
     DentryRef valid = TRY(RevalidateChild(context, dir, cached, name));
     if (valid != nullptr) return valid;
     dir.RemoveChild(cached, false);
@@ -61,8 +73,9 @@ Result<DentryRef> LookupChild(Context& context, const Path& directory, std::stri
                               const Inode::WalkPlan& plan) {
   Dentry& dir = *directory.dentry;
   const bool exclusive = directory.mount == nullptr || directory.mount->fs()->exclusive();
+  if (exclusive) dir.inode()->CheckNames(context);
   if (DentryRef cached = dir.CachedChild(name); cached != nullptr) {
-    if (exclusive) return cached;
+    if (exclusive && IsCertain(dir, *cached)) return cached;
     DentryRef valid = TRY(RevalidateChild(context, dir, cached, name));
     if (valid != nullptr) return valid;
   }

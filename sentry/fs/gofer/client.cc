@@ -27,6 +27,7 @@ Result<RefPtr<GoferClient>> GoferClient::Connect(UniqueFd socket) {
     client->lanes_ = 1;
   }
   TRY(client->Hello());
+  AddOutsideShare(client);
   return client;
 }
 
@@ -93,7 +94,8 @@ void GoferClient::SendForgets(Lane& lane) {
     forgotten_.resize(forgotten_.size() - count);
   }
   gofer::Writer out(lane.request);
-  out.Put(gofer::RequestHeader{Op::kForget, 0, 0});
+  // Not before the deferred changes that name them.
+  out.Put(gofer::RequestHeader{.op = Op::kForget, .flags = 0, .handle = 0, .after = journal_.sent()});
   out.Put(static_cast<uint32_t>(handles.size()));
   for (const gofer::Handle handle : handles) out.Put(handle);
   (void)lane.channel.Send(out.bytes()).ok();  // a dead server is noticed by the call that follows
@@ -115,9 +117,30 @@ GoferHandleRef GoferClient::Own(gofer::Handle value) {
   return MakeRef<GoferHandle>(shared_from_this(), value);
 }
 
+bool GoferClient::OpenJournal() {
+  if (!journal_.BeginOpen()) return journal_.open();
+  GoferCall call(*this, Op::kNewJournal, 0);
+  if (!call.Run().ok()) return false;  // changes are waited for, then
+  return journal_.Open(call.TakeFd());
+}
+
+// An error is the journal's, reported by those who look at its count of failures.
+void GoferClient::Settle() {
+  if (Owes()) (void)GoferCall(*this, Op::kSettle, 0).Run().ok();
+}
+
 GoferCall::GoferCall(GoferClient& client, Op op, gofer::Handle handle, uint32_t flags)
-    : client_(client), op_(op), lane_(client.Acquire()), request_(lane_->request), reply_({}) {
-  request_.Put(gofer::RequestHeader{op, flags, handle, static_cast<uint32_t>(::sched_getcpu() + 1)});
+    : client_(client),
+      op_(op),
+      after_(client.journal_.sent()),
+      lane_(client.Acquire()),
+      request_(lane_->request),
+      reply_({}) {
+  request_.Put(gofer::RequestHeader{.op = op,
+                                    .flags = flags,
+                                    .handle = handle,
+                                    .processor = static_cast<uint32_t>(::sched_getcpu() + 1),
+                                    .after = after_});
 }
 
 GoferCall::~GoferCall() { client_.Release(std::move(lane_)); }
@@ -136,6 +159,7 @@ Result<void> GoferCall::Run() {
   header_ = reply_.Get<gofer::ReplyHeader>();
   if (!reply_.ok() || header_.op != op_ || header_.error < 0 || header_.error > 4095)
     return Err(EIO);
+  if (client_.journal_.NoteDone(after_, header_.failed)) client_.Doubt();
   if (header_.error != 0 && op_ != Op::kWalk) return Err(header_.error);
   return {};
 }

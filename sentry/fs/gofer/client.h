@@ -21,6 +21,8 @@
 #include "gofer/protocol/channel.h"
 #include "gofer/protocol/messages.h"
 #include "gofer/protocol/wire.h"
+#include "sentry/core/outside.h"
+#include "sentry/fs/gofer/journal.h"
 
 namespace sandbox {
 
@@ -59,10 +61,12 @@ struct GoferLookup {
   GoferEntry entry;
 };
 
+// `room`: the file system is far from full (gofer::ReplyHeader::room).
 struct GoferCreated {
   GoferEntry entry;
   gofer::FileAttr dir;
   UniqueFd fd;  // regular files
+  bool room = false;
 };
 
 struct GoferDirEntry {
@@ -77,7 +81,7 @@ struct GoferDirBatch {
   bool end = false;
 };
 
-class GoferClient : public RefFromThis<GoferClient> {
+class GoferClient : public OutsideShare, public RefFromThis<GoferClient> {
  public:
   static constexpr int kMaxChannels = 8;
 
@@ -89,7 +93,7 @@ class GoferClient : public RefFromThis<GoferClient> {
 
   // Greets the server; `socket` is the client's end of the pair that GoferMain was given.
   static Result<RefPtr<GoferClient>> Connect(UniqueFd socket);
-  ~GoferClient();
+  ~GoferClient() override;
 
   const std::vector<Tree>& trees() const { return trees_; }
 
@@ -108,13 +112,17 @@ class GoferClient : public RefFromThis<GoferClient> {
   Result<GoferCreated> Tmpfile(gofer::Handle dir, const gofer::CreateRequest& what);
   struct Linked {
     gofer::FileAttr file, dir;
+    bool room;
   };
   Result<Linked> Link(gofer::Handle dir, std::string_view name, gofer::Handle target);
-  // Returns the directory's attributes afterwards.
-  Result<gofer::FileAttr> Unlink(gofer::Handle dir, std::string_view name,
-                                 const gofer::UnlinkRequest& what);
+  struct Unlinked {
+    gofer::FileAttr dir;
+    bool room;
+  };
+  Result<Unlinked> Unlink(gofer::Handle dir, std::string_view name, const gofer::UnlinkRequest& what);
   struct Renamed {
     gofer::FileAttr old_dir, new_dir;
+    bool room;
   };
   Result<Renamed> Rename(gofer::Handle old_dir, std::string_view old_name,
                          std::string_view new_name, const gofer::RenameRequest& what);
@@ -127,6 +135,23 @@ class GoferClient : public RefFromThis<GoferClient> {
   Result<std::vector<std::string>> ListXattr(gofer::Handle file);
   Result<void> RemoveXattr(gofer::Handle file, std::string_view name);
   Result<void> Sync(gofer::Handle file);
+
+  // The same changes without waiting for them. The number that the change has in the journal; 0 when it cannot be
+  // taken now and has to be made the other way. Whatever is asked of the gofer later is answered after it.
+  uint64_t DeferSetAttr(gofer::Handle file, const gofer::SetAttrRequest& change);
+  uint64_t DeferLink(gofer::Handle dir, std::string_view name, gofer::Handle target);
+  uint64_t DeferUnlink(gofer::Handle dir, std::string_view name, const gofer::UnlinkRequest& what);
+  uint64_t DeferRename(gofer::Handle dir, std::string_view old_name, std::string_view new_name,
+                       const gofer::RenameRequest& what);
+  const GoferJournal& journal() const { return journal_; }
+  // OutsideShare: changes that the host has not made yet, and waiting for them.
+  bool Owes() const override { return journal_.sent() > journal_.done(); }
+  void Settle() override;
+  void Doubt() override { doubts_.fetch_add(1, std::memory_order_acq_rel); }
+  // Counts the moments from which on what was known of the trees has to be looked at again: the host's doing, or
+  // deferred changes that failed.
+  uint32_t doubts() const { return doubts_.load(std::memory_order_acquire); }
+
   // Opens a memory file of ours again, for reading only.
   Result<UniqueFd> ReopenMemory(BorrowedFd memory);
 
@@ -152,6 +177,9 @@ class GoferClient : public RefFromThis<GoferClient> {
   LaneRef AddLane(Lane& lane);
   void Forget(gofer::Handle handle);
   void SendForgets(Lane& lane);
+  bool OpenJournal();
+  template <typename Put>
+  uint64_t Defer(gofer::Op op, gofer::Handle handle, Put put);
   Result<void> Hello();
   GoferHandleRef Own(gofer::Handle value);
   Result<GoferEntry> GetEntry(gofer::Reader& in);
@@ -159,6 +187,8 @@ class GoferClient : public RefFromThis<GoferClient> {
 
   std::vector<Tree> trees_;
   std::atomic<uint64_t> round_trips_{0};
+  GoferJournal journal_;
+  std::atomic<uint32_t> doubts_{0};
   Mutex mu_{LockRank::kGofer};
   CondVar free_lane_;
   std::vector<LaneRef> idle_ GUARDED_BY(mu_);  // a stack: the warmest channel is used first
@@ -182,12 +212,14 @@ class GoferCall {
   Result<void> Run();
   gofer::Reader& reply() { return reply_; }
   uint32_t count() const { return header_.count; }
+  bool room() const { return header_.room != 0; }
   int error() const { return header_.error; }
   UniqueFd TakeFd() { return std::move(fd_); }
 
  private:
   GoferClient& client_;
   const gofer::Op op_;
+  const uint64_t after_;
   GoferClient::LaneRef lane_;
   gofer::Writer request_;
   gofer::Reader reply_;

@@ -108,6 +108,7 @@ Result<GoferCreated> GoferClient::FinishCreate(GoferCall& call) {
   created.entry = TRY(GetEntry(call.reply()));
   created.dir = TRY(GetFileAttr(call.reply()));
   created.fd = call.TakeFd();
+  created.room = call.room();
   return created;
 }
 
@@ -130,34 +131,78 @@ Result<GoferCreated> GoferClient::Tmpfile(Handle dir, const gofer::CreateRequest
   return FinishCreate(call);
 }
 
-Result<GoferClient::Linked> GoferClient::Link(Handle dir, std::string_view name, Handle target) {
-  GoferCall call(*this, Op::kLink, dir);
-  call.request().Put(target);
-  call.request().PutString(name);
-  TRY(call.Run());
-  const FileAttr file = TRY(GetFileAttr(call.reply()));
-  return Linked{file, TRY(GetFileAttr(call.reply()))};
+namespace {
+
+// Bodies of the changes that may be deferred.
+auto LinkBody(std::string_view name, Handle target) {
+  return [=](gofer::Writer& out) {
+    out.Put(target);
+    out.PutString(name);
+  };
+}
+auto UnlinkBody(std::string_view name, const gofer::UnlinkRequest& what) {
+  return [=](gofer::Writer& out) {
+    out.Put(what);
+    out.PutString(name);
+  };
+}
+auto RenameBody(std::string_view old_name, std::string_view new_name, const gofer::RenameRequest& what) {
+  return [=](gofer::Writer& out) {
+    out.Put(what);
+    out.PutString(old_name);
+    out.PutString(new_name);
+  };
 }
 
-Result<FileAttr> GoferClient::Unlink(Handle dir, std::string_view name,
-                                     const gofer::UnlinkRequest& what) {
-  GoferCall call(*this, Op::kUnlink, dir);
-  call.request().Put(what);
-  call.request().PutString(name);
+}  // namespace
+
+Result<GoferClient::Linked> GoferClient::Link(Handle dir, std::string_view name, Handle target) {
+  GoferCall call(*this, Op::kLink, dir);
+  LinkBody(name, target)(call.request());
   TRY(call.Run());
-  return GetFileAttr(call.reply());
+  const FileAttr file = TRY(GetFileAttr(call.reply()));
+  return Linked{file, TRY(GetFileAttr(call.reply())), call.room()};
+}
+
+Result<GoferClient::Unlinked> GoferClient::Unlink(Handle dir, std::string_view name, const gofer::UnlinkRequest& what) {
+  GoferCall call(*this, Op::kUnlink, dir);
+  UnlinkBody(name, what)(call.request());
+  TRY(call.Run());
+  return Unlinked{TRY(GetFileAttr(call.reply())), call.room()};
 }
 
 Result<GoferClient::Renamed> GoferClient::Rename(Handle old_dir, std::string_view old_name,
                                                  std::string_view new_name,
                                                  const gofer::RenameRequest& what) {
   GoferCall call(*this, Op::kRename, old_dir);
-  call.request().Put(what);
-  call.request().PutString(old_name);
-  call.request().PutString(new_name);
+  RenameBody(old_name, new_name, what)(call.request());
   TRY(call.Run());
   const FileAttr old_attr = TRY(GetFileAttr(call.reply()));
-  return Renamed{old_attr, TRY(GetFileAttr(call.reply()))};
+  return Renamed{old_attr, TRY(GetFileAttr(call.reply())), call.room()};
+}
+
+template <typename Put>
+uint64_t GoferClient::Defer(Op op, Handle handle, Put put) {
+  if (!journal_.open() && !OpenJournal()) return 0;
+  std::array<std::byte, gofer::kMaxDeferred> buffer;
+  gofer::Writer out(buffer);
+  out.Put(gofer::RequestHeader{op, 0, handle});
+  put(out);
+  return out.ok() ? journal_.Post(out.bytes()) : 0;
+}
+
+uint64_t GoferClient::DeferSetAttr(Handle file, const gofer::SetAttrRequest& change) {
+  return Defer(Op::kSetAttr, file, [&](gofer::Writer& out) { out.Put(change); });
+}
+uint64_t GoferClient::DeferLink(Handle dir, std::string_view name, Handle target) {
+  return Defer(Op::kLink, dir, LinkBody(name, target));
+}
+uint64_t GoferClient::DeferUnlink(Handle dir, std::string_view name, const gofer::UnlinkRequest& what) {
+  return Defer(Op::kUnlink, dir, UnlinkBody(name, what));
+}
+uint64_t GoferClient::DeferRename(Handle dir, std::string_view old_name, std::string_view new_name,
+                                  const gofer::RenameRequest& what) {
+  return Defer(Op::kRename, dir, RenameBody(old_name, new_name, what));
 }
 
 Result<std::string> GoferClient::ReadLink(Handle link) {

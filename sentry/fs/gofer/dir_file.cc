@@ -15,7 +15,7 @@ constexpr size_t kBatch = 128;
 }  // namespace
 
 GoferDirFile::GoferDirFile(const Path& path, int flags, GoferInodeRef inode)
-    : FileDescription(path, flags), inode_(std::move(inode)) {
+    : FileDescription(path, flags), inode_(std::move(inode)), lost_(inode_->journal()) {
   inode_->OpenCount(1);
 }
 
@@ -64,6 +64,9 @@ Result<int64_t> GoferDirFile::Seek(Context&, int64_t, int whence) {
   return listing_ == nullptr ? kFirstEntry : static_cast<int64_t>(listing_->size()) + kFirstEntry;
 }
 
-Result<void> GoferDirFile::Sync(Context&, bool) { return inode_->SyncWithoutFile(); }
+Result<void> GoferDirFile::Sync(Context&, bool) {
+  TRY(inode_->SyncWithoutFile());
+  return lost_.Check();
+}
 
 }  // namespace sandbox

@@ -6,6 +6,23 @@
 
 namespace sandbox {
 
+// What an open file has told of deferred changes that the host refused: fsync(2) on any file of the tree fails once
+// after one (Linux: file_check_and_advance_wb_err).
+class LostChanges {
+ public:
+  explicit LostChanges(const GoferJournal& journal) : journal_(journal), told_(journal.failed()) {}
+  // After the journal was waited for.
+  Result<void> Check() {
+    const uint32_t now = journal_.failed();
+    if (told_.exchange(now) != now) return Err(EIO);
+    return {};
+  }
+
+ private:
+  const GoferJournal& journal_;  // the client's, which the inode keeps
+  std::atomic<uint32_t> told_;
+};
+
 // A regular file: data goes straight between the guest and a donated host descriptor, with one copy through this
 // thread's transfer buffer.
 class GoferFile final : public FileDescription {
@@ -29,6 +46,7 @@ class GoferFile final : public FileDescription {
   const GoferInodeRef inode_;
   const HostFileRef file_;
   std::atomic<bool> read_noted_{false};
+  LostChanges lost_;
 };
 
 class GoferDirFile final : public FileDescription {
@@ -43,6 +61,7 @@ class GoferDirFile final : public FileDescription {
 
  private:
   const GoferInodeRef inode_;
+  LostChanges lost_;
   Mutex mu_{LockRank::kLeaf};
   DirListingRef listing_ GUARDED_BY(mu_);
 };

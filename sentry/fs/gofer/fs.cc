@@ -58,6 +58,11 @@ Result<RefPtr<GoferFs>> GoferFs::Create(RefPtr<GoferClient> client, size_t index
 
 InodeRef GoferFs::root() { return root_; }
 
+Result<void> GoferFs::Sync(Context&) {
+  tree_->client().Settle();
+  return {};
+}
+
 Result<FsStat> GoferFs::StatFs(Context&) {
   const auto host = TRY(tree_->client().StatFs(root_->handle()->value()));
   FsStat out;

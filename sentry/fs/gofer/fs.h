@@ -71,6 +71,7 @@ class GoferFs final : public FileSystem {
   std::string_view type_name() const override { return "gofer"; }
   InodeRef root() override;
   Result<FsStat> StatFs(Context& context) override;
+  Result<void> Sync(Context& context) override;
   bool exclusive() const override { return tree_->exclusive(); }
 
  private:

@@ -35,7 +35,11 @@ GoferInode::GoferInode(FileSystem& fs, GoferTreeRef tree, GoferEntry entry)
       target_(std::move(entry.target)),
       handle_(std::move(entry.handle)),
       attr_(entry.attr),
-      fetched_ns_(NowNs()) {
+      fetched_ns_(NowNs()),
+      fetch_doubts_(tree_->client().doubts()),
+      names_checked_ns_(fetched_ns_),
+      names_doubts_(fetch_doubts_),
+      names_times_(times()) {
   set_type(type_);
 }
 
@@ -62,6 +66,7 @@ void GoferInode::Update(GoferEntry entry) {
   old = std::exchange(handle_, std::move(entry.handle));
   attr_ = entry.attr;
   fetched_ns_ = NowNs();
+  fetch_doubts_ = tree_->client().doubts();
 }
 
 Attr GoferInode::ToAttr() const {
@@ -89,12 +94,31 @@ Result<Attr> GoferInode::GetAttr(Context&) {
   bool refresh = stale_.load(std::memory_order_acquire) || writable_mappings_.load(std::memory_order_relaxed) > 0;
   {
     MutexLock lock(mu_);
-    if (!tree_->exclusive() && NowNs() - fetched_ns_ > kSharedValidNs) refresh = true;
-    if (!refresh) return ToAttr();
+    refresh = refresh || Doubtful();
+    const bool old = has_host_files_.load() && tree_->exclusive() && NowNs() - fetched_ns_ > kLeaseNs;
+    if (!refresh && !old) return ToAttr();
   }
-  TRY(Refresh());
+  if (refresh) {
+    TRY(Refresh());
+  } else if (const HostFileRef file = OpenHostFile()) {
+    TRY(RefreshFrom(*file, BeginFetch()));  // costs next to nothing
+  }
   MutexLock lock(mu_);
   return ToAttr();
+}
+
+bool GoferInode::Doubtful() const {
+  if (!tree_->exclusive()) return NowNs() - fetched_ns_ > kSharedValidNs;
+  return fetch_doubts_ != tree_->client().doubts();
+}
+
+// In an exclusive tree nobody but us changes owner and mode; what marks attributes stale are sizes and times.
+Result<Attr> GoferInode::GetAccessAttr(Context& context) {
+  {
+    MutexLock lock(mu_);
+    if (tree_->exclusive() && type_ == S_IFDIR && !Doubtful()) return ToAttr();
+  }
+  return GetAttr(context);
 }
 
 bool GoferInode::IsFresh() const {
@@ -106,6 +130,7 @@ bool GoferInode::IsFresh() const {
 uint64_t GoferInode::BeginFetch() {
   stale_.store(false, std::memory_order_release);  // before the host is asked: a later write marks it again
   MutexLock lock(mu_);
+  fetch_doubts_ = tree_->client().doubts();
   return ++fetches_;
 }
 
@@ -119,21 +144,27 @@ void GoferInode::StoreAttr(const FileAttr& attr, uint64_t fetch) {
 
 Result<void> GoferInode::Refresh() {
   const uint64_t fetch = BeginFetch();
-  HostFileRef file;
-  if (has_host_files_.load() && tree_->exclusive()) {
-    for (const int access : {O_RDWR, O_RDONLY, O_WRONLY}) {
-      if (file == nullptr) file = HostFileCache::Get().Find(*this, access);
-    }
+  if (const HostFileRef file = tree_->exclusive() ? OpenHostFile() : nullptr) return RefreshFrom(*file, fetch);
+  auto attr = tree_->client().GetAttr(handle()->value());
+  if (attr.ok()) StoreAttr(*attr, fetch);
+  // An object whose last name we removed may be out of the gofer's reach; what we know is as good as it gets.
+  else if (!removed_.load())
+    return attr.error();
+  return {};
+}
+
+// A donated descriptor that tells what the object is like; null when there is none, or when the gofer has yet to make
+// changes that it would not show.
+HostFileRef GoferInode::OpenHostFile() const {
+  if (!has_host_files_.load() || pending_.load() > journal().done()) return nullptr;
+  for (const int access : {O_RDWR, O_RDONLY, O_WRONLY}) {
+    if (auto file = HostFileCache::Get().Find(*this, access)) return file;
   }
-  if (file == nullptr) {
-    auto attr = tree_->client().GetAttr(handle()->value());
-    if (attr.ok()) StoreAttr(*attr, fetch);
-    // An object whose last name we removed may be out of the gofer's reach; what we know is as good as it gets.
-    else if (!removed_.load())
-      return attr.error();
-    return {};
-  }
-  const struct stat st = TRY(host::Stat(file->fd.borrow()));
+  return nullptr;
+}
+
+Result<void> GoferInode::RefreshFrom(const HostFile& file, uint64_t fetch) {
+  const struct stat st = TRY(host::Stat(file.fd.borrow()));
   FileAttr attr;
   {
     MutexLock lock(mu_);
@@ -172,7 +203,12 @@ void GoferInode::KeepOwner(uint32_t uid, uint32_t gid) {
   owner_ = {uid, gid};
 }
 
+void GoferInode::SettleChanges() {
+  if (pending_.load() > journal().done()) tree_->client().Settle();
+}
+
 Result<void> GoferInode::SetSize(uint64_t size) {
+  SettleChanges();
   auto file = HostFileFor(O_WRONLY);
   if (file.ok()) {
     TRY(host::Truncate((*file)->fd.borrow(), size));
@@ -215,8 +251,13 @@ Result<void> GoferInode::SetAttr(Context&, const AttrChange& change) {
     request.mtime_s = change.mtime->seconds;
     request.mtime_ns = change.mtime->nanoseconds;
   }
-  if (request.valid == 0) return {};
+  if (request.valid == 0 || DeferSetAttr(request)) return {};
   constexpr uint32_t kOwner = SetAttrRequest::kUid | SetAttrRequest::kGid;
+  if (type_ == S_IFDIR) {
+    // It may have become one that the gofer cannot write.
+    MutexLock lock(dir_mu_);
+    dir().proven = false;
+  }
   auto done = SetAttrRemote(request);
   if ((done.Is(EPERM) || done.Is(EINVAL)) && request.valid & kOwner) {
     // The gofer runs without CAP_CHOWN, or in a user namespace that does not map the id (EINVAL): the sentry remembers

@@ -9,6 +9,7 @@
 // serialises lookups and changes in one directory, and dir_version_ catches a listing that was being read meanwhile.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <memory>
 #include <optional>
@@ -26,6 +27,9 @@ class GoferInode final : public Inode {
  public:
   // How long attributes of a shared tree are believed: enough for the checks of one system call.
   static constexpr int64_t kSharedValidNs = 200'000;
+  // For how long names of an exclusive tree, and attributes of files that are open on the host, are believed without
+  // another look: the host's own changes show after that at the latest.
+  static constexpr int64_t kLeaseNs = 1'000'000'000;
   // The same for lookups of its directories that were answered ahead of the question.
   static constexpr int64_t kAheadValidNs = 2'000'000;
 
@@ -33,6 +37,7 @@ class GoferInode final : public Inode {
   ~GoferInode() override;
 
   Result<Attr> GetAttr(Context& context) override;
+  Result<Attr> GetAccessAttr(Context& context) override;
   Result<void> SetAttr(Context& context, const AttrChange& change) override;
 
   Result<InodeRef> Lookup(Context& context, std::string_view name) override;
@@ -44,6 +49,7 @@ class GoferInode final : public Inode {
                       std::string_view new_name, const InodeRef& victim, unsigned flags) override;
   Result<InodeRef> CreateUnlinked(Context& context, const CreateArgs& args) override;
   // One round trip for `name`, all that the path has below it, and the open of a file at its end.
+  void CheckNames(Context& context) override;
   void WalkAhead(Context& context, std::string_view name, const WalkPlan& plan) override;
   Result<InodeRef> Revalidate(Context& context, std::string_view name, const InodeRef& cached) override;
 
@@ -77,6 +83,11 @@ class GoferInode final : public Inode {
   // Appends are atomic with the size; held over one pwrite(2), never over a copy of guest memory.
   Mutex& append_mutex() { return append_mu_; }
   Result<void> SyncWithoutFile() { return tree_->client().Sync(handle()->value()); }
+  // Before the host file is changed through a donated descriptor: changes of this object that the gofer was told to
+  // make come first.
+  void SettleChanges();
+  GoferTree& tree() const { return *tree_; }
+  const GoferJournal& journal() const { return tree_->client().journal(); }
 
   // --- For the tree's table. ---
   uint64_t host_dev() const { return dev_; }
@@ -95,6 +106,8 @@ class GoferInode final : public Inode {
   uint64_t BeginFetch();
   void StoreAttr(const gofer::FileAttr& attr, uint64_t fetch);
   Result<void> Refresh();
+  HostFileRef OpenHostFile() const;
+  Result<void> RefreshFrom(const HostFile& file, uint64_t fetch);
   Result<void> SetSize(uint64_t size);
   Result<void> SetAttrRemote(const gofer::SetAttrRequest& request);
   void KeepOwner(uint32_t uid, uint32_t gid);
@@ -111,10 +124,35 @@ class GoferInode final : public Inode {
   void NoteMiss();
   // The lookup of `name` needs no answer from the host.
   bool Knows(std::string_view name) const;
-  // Names that appear in and go from this directory; `attr` is the directory afterwards.
-  void NoteAdded(std::string_view name, const GoferInode& inode, const gofer::FileAttr& attr);
-  void NoteRemoved(std::string_view name, const gofer::FileAttr& attr);
+  // Names that appear in and go from this directory.
+  void NameAdded(std::string_view name, const GoferInode& inode);
+  void NameRemoved(std::string_view name);
+  // A change in this directory was made: its attributes afterwards.
+  void ChangeMade(const gofer::FileAttr& attr, bool room);
   Result<void> Remove(std::string_view name, const InodeRef& victim, bool is_dir);
+  // The clock that host file systems stamp with.
+  static FileTime HostNow();
+  // A rename by our own doing.
+  void MovedTo(const GoferInode& dir);
+  Result<void> RenameNow(std::string_view old_name, GoferInode& object, GoferInode& target, std::string_view new_name,
+                         GoferInode* replaced, unsigned flags);
+
+  bool Doubtful() const REQUIRES(mu_);
+  void ForgetNames();
+
+  // inode_deferred.cc: changes whose success is certain enough not to wait for (docs/FILES.md).
+  enum class Takes { kNothing, kRoom };
+  bool ProvenDirectory(Takes takes) const;
+  bool MayBeRemovedFrom(const GoferInode& dir) const;
+  bool MadeHere() const { return made_in_.load(std::memory_order_relaxed) != 0; }
+  bool DeferSetAttr(const gofer::SetAttrRequest& request);
+  bool DeferLink(std::string_view name, GoferInode& target);
+  bool DeferRemove(std::string_view name, GoferInode& victim, bool is_dir);
+  bool DeferRename(std::string_view old_name, GoferInode& object, GoferInode& target, std::string_view new_name,
+                   GoferInode* replaced, unsigned flags);
+  // The gofer will change this object: what it will be like is known by then.
+  void ChangesLater(uint64_t number);
+  void DirectoryChangesLater(uint64_t number);
   void LoseName(bool last);
   bool InUse() const;
 
@@ -132,12 +170,22 @@ class GoferInode final : public Inode {
   uint64_t stored_ GUARDED_BY(mu_) = 0;   // the newest that was stored
   // Owner the guest gave it and the host refused (a gofer without CAP_CHOWN).
   std::optional<std::pair<uint32_t, uint32_t>> owner_ GUARDED_BY(mu_);
+  uint32_t fetch_doubts_ GUARDED_BY(mu_) = 0;  // GoferClient::doubts when the last fetch began
   std::atomic<bool> stale_{false};
   std::atomic<int> open_count_{0};
   std::atomic<int> writable_mappings_{0};
   std::atomic<bool> was_mapped_writable_{false};
   std::atomic<bool> has_host_files_{false};
   std::atomic<bool> removed_{false};  // no name left
+  std::atomic<uint64_t> made_in_{0};  // number of the directory in which this sandbox made it; 0: found
+  // Directories: when their names were last looked at, at which count of doubts, and whether we changed any since.
+  std::atomic<int64_t> names_checked_ns_{0};
+  std::atomic<uint32_t> names_doubts_{0};
+  std::atomic<bool> names_changed_{false};
+  using Times = std::array<int64_t, 4>;  // mtime, ctime
+  Times names_times_ GUARDED_BY(mu_);    // as of that look
+  Times times() const REQUIRES(mu_) { return {attr_.mtime_s, attr_.mtime_ns, attr_.ctime_s, attr_.ctime_ns}; }
+  std::atomic<uint64_t> pending_{0};     // the last deferred change of this object, see GoferJournal
   std::atomic<int> no_capabilities_{0};  // errno of the last look for file capabilities; 0: to be asked for
   Mutex append_mu_{LockRank::kInode};
 
@@ -149,6 +197,9 @@ class GoferInode final : public Inode {
     uint64_t version = 0;  // counts changes of names
     int misses = 0;
     bool large = false;  // not worth listing for the sake of negative answers
+    // A change in it succeeded; when it last did on a file system with room.
+    bool proven = false;
+    int64_t room_ns = 0;
   };
   mutable Mutex dir_mu_{LockRank::kLeaf};
   std::unique_ptr<DirState> dir_ GUARDED_BY(dir_mu_);

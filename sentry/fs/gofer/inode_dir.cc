@@ -20,12 +20,6 @@ constexpr size_t kMaxAhead = 256;
 
 uint8_t DirentType(uint32_t mode_type) { return static_cast<uint8_t>(mode_type >> 12); }
 
-FileTime HostNow() {  // the clock that host file systems stamp with
-  timespec ts;
-  ::clock_gettime(CLOCK_REALTIME_COARSE, &ts);
-  return {ts.tv_sec, static_cast<uint32_t>(ts.tv_nsec)};
-}
-
 int64_t MonotonicNs() {
   timespec ts;
   ::clock_gettime(CLOCK_MONOTONIC, &ts);
@@ -152,9 +146,48 @@ Result<DirListingRef> GoferInode::Listing() {
 }
 
 Result<InodeRef> GoferInode::Revalidate(Context& context, std::string_view name, const InodeRef& cached) {
+  if (tree_->exclusive()) return Lookup(context, name);
   // Answered within the validity of attributes: the entry was found when they were.
   if (const auto known = std::dynamic_pointer_cast<GoferInode>(cached); known != nullptr && known->IsFresh()) return cached;
   return Lookup(context, name);
+}
+
+// Engines put files into the root of a running container. A directory in which we changed nothing since the last look
+// tells by its times; from another one the names are fetched anew.
+void GoferInode::CheckNames(Context&) {
+  if (!tree_->exclusive() || tree_->read_only()) return;
+  timespec ts;
+  ::clock_gettime(CLOCK_MONOTONIC_COARSE, &ts);
+  const int64_t now = ts.tv_sec * 1'000'000'000 + ts.tv_nsec;
+  const uint32_t doubts = tree_->client().doubts();
+  if (now - names_checked_ns_.load(std::memory_order_relaxed) < kLeaseNs &&
+      names_doubts_.load(std::memory_order_relaxed) == doubts)
+    return;
+  names_checked_ns_.store(now, std::memory_order_relaxed);
+  names_doubts_.store(doubts, std::memory_order_relaxed);
+  bool changed = names_changed_.exchange(false);
+  if (!Refresh().ok()) return;  // the lookup that follows reports it
+  {
+    MutexLock lock(mu_);
+    changed = changed || times() != names_times_;
+    names_times_ = times();
+  }
+  if (changed) ForgetNames();
+}
+
+void GoferInode::ForgetNames() {
+  bool listed;
+  std::unordered_map<std::string, GoferInodeRef> dropped;  // inodes die after the lock is released
+  {
+    MutexLock lock(dir_mu_);
+    DirState& state = dir();
+    ++state.version;
+    listed = std::exchange(state.listing, nullptr) != nullptr;
+    dropped.swap(state.ahead);
+    state.misses = 0;
+  }
+  ChangeNamesVersion();
+  if (listed) (void)LoadListing(true).ok();  // lookups then go by batches
 }
 
 bool GoferInode::Knows(std::string_view name) const {
@@ -210,26 +243,30 @@ void GoferInode::WalkAhead(Context&, std::string_view name, const WalkPlan& plan
   }
 }
 
-void GoferInode::NoteAdded(std::string_view name, const GoferInode& inode, const FileAttr& attr) {
-  {
-    MutexLock lock(dir_mu_);
-    DirState& state = dir();
-    ++state.version;
-    state.ahead.erase(std::string(name));
-    if (state.listing != nullptr)
-      state.listing->Add(name, tree_->GuestIno(inode.dev_, inode.ino_), DirentType(inode.type_));
-  }
-  StoreAttr(attr, BeginFetch());
+void GoferInode::NameAdded(std::string_view name, const GoferInode& inode) {
+  MutexLock lock(dir_mu_);
+  DirState& state = dir();
+  ++state.version;
+  state.ahead.erase(std::string(name));
+  if (state.listing != nullptr)
+    state.listing->Add(name, tree_->GuestIno(inode.dev_, inode.ino_), DirentType(inode.type_));
 }
 
-void GoferInode::NoteRemoved(std::string_view name, const FileAttr& attr) {
+void GoferInode::NameRemoved(std::string_view name) {
+  MutexLock lock(dir_mu_);
+  DirState& state = dir();
+  ++state.version;
+  state.ahead.erase(std::string(name));
+  if (state.listing != nullptr) state.listing->Remove(name);
+}
+
+void GoferInode::ChangeMade(const FileAttr& attr, bool room) {
   {
     MutexLock lock(dir_mu_);
-    DirState& state = dir();
-    ++state.version;
-    state.ahead.erase(std::string(name));
-    if (state.listing != nullptr) state.listing->Remove(name);
+    dir().proven = true;
+    if (room) dir().room_ns = MonotonicNs();
   }
+  names_changed_.store(true);
   StoreAttr(attr, BeginFetch());
 }
 
@@ -245,8 +282,11 @@ Result<InodeRef> GoferInode::Create(Context&, std::string_view name, const Creat
   if (inode->type_ == S_IFDIR && tree_->exclusive()) {
     MutexLock lock(inode->dir_mu_);
     inode->dir().listing = MakeRef<DirListing>();  // empty, and we hear of every name that appears
+    inode->dir().proven = true;                    // as its parent is
   }
-  NoteAdded(name, *inode, created.dir);
+  inode->made_in_.store(ino_);
+  NameAdded(name, *inode);
+  ChangeMade(created.dir, created.room);
   return InodeRef(std::move(inode));
 }
 
@@ -263,12 +303,14 @@ Result<InodeRef> GoferInode::CreateUnlinked(Context&, const CreateArgs& args) {
 Result<void> GoferInode::Link(Context&, std::string_view name, const InodeRef& target) {
   const auto other = std::dynamic_pointer_cast<GoferInode>(target);
   if (other == nullptr || other->tree_ != tree_) return Err(EXDEV);
+  if (DeferLink(name, *other)) return {};
   const uint64_t fetch = other->BeginFetch();
   const GoferHandleRef other_handle = other->handle();
   const auto linked = TRY(tree_->client().Link(handle()->value(), name, other_handle->value()));
   other->StoreAttr(linked.file, fetch);
   other->removed_.store(false);
-  NoteAdded(name, *other, linked.dir);
+  NameAdded(name, *other);
+  ChangeMade(linked.dir, linked.room);
   return {};
 }
 
@@ -283,7 +325,7 @@ void GoferInode::LoseName(bool last) {
   bool gone;
   {
     MutexLock lock(mu_);
-    const FileTime now = HostNow();
+    const FileTime now = GoferInode::HostNow();
     attr_.ctime_s = now.seconds;
     attr_.ctime_ns = now.nanoseconds;
     if (attr_.nlink > 0) --attr_.nlink;
@@ -298,12 +340,14 @@ void GoferInode::LoseName(bool last) {
 
 Result<void> GoferInode::Remove(std::string_view name, const InodeRef& victim, bool is_dir) {
   const auto gone = std::dynamic_pointer_cast<GoferInode>(victim);
+  if (gone != nullptr && DeferRemove(name, *gone, is_dir)) return {};
   const bool pin = gone != nullptr && gone->InUse();
   const GoferHandleRef gone_handle = pin ? gone->handle() : nullptr;
   const gofer::UnlinkRequest request{pin ? gone_handle->value() : 0, is_dir ? 1u : 0u, 0};
-  const FileAttr attr = TRY(tree_->client().Unlink(handle()->value(), name, request));
+  const auto done = TRY(tree_->client().Unlink(handle()->value(), name, request));
   if (gone != nullptr) gone->LoseName(is_dir);
-  NoteRemoved(name, attr);
+  NameRemoved(name);
+  ChangeMade(done.dir, done.room);
   return {};
 }
 
@@ -322,27 +366,41 @@ Result<void> GoferInode::Rename(Context&, std::string_view old_name, const Inode
   const auto replaced = std::dynamic_pointer_cast<GoferInode>(victim);
   if (target == nullptr || target->tree_ != tree_ || object == nullptr) return Err(EXDEV);
   if (flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE)) return Err(EINVAL);
+  if (DeferRename(old_name, *object, *target, new_name, replaced.get(), flags)) return {};
+  return RenameNow(old_name, *object, *target, new_name, replaced.get(), flags);
+}
+
+Result<void> GoferInode::RenameNow(std::string_view old_name, GoferInode& object, GoferInode& target,
+                                   std::string_view new_name, GoferInode* replaced, unsigned flags) {
   const bool exchange = flags & RENAME_EXCHANGE;
-  const GoferHandleRef target_handle = target->handle(), object_handle = object->handle();
+  const GoferHandleRef target_handle = target.handle(), object_handle = object.handle();
   const GoferHandleRef replaced_handle =
       replaced != nullptr && (exchange || replaced->InUse()) ? replaced->handle() : nullptr;
   const gofer::RenameRequest request{target_handle->value(), object_handle->value(),
                                      replaced_handle ? replaced_handle->value() : 0, flags, 0};
   const auto done = TRY(tree_->client().Rename(handle()->value(), old_name, new_name, request));
-  if (object == replaced) return {};  // two names of one object: Linux does nothing
+  if (&object == replaced) return {};  // two names of one object: Linux does nothing
   if (exchange && replaced != nullptr) {
-    NoteAdded(old_name, *replaced, done.old_dir);
+    NameAdded(old_name, *replaced);
     replaced->MarkStale();
   } else {
     if (replaced != nullptr) replaced->LoseName(replaced->type_ == S_IFDIR);
-    NoteRemoved(old_name, done.old_dir);
+    NameRemoved(old_name);
   }
-  target->NoteAdded(new_name, *object, done.new_dir);
-  MutexLock lock(object->mu_);
-  const FileTime now = HostNow();
-  object->attr_.ctime_s = now.seconds;
-  object->attr_.ctime_ns = now.nanoseconds;
+  ChangeMade(done.old_dir, done.room);
+  target.NameAdded(new_name, object);
+  target.ChangeMade(done.new_dir, done.room);
+  object.MovedTo(target);
+  if (exchange && replaced != nullptr) replaced->MovedTo(*this);
   return {};
+}
+
+void GoferInode::MovedTo(const GoferInode& dir) {
+  if (MadeHere()) made_in_.store(dir.ino_);
+  MutexLock lock(mu_);
+  const FileTime now = GoferInode::HostNow();
+  attr_.ctime_s = now.seconds;
+  attr_.ctime_ns = now.nanoseconds;
 }
 
 }  // namespace sandbox

@@ -12,6 +12,7 @@
 #include <memory>
 
 #include "base/host_sys.h"
+#include "sentry/core/outside.h"
 #include "sentry/vfs/inode.h"
 
 namespace sandbox {
@@ -120,6 +121,7 @@ Result<size_t> HostFile::Read(Context&, IoSequence& to, int64_t* offset, int) {
 
 Result<size_t> HostFile::Write(Context& context, IoSequence& from, int64_t* offset, int) {
   if (!writable()) return Err(EBADF);
+  SettleOutside();
   const auto bounce = std::make_unique_for_overwrite<char[]>(std::min(from.remaining(), kBounceSize));
   size_t done = 0;
   Result<size_t> result = size_t{0};

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <memory>
 
+#include "sentry/core/outside.h"
 #include "sentry/socket/interfaces.h"
 
 namespace sandbox {
@@ -133,6 +134,7 @@ Result<size_t> HostSocket::Send(const SocketCaller&, IoSequence& from, SendReque
   const auto bytes = std::make_unique_for_overwrite<char[]>(size);
   const size_t copied = size > 0 ? TRY(from.PeekIn(bytes.get(), size)) : 0;
   if (!is_stream() && copied != size) return Err(EFAULT);
+  SettleOutside();
   const int flags =
       (request.flags & (MSG_OOB | MSG_DONTROUTE | MSG_EOR | MSG_MORE | MSG_CONFIRM)) | MSG_DONTWAIT | MSG_NOSIGNAL;
   const sockaddr* to = request.to.empty() ? nullptr : Raw(request.to);
