@@ -98,6 +98,7 @@ bool Harmless(const seccomp_data& d) {
     case SYS_exit_group:
     case SYS_rseq:
     case SYS_rt_sigprocmask:
+    case SYS_sigaltstack:
     case 449 /* futex_waitv */:
       return true;
     case SYS_mmap: return (d.args[3] & ~uint64_t{0x3 | 0x10 | 0x20 | 0x4000 | 0x100 | 0x20000 | 0x100000 | 0x800 | 0x1000}) == 0;

@@ -46,6 +46,8 @@ class FakeThread final : public platform::Thread {
   void SetReturn(int64_t) override {}
   Result<std::vector<uint8_t>> GetFpState() override { return std::vector<uint8_t>(); }
   Result<void> SetFpState(std::span<const uint8_t>) override { return {}; }
+  size_t FpStateSize() override { return 0; }
+  Result<void> PushFrame(const arch::BuiltFrame&) override { return Err(ENOSYS); }
   void QueueMemoryOp(platform::MemoryOp op) override { queued.push_back(std::move(op)); }
   Result<void> FlushMemoryOps() override {
     auto ops = std::move(queued);
