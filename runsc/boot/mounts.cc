@@ -14,7 +14,7 @@
 #include "sentry/fs/gofer/fs.h"
 #include "sentry/fs/mqueue/mqueue_fs.h"
 #include "sentry/fs/overlay/overlay.h"
-#include "sentry/fs/proc/proc_mount.h"
+#include "sentry/fs/proc/ipc_settings.h"
 #include "sentry/kernel/cgroup.h"
 #include "sentry/vfs/fs_registry.h"
 #include "sentry/vfs/operations.h"

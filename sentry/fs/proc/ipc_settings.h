@@ -1,4 +1,5 @@
-// Limits of an IPC namespace under /proc/sys (sysctl(8)): kernel/shm*, kernel/msg*, kernel/sem, fs/mqueue/*.
+// What a container's configuration asks of procfs: a proc for its processes, and limits of its IPC namespace under /proc/sys
+// (sysctl(8)): kernel/shm*, kernel/msg*, kernel/sem, fs/mqueue/*.
 #pragma once
 
 #include <span>
@@ -7,8 +8,12 @@
 
 #include "base/result.h"
 #include "sentry/kernel/namespaces.h"
+#include "sentry/vfs/inode.h"
 
 namespace sandbox::proc {
+
+// Shows the processes of `view`, which need not exist yet.
+RefPtr<FileSystem> MakeProc(RefPtr<PidNamespace> view);
 
 struct IpcSetting {
   const char* path;  // below /proc/sys

@@ -4,8 +4,8 @@
 #include <charconv>
 
 #include "base/log.h"
+#include "sentry/fs/proc/ipc_settings.h"
 #include "sentry/fs/proc/proc.h"
-#include "sentry/fs/proc/proc_mount.h"
 #include "sentry/vfs/fs_registry.h"
 #include "sentry/vfs/mount.h"
 
