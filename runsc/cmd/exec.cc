@@ -38,7 +38,7 @@ class Exec final : public cli::Command {
     rest.erase(rest.begin());
     if (!rest.empty() && rest[0] == "--") rest.erase(rest.begin());
     auto found = Find(options, id, false);
-    if (!found.ok()) return Fail(options, found.status());
+    if (!found.ok()) return FailExec(options, found.status());
     auto process = MakeProcess(found->state.spec.process, std::move(rest));
     if (!process.ok()) return FailExec(options, process.status());
     exec_.process = *std::move(process);

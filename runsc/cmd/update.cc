@@ -26,8 +26,8 @@ class Update final : public cli::Command {
     parser.Option("--cpu-idle", cpu_.idle, "1 = run only when nothing else does");
     parser.Option("--pids-limit", pids_, "Most tasks; -1 = no limit");
     parser.Option("--blkio-weight", blkio_weight_, "Relative weight of block I/O, 10 to 1000");
-    parser.Ignored("--kernel-memory,--kernel-memory-tcp", true, "Accepted; obsolete");
-    parser.Ignored("--l3-cache-schema,--mem-bw-schema", true, "Accepted; caches and bandwidth are not divided");
+    for (const char* obsolete : {"--kernel-memory", "--kernel-memory-tcp"}) parser.Ignored(obsolete, true, "Accepted; obsolete");
+    for (const char* name : {"--l3-cache-schema", "--mem-bw-schema"}) parser.Ignored(name, true, "Accepted; caches and bandwidth are not divided");
   }
   int Run(const cli::GlobalOptions& options) override {
     auto resources = MakeResources();

@@ -99,8 +99,8 @@ class HooksTest(harness.ContainerTest):
 
     def test_a_program_that_cannot_start_is_the_error_though_hooks_miss_its_process(self):
         pid = "pid=$(sed 's/.*\"pid\":\\([0-9]*\\).*/\\1/')"
-        # Ends with the process, as a hook that looks into its namespaces would.
-        hook = {"path": "/bin/sh", "env": ["PATH=/bin:/usr/bin"], "args": ["sh", "-c", pid + "; while kill -0 $pid; do sleep 0.01; done; exit 1"]}
+        # Fails once the process is gone, as one that looks into its namespaces does.
+        hook = {"path": "/bin/sh", "env": ["PATH=/bin:/usr/bin"], "args": ["sh", "-c", pid + "; while readlink /proc/$pid/ns/net; do sleep 0.01; done; exit 1"]}
         for program, code, text in (("/etc/passwd", 126, "permission denied"), ("nosuch", 127, "executable file not found")):
             self.config(program, change=lambda document: document.update(hooks={"prestart": [hook]}))
             self.fails(text, "create", "--bundle", self.bundle, self.new_id(), code=code)

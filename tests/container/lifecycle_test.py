@@ -108,7 +108,7 @@ class LifeCycleTest(harness.ContainerTest):
     def test_unknown_container(self):
         for command in (["state"], ["start"], ["kill"], ["delete"], ["pause"], ["resume"], ["ps"], ["wait"], ["events", "--stats"]):
             self.fails("container does not exist", *command, "nosuch")
-        self.fails("container does not exist", "exec", "nosuch", "true")
+        self.fails("container does not exist", "exec", "nosuch", "true", code=255)
         self.ok("delete", "--force", "nosuch")
 
     def test_duplicate_id(self):
@@ -224,9 +224,18 @@ class LifeCycleTest(harness.ContainerTest):
                                              pass_fds=[given.fileno()]), 0)
             with open(pid_file) as file:
                 self.assertEqual(self.wait_exit(int(file.read())), 0)
-            self.fails("preserved-fd 9", "exec", "--preserve-fds", "7", container, "true", code=255)
+            self.fails("please check that preserved-fd", "exec", "--preserve-fds", "7", container, "true", code=255)
             given.seek(0)
             self.assertEqual(given.read().split(), ["created", "here", "detached"])
+
+    def test_streams_that_are_one_file(self):
+        path = os.path.join(self.folder, "both")
+        self.config("sh", "-c", "echo out; echo err >&2; echo again")
+        with open(path, "w") as file:
+            subprocess.check_call(self.argv("run", "--bundle", self.bundle, self.new_id()), stdout=file, stderr=file)
+            subprocess.check_call(["echo", "behind"], stdout=file)
+        with open(path) as file:
+            self.assertEqual(file.read().split(), ["out", "err", "again", "behind"])
 
     def test_socket_activation(self):
         with open(os.path.join(self.folder, "given"), "w+") as given:

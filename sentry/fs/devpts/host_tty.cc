@@ -121,7 +121,7 @@ Result<FileRef> HostTerminal::OpenTerminal(Context&, const Path& path, int flags
 }
 
 HostTty::HostTty(Path path, UniqueFd fd, int flags, RefPtr<HostTerminal> terminal)
-    : HostFile(std::move(path), std::move(fd), flags, S_IFCHR, 0), terminal_(std::move(terminal)) {}
+    : HostFile(std::move(path), std::move(fd), flags, S_IFCHR, false), terminal_(std::move(terminal)) {}
 
 Result<size_t> HostTty::Read(Context& context, IoSequence& to, int64_t* offset, int rwf) {
   if (terminal_->hung_up()) return size_t{0};

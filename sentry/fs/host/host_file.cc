@@ -30,22 +30,18 @@ bool Unsupported(const Result<size_t>& result) {
 
 }  // namespace
 
-HostFile::HostFile(Path path, UniqueFd fd, int flags, uint32_t mode, int64_t position)
+HostFile::HostFile(Path path, UniqueFd fd, int flags, uint32_t mode, bool shares_offset)
     : FileDescription(std::move(path), flags),
       fd_(std::move(fd)),
       regular_(S_ISREG(mode) || S_ISBLK(mode)),
+      shares_offset_(shares_offset && regular_),
       type_(mode & S_IFMT),
-      pollable_(fd_.borrow()) {
-  MutexLock lock(position_mutex());
-  this->position() = position;
-}
+      pollable_(fd_.borrow()) {}
 
 Result<RefPtr<HostFile>> HostFile::Make(UniqueFd fd) {
   const struct stat st = TRY(host::Stat(fd.borrow()));
   const int flags = TRY(host::StatusFlags(fd.borrow()));
-  int64_t position = 0;
-  if (S_ISREG(st.st_mode) || S_ISBLK(st.st_mode)) position = TRY(host::Seek(fd.borrow(), 0, SEEK_CUR));
-  return RefPtr<HostFile>(new HostFile(Path{}, std::move(fd), flags & (O_ACCMODE | O_APPEND), st.st_mode, position));
+  return RefPtr<HostFile>(new HostFile(Path{}, std::move(fd), flags & (O_ACCMODE | O_APPEND), st.st_mode, true));
 }
 
 Result<FileRef> HostFile::Reopen(Context&, int flags) {
@@ -55,7 +51,7 @@ Result<FileRef> HostFile::Reopen(Context&, int flags) {
   if (host_mode != O_RDWR && wanted != host_mode) return Err(EACCES);
   UniqueFd copy = TRY(host::Duplicate(fd_.borrow()));
   if (type_ == S_IFCHR) return OpenDonated(std::move(copy));  // terminals keep their line discipline
-  return FileRef(new HostFile(Path{}, std::move(copy), flags & (O_ACCMODE | O_APPEND | O_NONBLOCK), type_, 0));
+  return FileRef(new HostFile(Path{}, std::move(copy), flags & (O_ACCMODE | O_APPEND | O_NONBLOCK), type_, false));
 }
 
 Result<size_t> HostFile::ReadSome(void* data, size_t size, int64_t* offset) {
@@ -93,14 +89,21 @@ Result<size_t> HostFile::WriteSome(const void* data, size_t size, int64_t* offse
   return host::Write(fd_.borrow(), data, std::min(size, kPolledWrite));
 }
 
-// Processes outside that share the description continue where the guest is. A pread moves nothing.
+// Whoever shares the description goes on where another was: standard output and error of one file are two of these. A pread
+// moves nothing.
+void HostFile::TakeHostOffset(int64_t* offset) NO_THREAD_SAFETY_ANALYSIS {
+  if (!shares_offset_ || offset != &position()) return;
+  if (const auto at = host::Seek(fd_.borrow(), 0, SEEK_CUR); at.ok()) *offset = *at;
+}
+
 void HostFile::KeepHostOffset(const int64_t* offset) NO_THREAD_SAFETY_ANALYSIS {
-  if (regular_ && offset == &position()) (void)host::Seek(fd_.borrow(), *offset, SEEK_SET);
+  if (shares_offset_ && offset == &position()) (void)host::Seek(fd_.borrow(), *offset, SEEK_SET);
 }
 
 Result<size_t> HostFile::Read(Context&, IoSequence& to, int64_t* offset, int) {
   if (!readable()) return Err(EBADF);
   if (to.empty()) return size_t{0};
+  TakeHostOffset(offset);
   const auto bounce = std::make_unique_for_overwrite<char[]>(std::min(to.remaining(), kBounceSize));
   size_t done = 0;
   Result<size_t> result = size_t{0};
@@ -122,6 +125,7 @@ Result<size_t> HostFile::Read(Context&, IoSequence& to, int64_t* offset, int) {
 Result<size_t> HostFile::Write(Context& context, IoSequence& from, int64_t* offset, int) {
   if (!writable()) return Err(EBADF);
   SettleOutside();
+  TakeHostOffset(offset);
   const auto bounce = std::make_unique_for_overwrite<char[]>(std::min(from.remaining(), kBounceSize));
   size_t done = 0;
   Result<size_t> result = size_t{0};

@@ -33,16 +33,18 @@ class HostFile : public FileDescription {
   BorrowedFd HostFd() const override { return regular_ ? fd_.borrow() : BorrowedFd(); }
 
  protected:
-  HostFile(Path path, UniqueFd fd, int flags, uint32_t mode, int64_t position);
+  HostFile(Path path, UniqueFd fd, int flags, uint32_t mode, bool shares_offset);
   int host_fd() const { return fd_.get(); }
 
  private:
   Result<size_t> ReadSome(void* data, size_t size, int64_t* offset);
   Result<size_t> WriteSome(const void* data, size_t size, int64_t* offset);
+  void TakeHostOffset(int64_t* offset);
   void KeepHostOffset(const int64_t* offset);
 
   const UniqueFd fd_;
   const bool regular_;
+  const bool shares_offset_;  // with others who have the host's description: host processes, and further donations of it
   const uint32_t type_;                // S_IFMT bits
   std::atomic<bool> can_nowait_{true}; // RWF_NOWAIT worked so far
   HostPollable pollable_;
