@@ -71,9 +71,12 @@ Result<int64_t> SysTime(Task& task, OutPtr<int64_t> out) {
 SYSCALL_ROW(time, Lane::kShort, Support::kFull, SysTime, "");
 
 Result<int> SysClockAdjtime(Task& task, int32_t clock, InOutPtr<timex> ptr) {
-  if (clock != CLOCK_REALTIME) return Err(EOPNOTSUPP);
+  if (clock != CLOCK_REALTIME) return Err(clock > CLOCK_TAI ? EINVAL : EOPNOTSUPP);
   timex tx = TRY(ptr.Read(task.memory()));
-  if (tx.modes != 0) return Err(EPERM);
+  // Linux: timekeeping_validate_timex. What only reads is anybody's.
+  constexpr unsigned kSingleShot = 0x8000;
+  if ((tx.modes & kSingleShot) && !(tx.modes & ADJ_OFFSET)) return Err(EINVAL);
+  if (tx.modes != 0 && tx.modes != ADJ_OFFSET_SS_READ) return Err(EPERM);
   tx = {};
   const int64_t ns = RealtimeNowNs();
   tx.time = {ns / 1'000'000'000, ns % 1'000'000'000 / 1000};

@@ -86,10 +86,15 @@ Result<size_t> SysCopyFileRange(Task& task, Fd in_fd, GuestAddr in_addr, Fd out_
   if (in_attr.IsDir() || out_attr.IsDir()) return Err(EISDIR);
   if (!in_attr.IsRegular() || !out_attr.IsRegular()) return Err(EINVAL);
   if (!in->readable() || !out->writable() || (out->flags() & O_APPEND)) return Err(EBADF);
-  int64_t end;
-  const auto wanted = static_cast<int64_t>(std::min<uint64_t>(count, INT64_MAX));
   if (from.offset() < 0 || to.offset() < 0) return Err(EINVAL);
-  if (__builtin_add_overflow(from.offset(), wanted, &end) || __builtin_add_overflow(to.offset(), wanted, &end)) return Err(EOVERFLOW);
+  // Linux: generic_copy_file_checks, whose sums are unsigned; offsets beyond a file's are the write's to refuse.
+  uint64_t end;
+  if (__builtin_add_overflow(static_cast<uint64_t>(from.offset()), count, &end) ||
+      __builtin_add_overflow(static_cast<uint64_t>(to.offset()), count, &end)) {
+    return Err(EOVERFLOW);
+  }
+  const auto room = static_cast<uint64_t>(INT64_MAX - std::max(from.offset(), to.offset()));
+  const auto wanted = static_cast<int64_t>(std::min(count, room));
   if (in->path().inode() == out->path().inode() && from.offset() < to.offset() + wanted && to.offset() < from.offset() + wanted) {
     return Err(EINVAL);
   }

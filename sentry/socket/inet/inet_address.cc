@@ -84,6 +84,10 @@ bool InetAddress::IsAny() const {
   return std::all_of(begin, bytes.data() + bytes.size(), [](uint8_t b) { return b == 0; });
 }
 
+bool InetAddress::IsBroadcast() const {
+  return v4 && std::all_of(bytes.begin() + kV4Offset, bytes.end(), [](uint8_t b) { return b == 0xff; });
+}
+
 bool InetAddress::IsLocal() const {
   if (v4 && bytes[kV4Offset] == 127) return true;
   for (const NetInterface& interface : NetInterfaces()) {

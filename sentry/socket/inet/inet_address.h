@@ -21,6 +21,7 @@ struct InetAddress {
   SocketAddress ToSocketAddress(int socket_family) const;
 
   bool IsAny() const;
+  bool IsBroadcast() const;  // 255.255.255.255
   // Reachable without a network: loopback and the addresses of our interfaces.
   bool IsLocal() const;
   bool SameHost(const InetAddress& other) const { return bytes == other.bytes; }

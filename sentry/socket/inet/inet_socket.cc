@@ -7,8 +7,10 @@
 #include <linux/tcp.h>
 #include <sys/ioctl.h>
 
+#include <algorithm>
 #include <array>
 
+#include "sentry/socket/inet/inet_options.h"
 #include "sentry/socket/interfaces.h"
 
 namespace sandbox {
@@ -16,55 +18,17 @@ namespace {
 
 constexpr uint16_t kFirstUnprivilegedPort = 1024;  // net.ipv4.ip_unprivileged_port_start
 
-// Options kept and read back: on a loopback network they change nothing that could be observed otherwise.
-struct KnownOption {
-  int level, name, initial;
-};
-constexpr KnownOption kKnown[] = {
-    {IPPROTO_IP, IP_TOS, 0},
-    {IPPROTO_IP, IP_TTL, 64},
-    {IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_WANT},
-    {IPPROTO_IP, IP_RECVERR, 0},
-    {IPPROTO_IP, IP_RECVTOS, 0},
-    {IPPROTO_IP, IP_RECVTTL, 0},
-    {IPPROTO_IP, IP_PKTINFO, 0},
-    {IPPROTO_IP, IP_FREEBIND, 0},
-    {IPPROTO_IP, IP_TRANSPARENT, 0},
-    {IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 0},
-    {IPPROTO_IP, IP_MULTICAST_TTL, 1},
-    {IPPROTO_IP, IP_MULTICAST_LOOP, 1},
-    {IPPROTO_IP, IP_MULTICAST_ALL, 1},
-    {IPPROTO_IPV6, IPV6_UNICAST_HOPS, 64},
-    {IPPROTO_IPV6, IPV6_MULTICAST_HOPS, 1},
-    {IPPROTO_IPV6, IPV6_MULTICAST_LOOP, 1},
-    {IPPROTO_IPV6, IPV6_RECVERR, 0},
-    {IPPROTO_IPV6, IPV6_RECVPKTINFO, 0},
-    {IPPROTO_IPV6, IPV6_RECVHOPLIMIT, 0},
-    {IPPROTO_IPV6, IPV6_RECVTCLASS, 0},
-    {IPPROTO_IPV6, IPV6_TCLASS, 0},
-    {IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_WANT},
-    {IPPROTO_TCP, TCP_NODELAY, 0},
-    {IPPROTO_TCP, TCP_CORK, 0},
-    {IPPROTO_TCP, TCP_MAXSEG, 65483},
-    {IPPROTO_TCP, TCP_KEEPIDLE, 7200},
-    {IPPROTO_TCP, TCP_KEEPINTVL, 75},
-    {IPPROTO_TCP, TCP_KEEPCNT, 9},
-    {IPPROTO_TCP, TCP_SYNCNT, 6},
-    {IPPROTO_TCP, TCP_LINGER2, 60},
-    {IPPROTO_TCP, TCP_DEFER_ACCEPT, 0},
-    {IPPROTO_TCP, TCP_WINDOW_CLAMP, 0},
-    {IPPROTO_TCP, TCP_QUICKACK, 1},
-    {IPPROTO_TCP, TCP_USER_TIMEOUT, 0},
-    {IPPROTO_TCP, TCP_FASTOPEN, 0},
-    {IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 0},
-    {IPPROTO_TCP, TCP_NOTSENT_LOWAT, 0},
-};
+// Names of congestion control that may be chosen; the first is the default.
+constexpr std::array<std::string_view, 2> kCongestion = {"cubic", "reno"};
+constexpr size_t kCongestionNameMax = 16;  // TCP_CA_NAME_MAX
 
-const KnownOption* FindKnown(int level, int name) {
-  for (const KnownOption& option : kKnown) {
-    if (option.level == level && option.name == name) return &option;
+// Joining and leaving groups: nobody sends to groups on a loopback network.
+bool IsMembership(int level, int name) {
+  if (level == IPPROTO_IP) {
+    return name == IP_ADD_MEMBERSHIP || name == IP_DROP_MEMBERSHIP || name == MCAST_JOIN_GROUP || name == MCAST_LEAVE_GROUP;
   }
-  return nullptr;
+  return level == IPPROTO_IPV6 && (name == IPV6_ADD_MEMBERSHIP || name == IPV6_DROP_MEMBERSHIP ||
+                                   name == MCAST_JOIN_GROUP || name == MCAST_LEAVE_GROUP);
 }
 
 }  // namespace
@@ -73,16 +37,31 @@ Result<void> InetSocket::SetOption(Context& context, int level, int name, Option
   if (level == SOL_SOCKET) return Socket::SetOption(context, level, name, value);
   if (level == IPPROTO_TCP && type() != SOCK_STREAM) return Err(ENOPROTOOPT);
   if (level == IPPROTO_IPV6 && family() != AF_INET6) return Err(ENOPROTOOPT);
-  if (level == IPPROTO_TCP && name == TCP_CONGESTION) return {};
+  if (level == IPPROTO_TCP && name == TCP_CONGESTION) return SetCongestion(value);
+  if (level == IPPROTO_UDP && type() != SOCK_DGRAM) return Err(ENOPROTOOPT);
+  if (IsMembership(level, name)) return {};
   // One byte is enough for the options of IPPROTO_IP.
   const int number = level == IPPROTO_IP && value.size() == 1 ? value[0] : TRY(OptionInt(value));
   if (level == IPPROTO_IPV6 && name == IPV6_V6ONLY) {
     v6_only_.store(number != 0);
     return {};
   }
-  if (FindKnown(level, name) == nullptr) return Err(ENOPROTOOPT);
+  const InetOption* const option = FindInetOption(level, name);
+  if (option == nullptr) return Err(ENOPROTOOPT);
+  int kept = TRY(option->Accept(number));
+  // The congestion bits of a stream are its connection's.
+  if (level == IPPROTO_IP && name == IP_TOS && type() == SOCK_STREAM) kept &= ~3;
   MutexLock lock(options_mu_);
-  stored_[{level, name}] = number;
+  stored_[{level, name}] = kept;
+  return {};
+}
+
+Result<void> InetSocket::SetCongestion(OptionIn value) {
+  const std::string_view given(reinterpret_cast<const char*>(value.data()), std::min(value.size(), kCongestionNameMax - 1));
+  const std::string_view name = given.substr(0, given.find('\0'));
+  const auto known = std::find(kCongestion.begin(), kCongestion.end(), name);
+  if (known == kCongestion.end()) return Err(ENOENT);
+  congestion_.store(static_cast<size_t>(known - kCongestion.begin()));
   return {};
 }
 
@@ -93,13 +72,20 @@ Result<std::string> InetSocket::GetOption(Context& context, int level, int name)
                            (level == IPPROTO_TCP && type() == SOCK_STREAM) ||
                            (level == IPPROTO_UDP && type() == SOCK_DGRAM);
   if (!known_level) return Err(EOPNOTSUPP);
+  if (level == IPPROTO_IPV6 && family() != AF_INET6) return Err(EOPNOTSUPP);
   if (level == IPPROTO_IPV6 && name == IPV6_V6ONLY) return OptionBytes(v6_only() ? 1 : 0);
-  if (level == IPPROTO_TCP && name == TCP_CONGESTION) return std::string("cubic\0\0\0\0\0\0\0\0\0\0\0", 16);
-  const KnownOption* known = FindKnown(level, name);
-  if (known == nullptr) return Err(ENOPROTOOPT);
+  if (level == IPPROTO_TCP && name == TCP_CONGESTION) {
+    std::string text(kCongestion[congestion_.load()]);
+    text.resize(kCongestionNameMax);
+    return text;
+  }
+  if ((level == IPPROTO_IP && name == IP_MTU) || (level == IPPROTO_IPV6 && name == IPV6_MTU)) return Err(ENOTCONN);
+  if (level == IPPROTO_IP && name == IP_OPTIONS) return std::string();
+  const InetOption* const option = FindInetOption(level, name);
+  if (option == nullptr) return Err(ENOPROTOOPT);
   MutexLock lock(options_mu_);
   auto it = stored_.find({level, name});
-  return OptionBytes(it != stored_.end() ? it->second : known->initial);
+  return OptionBytes(it != stored_.end() ? it->second : option->initial);
 }
 
 Result<int64_t> InetSocket::Ioctl(Context& context, uint32_t request, uint64_t argument) {
@@ -131,6 +117,7 @@ Result<InetAddress> InetSocket::Destination(const SocketAddress& raw) const {
     address = InetAddress::Loopback(address.v4);
     address.port = port;
   }
+  if (type() == SOCK_DGRAM && address.IsBroadcast() && !options().broadcast()) return Err(EACCES);
   if (!address.IsLocal()) return Err(ENETUNREACH);
   return address;
 }

@@ -27,7 +27,10 @@ class InetSocket : public Socket {
 
  private:
   using OptionKey = std::pair<int, int>;
+  Result<void> SetCongestion(OptionIn value);
+
   std::atomic<bool> v6_only_{false};
+  std::atomic<size_t> congestion_{0};
   mutable Mutex options_mu_{LockRank::kLeaf};
   std::map<OptionKey, int> stored_ GUARDED_BY(options_mu_);
 };
