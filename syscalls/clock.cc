@@ -76,6 +76,9 @@ Result<int> SysClockAdjtime(Task& task, int32_t clock, InOutPtr<timex> ptr) {
     if (!IsCpuClock(clock) && !ReadClockNs(clock).ok()) return Err(EINVAL);
     return Err(EOPNOTSUPP);
   }
+  // Linux: timekeeping_validate_timex.
+  constexpr unsigned kSingleShot = 0x8000;
+  if ((tx.modes & kSingleShot) && !(tx.modes & ADJ_OFFSET)) return Err(EINVAL);
   // The old adjtime(3) has a form that only reads.
   constexpr unsigned kReadOnly = 0xa001;  // ADJ_OFFSET_SS_READ
   if (tx.modes != 0 && tx.modes != kReadOnly) return Err(EPERM);

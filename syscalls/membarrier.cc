@@ -80,15 +80,15 @@ Result<int64_t> SysKcmp(Task& task, int32_t pid1, int32_t pid2, int type, uint64
       return Order(a->fs_ref().get(), b->fs_ref().get());
     case KCMP_IO:
     case KCMP_SYSVSEM:
-      // No task has an I/O context, and undo lists belong to processes.
-      return type == KCMP_IO ? 0 : Order(&a->group(), &b->group());
+      // No task has an I/O context; undo lists belong to processes, and most have none.
+      return 0;
     case KCMP_SIGHAND:
       return Order(a->group().handlers().get(), b->group().handlers().get());
     default:
       return Err(EINVAL);
   }
 }
-SYSCALL_ROW(kcmp, Lane::kShort, Support::kPartial, SysKcmp, "no KCMP_EPOLL_TFD; semaphore undo lists are a process's");
+SYSCALL_ROW(kcmp, Lane::kShort, Support::kPartial, SysKcmp, "no KCMP_EPOLL_TFD; semaphore undo lists count as none");
 
 }  // namespace
 }  // namespace sandbox::syscalls

@@ -222,6 +222,9 @@ Result<int64_t> Attribute(Task& task, int option, const PrctlArgs& args) {
       return 0;
     case PR_GET_TIMERSLACK:
       return static_cast<int64_t>(task.timer_slack_ns.load());
+    case PR_TASK_PERF_EVENTS_DISABLE:
+    case PR_TASK_PERF_EVENTS_ENABLE:
+      return 0;  // there are none
     case PR_GET_TIMING:
       return PR_TIMING_STATISTICAL;
     case PR_SET_TIMING:

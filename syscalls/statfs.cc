@@ -1,11 +1,13 @@
-// statfs(2), fstatfs(2), ustat(2).
+// statfs(2), fstatfs(2), ustat(2), sysfs(2).
 #include <sys/mount.h>
 #include <sys/statfs.h>
 
+#include <climits>
 #include <cstring>
 
 #include "sentry/kernel/task.h"
 #include "sentry/vfs/dentry.h"
+#include "sentry/vfs/fs_registry.h"
 #include "syscalls/path_args.h"
 #include "syscalls/row.h"
 
@@ -55,7 +57,52 @@ Result<void> SysFstatfs(Task& task, Fd fd, OutPtr<struct statfs> to) {
 }
 SYSCALL_ROW(fstatfs, Lane::kShort, Support::kFull, SysFstatfs, "");
 
-SYSCALL_UNSUPPORTED(ustat, ENOSYS, "superseded by statfs");
+// struct ustat of <linux/types.h>, as 64-bit machines have it.
+struct Ustat {
+  int32_t free_blocks;
+  uint64_t free_inodes;
+  char name[6], pack[6];
+};
+
+// The file system whose st_dev that is, among the mounted ones.
+Result<void> SysUstat(Task& task, uint32_t device, OutPtr<Ustat> to) {
+  for (const MountInfo& info : task.mounts()->List()) {
+    if (info.mount->fs()->device() != device) continue;
+    const FsStat stat = TRY(info.mount->fs()->StatFs(task));
+    Ustat out;
+    std::memset(&out, 0, sizeof(out));
+    out.free_blocks = static_cast<int32_t>(stat.blocks_free);
+    out.free_inodes = stat.files_free;
+    return to.Write(task.memory(), out);
+  }
+  return Err(EINVAL);
+}
+SYSCALL_ROW(ustat, Lane::kShort, Support::kFull, SysUstat, "");
+
+// sysfs(2): file system types by number and name.
+Result<int64_t> SysSysfs(Task& task, int option, uint64_t first, GuestAddr second) {
+  const auto types = AllFileSystemTypes();
+  switch (option) {
+    case 1: {
+      const std::string name = TRY(task.memory().ReadString(GuestAddr(first), PATH_MAX, EINVAL));
+      for (size_t i = 0; i < types.size(); ++i) {
+        if (types[i]->name == name) return static_cast<int64_t>(i);
+      }
+      return Err(EINVAL);
+    }
+    case 2: {
+      if (first >= types.size()) return Err(EINVAL);
+      const std::string& name = types[first]->name;
+      TRY(task.memory().Write(second, name.c_str(), name.size() + 1));
+      return 0;
+    }
+    case 3:
+      return static_cast<int64_t>(types.size());
+    default:
+      return Err(EINVAL);
+  }
+}
+SYSCALL_ROW(sysfs, Lane::kShort, Support::kFull, SysSysfs, "");
 
 }  // namespace
 }  // namespace sandbox::syscalls

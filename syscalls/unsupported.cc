@@ -28,7 +28,6 @@ SYSCALL_UNSUPPORTED(modify_ldt, ENOSYS, "as CONFIG_MODIFY_LDT_SYSCALL=n");
 SYSCALL_UNSUPPORTED(ioperm, ENOSYS, "as CONFIG_X86_IOPL_IOPERM=n");
 SYSCALL_UNSUPPORTED(iopl, ENOSYS, "as CONFIG_X86_IOPL_IOPERM=n");
 SYSCALL_UNSUPPORTED(reboot, EPERM, "a sandbox has no machine to restart");
-SYSCALL_UNSUPPORTED(syslog, EPERM, "as kernel.dmesg_restrict=1 without CAP_SYSLOG");
 
 }  // namespace
 }  // namespace sandbox::syscalls

@@ -11,9 +11,10 @@ class PidFd final : public AnonFile {
  public:
   PidFd(ThreadGroupRef group, int flags) : AnonFile("[pidfd]", flags), group_(std::move(group)) {}
   const ThreadGroupRef& group() const { return group_; }
-  // Readable once the process is a zombie.
+  // Readable once the process is a zombie, hung up once it was reaped.
   EventMask Readiness(Context&, EventMask interest) override {
-    return group_->zombie() ? (kReadable & interest) : 0;
+    if (!group_->zombie()) return 0;
+    return (kReadable & interest) | (group_->leader() == nullptr ? kEventHup : 0);
   }
   WaitQueue* wait_queue() override { return &group_->exit_events(); }
   std::string FdInfo(Context& context) override;

@@ -36,7 +36,7 @@ Result<int32_t> ProcessTree::NewSession(Task& task) {
 Result<void> ProcessTree::SetProcessGroup(Task& task, int32_t pid, int32_t pgid) {
   Kernel& kernel = task.kernel();
   ThreadGroup& self = task.group();
-  if (pgid < 0) return Err(EINVAL);
+  if (pgid < 0 || (pgid == 0 && pid < 0)) return Err(EINVAL);
   pid = pid == 0 ? self.tgid_ : task.ActualPid(pid);
   // A number that names nothing here may still be wrong in another way first, as 0 is nobody's.
   pgid = pgid == 0 ? pid : task.ActualPid(pgid);

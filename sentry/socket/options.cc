@@ -8,6 +8,8 @@
 #include <cstring>
 #include <limits>
 
+#include "sentry/socket/interfaces.h"
+
 namespace sandbox {
 namespace {
 
@@ -20,6 +22,17 @@ constexpr int kMaxPriorityUnprivileged = 6;
 int BufferSize(int asked, int minimum, bool force) {
   const int64_t limited = force ? std::max(asked, 0) : std::min<uint32_t>(static_cast<uint32_t>(asked), kMaxBuffer);
   return static_cast<int>(std::clamp<int64_t>(limited * 2, minimum, std::numeric_limits<int>::max() / 2));
+}
+
+// One network, and the loopback device reaches all of it: only the name is checked.
+Result<void> BindToDevice(OptionIn value) {
+  const std::string_view given(reinterpret_cast<const char*>(value.data()), value.size());
+  const std::string_view name = given.substr(0, given.find('\0'));
+  if (name.empty()) return {};
+  for (const NetInterface& interface : NetInterfaces()) {
+    if (interface.name == name) return {};
+  }
+  return Err(ENODEV);
 }
 
 timeval ToTimeval(int64_t ns) { return {ns / 1'000'000'000, ns % 1'000'000'000 / 1000}; }
@@ -81,7 +94,7 @@ Result<void> SocketOptions::Set(Context& context, int name, OptionIn value) {
   if (name == SO_RCVTIMEO) return SetTimeout(value, receive_timeout_ns_);
   if (name == SO_SNDTIMEO) return SetTimeout(value, send_timeout_ns_);
   if (name == SO_LINGER) return SetLinger(value);
-  if (name == SO_BINDTODEVICE) return {};  // one network, and the loopback device reaches all of it
+  if (name == SO_BINDTODEVICE) return BindToDevice(value);
   if (name == SO_ATTACH_FILTER || name == SO_ATTACH_BPF) return Err(EPERM);
   const int number = TRY(OptionInt(value));
   if (std::atomic<int>* flag = Flag(name)) {
@@ -135,6 +148,11 @@ Result<std::string> SocketOptions::Get(int name) const {
     case SO_TIMESTAMP:
     case SO_TIMESTAMPNS: return OptionBytes(timestamp_option_.load() == name ? 1 : 0);
     case SO_BINDTODEVICE: return std::string();
+    case SO_INCOMING_CPU: return OptionBytes(-1);
+    case SO_INCOMING_NAPI_ID: return OptionBytes(0);
+    case SO_BSDCOMPAT: return OptionBytes(0);
+    case SO_MAX_PACING_RATE: return OptionBytes(-1);
+    case SO_ATTACH_FILTER: return std::string();
     case SO_LINGER: {
       const struct linger linger = {linger_on_.load(), linger_seconds_.load()};
       return OptionBytes(&linger, sizeof(linger));

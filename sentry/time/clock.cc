@@ -29,6 +29,9 @@ bool SystemWide(clockid_t clock) {
 
 Result<int64_t> ReadClockNs(clockid_t clock) {
   if (!SystemWide(clock)) return Err(EINVAL);
+  // The vDSO's coarse clocks are as fine as the others, so this must not step back behind them.
+  if (clock == CLOCK_REALTIME_COARSE) clock = CLOCK_REALTIME;
+  if (clock == CLOCK_MONOTONIC_COARSE) clock = CLOCK_MONOTONIC;
   timespec ts;
   if (clock_gettime(clock, &ts) != 0) return LastErrno();
   return ToNs(ts);

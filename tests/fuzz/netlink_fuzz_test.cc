@@ -5,6 +5,7 @@
 
 #include <cstring>
 
+#include "sentry/core/context.h"
 #include "sentry/socket/netlink/route.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -65,7 +66,7 @@ TEST(NetlinkFuzz, DamagedRequestsGetWellFormedAnswers) {
   fuzz::Run(100'000, [&](uint64_t) {
     const std::string request = mutator.Next(kMaxRequest);
     size_t total = 0;
-    for (const std::string& answer : AnswerRoute(request, kPort)) {
+    for (const std::string& answer : AnswerRoute(KernelContext(), request, kPort)) {
       CheckAnswer(answer);
       total += answer.size();
       ++answered;

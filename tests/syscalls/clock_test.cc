@@ -262,5 +262,22 @@ TEST(PosixTimerTest, Errors) {
   EXPECT_ERRNO(EINVAL, syscall(SYS_timer_settime, id, 0, &value, &old));
 }
 
+long long Ns(const timespec& ts) { return ts.tv_sec * 1'000'000'000LL + ts.tv_nsec; }
+
+TEST(ClockTest, CoarseClocksNeverStepBack) {
+  for (const clockid_t clock : {CLOCK_REALTIME_COARSE, CLOCK_MONOTONIC_COARSE}) {
+    long long last = 0;
+    for (int i = 0; i < 2000; ++i) {
+      timespec ts;
+      ASSERT_OK(clock_gettime(clock, &ts));
+      EXPECT_GE(Ns(ts), last);
+      last = Ns(ts);
+      ASSERT_OK(syscall(SYS_clock_gettime, clock, &ts));
+      EXPECT_GE(Ns(ts), last);
+      last = Ns(ts);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace guest

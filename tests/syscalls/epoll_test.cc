@@ -162,6 +162,21 @@ TEST_F(EpollTest, SetsNest) {
   close(outer);
 }
 
+// A set, and at most four below it.
+TEST_F(EpollTest, DepthIsLimited) {
+  epoll_event event{};
+  event.events = EPOLLIN;
+  int inner = set_;
+  for (int depth = 1; depth <= 4; ++depth) {
+    const int outer = epoll_create1(0);
+    ASSERT_EQ(epoll_ctl(outer, EPOLL_CTL_ADD, inner, &event), 0) << depth;
+    inner = outer;
+  }
+  const int outer = epoll_create1(0);
+  EXPECT_EQ(epoll_ctl(outer, EPOLL_CTL_ADD, inner, &event), -1);
+  EXPECT_EQ(errno, ELOOP);
+}
+
 TEST_F(EpollTest, WaitsForAnotherThread) {
   ASSERT_EQ(Control(EPOLL_CTL_ADD, pipe_[0], EPOLLIN), 0);
   guest::WhenAsleepIn writer(SYS_epoll_wait, [&] { (void)!write(pipe_[1], "x", 1); });

@@ -5,11 +5,14 @@
 #include <linux/capability.h>
 #include <linux/kcmp.h>
 #include <asm/prctl.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/personality.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -24,6 +27,37 @@ TEST(PrctlTest, Name) {
   EXPECT_EQ(prctl(PR_SET_NAME, 8), -1);
   EXPECT_EQ(errno, EFAULT);
   prctl(PR_SET_NAME, old);
+}
+
+TEST(PrctlTest, ProcessMadviseAndMrelease) {
+  const pid_t pid = fork();
+  if (pid == 0) {
+    for (;;) pause();
+  }
+  const int pidfd = static_cast<int>(syscall(SYS_pidfd_open, pid, 0));
+  char* const page = static_cast<char*>(mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  const iovec range = {page, 4096};
+  EXPECT_EQ(syscall(SYS_process_madvise, -1, &range, 1, MADV_COLD, 0), -1);
+  EXPECT_EQ(errno, EBADF);
+  EXPECT_EQ(syscall(SYS_process_madvise, pidfd, &range, 1, MADV_COLD, 1), -1);
+  EXPECT_EQ(errno, EINVAL);
+  EXPECT_EQ(syscall(SYS_process_madvise, pidfd, &range, 1, MADV_DONTNEED, 0), -1);
+  EXPECT_EQ(errno, EINVAL);
+  EXPECT_EQ(syscall(SYS_process_madvise, pidfd, &range, 1025, MADV_COLD, 0), -1);
+  EXPECT_EQ(errno, EINVAL);
+  EXPECT_EQ(syscall(SYS_process_mrelease, pidfd, 0), -1);  // it lives
+  EXPECT_EQ(errno, EINVAL);
+  EXPECT_EQ(syscall(SYS_process_mrelease, pidfd, 1), -1);
+  EXPECT_EQ(errno, EINVAL);
+  EXPECT_EQ(setpgid(-1, 0), -1);
+  EXPECT_EQ(errno, EINVAL);
+  kill(pid, SIGKILL);
+  waitpid(pid, nullptr, 0);
+  struct pollfd ready = {pidfd, POLLIN, 0};
+  EXPECT_EQ(poll(&ready, 1, 0), 1);
+  EXPECT_EQ(ready.revents, POLLIN | POLLHUP);
+  munmap(page, 4096);
+  close(pidfd);
 }
 
 TEST(PrctlTest, Errors) {

@@ -123,7 +123,9 @@ TEST_F(SemTest, Permissions) {
     EXPECT_ERRNO(EPERM, semctl(id_, 0, IPC_RMID));
     EXPECT_ERRNO(EACCES, SetValue(0, 1));
     const bool readable = Value(0) >= 0;
-    if (readable) EXPECT_OK(semop(id_, &zero, 1)) << "waiting for zero only reads";
+    if (readable) {
+      EXPECT_OK(semop(id_, &zero, 1)) << "waiting for zero only reads";
+    }
     EXPECT_EQ(semctl(id_, 0, IPC_STAT, &info) == 0, readable);
     return readable ? 1 : 0;
   };

@@ -11,7 +11,7 @@ constexpr uint32_t kPrivateBits = EPOLLWAKEUP | EPOLLONESHOT | EPOLLET | EPOLLEX
 // What may go with EPOLLEXCLUSIVE (Linux: EPOLLEXCLUSIVE_OK_BITS).
 constexpr uint32_t kExclusiveBits =
     kEventIn | kEventOut | kEventErr | kEventHup | EPOLLWAKEUP | EPOLLET | EPOLLEXCLUSIVE;
-constexpr int kMaxNesting = 4;      // Linux: EP_MAX_NESTS
+constexpr int kMaxNesting = 4;      // Linux: EP_MAX_NESTS, sets below a set
 constexpr size_t kMaxWatches = 1 << 20;  // Linux: /proc/sys/fs/epoll/max_user_watches
 
 // Serialises changes of who watches whom, so that loop checks see a stable graph.
@@ -142,7 +142,7 @@ std::vector<FileRef> Epoll::WatchedSets() {
 bool Epoll::LeadsTo(const FileRef& file, const Epoll& target, int depth) {
   auto* set = dynamic_cast<Epoll*>(file.get());
   if (set == nullptr) return false;
-  if (set == &target || depth > kMaxNesting) return true;
+  if (set == &target || depth >= kMaxNesting) return true;
   for (const FileRef& below : set->WatchedSets()) {
     if (LeadsTo(below, target, depth + 1)) return true;
   }

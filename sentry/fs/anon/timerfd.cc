@@ -1,5 +1,6 @@
 #include "sentry/fs/anon/timerfd.h"
 
+#include <sys/ioctl.h>
 #include <sys/timerfd.h>
 
 #include <cstdio>
@@ -43,6 +44,16 @@ Result<size_t> TimerFd::Read(Context&, IoSequence& to, int64_t*, int) {
   if (ticks == 0) return Err(EAGAIN);
   if (TRY(to.CopyOut(&ticks, sizeof(ticks))) != sizeof(ticks)) return Err(EFAULT);
   return sizeof(ticks);
+}
+
+// TFD_IOC_SET_TICKS, for checkpoint tools (timerfd_create(2)).
+Result<int64_t> TimerFd::Ioctl(Context& context, uint32_t request, uint64_t argument) {
+  if (request != _IOW('T', 0, uint64_t)) return Err(ENOTTY);
+  const uint64_t ticks = TRY(InPtr<uint64_t>(GuestAddr(argument)).Read(context.memory()));
+  if (ticks == 0) return Err(EINVAL);
+  ticks_.store(ticks);
+  wait_queue_.Notify(kReadable);
+  return 0;
 }
 
 EventMask TimerFd::Readiness(Context&, EventMask) { return ticks_.load() > 0 ? kReadable : 0; }

@@ -17,6 +17,7 @@ class TimerFd final : public AnonFile {
   itimerspec Get() const;
 
   Result<size_t> Read(Context& context, IoSequence& to, int64_t* offset, int rwf) override;
+  Result<int64_t> Ioctl(Context& context, uint32_t request, uint64_t argument) override;
   EventMask Readiness(Context& context, EventMask interest) override;
   WaitQueue* wait_queue() override { return &wait_queue_; }
   std::string FdInfo(Context& context) override;

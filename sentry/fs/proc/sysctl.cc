@@ -173,6 +173,21 @@ Result<std::string> LastPid(Context& context) {
   return std::to_string(caller != nullptr ? caller->pid_space().last() : 0) + "\n";
 }
 
+// CAP_CHECKPOINT_RESTORE over the pid namespace; the next process gets the number after it.
+Result<void> SetLastPid(Context& context, std::string_view text) {
+  Task* const caller = Task::Of(context);
+  if (caller == nullptr) return Err(EIO);
+  const RefPtr<PidNamespace> space = caller->pid()->numbers.back().space;
+  const Credentials& creds = context.creds();
+  if (!creds.HasIn(*space->owner(), CAP_CHECKPOINT_RESTORE) && !creds.HasIn(*space->owner(), CAP_SYS_ADMIN)) {
+    return Err(EPERM);
+  }
+  const int64_t value = TRY(synthetic::ParseNumber(text));
+  if (value < 0 || value >= caller->kernel().options().pid_max) return Err(EINVAL);
+  space->set_last(static_cast<int32_t>(value));
+  return {};
+}
+
 }  // namespace
 
 void AddSysctl(Fs& fs, StaticDirectory& proc_root) {
@@ -193,7 +208,7 @@ void AddSysctl(Fs& fs, StaticDirectory& proc_root) {
   add("kernel/version", MakeText(fs, Uname(&utsname::version)));
   add("kernel/arch", MakeText(fs, Uname(&utsname::machine)));
   add("kernel/pid_max", MakeText(fs, &PidMax));
-  add("kernel/ns_last_pid", MakeText(fs, &LastPid));
+  add("kernel/ns_last_pid", MakeRef<synthetic::TextFile>(fs, 0666, &LastPid, &SetLastPid));
   add("kernel/hostname", MakeUtsFile(fs, &UtsNamespace::hostname, &UtsNamespace::SetHostname));
   add("kernel/domainname", MakeUtsFile(fs, &UtsNamespace::domainname, &UtsNamespace::SetDomainname));
   add("kernel/random/boot_id", MakeText(fs, RandomUuid()));

@@ -105,7 +105,11 @@ Result<void> BindUnixName(NetNamespace& net, const SocketCaller& caller, const L
                           const SocketAddress& address) {
   if (address.size == kFamilySize && address.family() == AF_UNIX) return Autobind(net, endpoint);
   const Name name = TRY(ParseName(address));
-  if (!endpoint->address().empty()) return Err(EINVAL);
+  if (!endpoint->address().empty()) {
+    // Linux makes the node before it looks at the socket: a name that is taken is the first thing wrong.
+    const bool taken = !name.abstract && Walk(caller.context, caller.base, name.text, {.follow_last = false}).ok();
+    return Err(taken ? EADDRINUSE : EINVAL);
+  }
   if (!name.abstract) return BindPath(caller, endpoint, name.text);
   if (!ClaimAbstract(net, endpoint, name.text)) return Err(EADDRINUSE);
   return endpoint->SetAddress(AbstractAddress(name.text));

@@ -198,13 +198,12 @@ Result<size_t> UnixSocket::Receive(Context&, IoSequence& to, int flags, ReceiveR
   const auto got = is_stream() ? endpoint_->incoming.ReadStream(to, flags, split, result, &freed)
                                : endpoint_->incoming.ReadPacket(to, flags, result, &freed);
   if (!options().pass_credentials()) result.control.credentials.reset();
-  if (type() == SOCK_SEQPACKET && got.ok() && *got > 0 && !(result.flags & MSG_TRUNC)) result.flags |= MSG_EOR;
   AfterRead(freed);
   return got;
 }
 
 Result<void> UnixSocket::SetOption(Context& context, int level, int name, OptionIn value) {
-  if (level != SOL_SOCKET) return Err(EOPNOTSUPP);
+  if (level != SOL_SOCKET || name == SO_REUSEPORT) return Err(EOPNOTSUPP);
   TRY(Socket::SetOption(context, level, name, value));
   if (name == SO_SNDBUF || name == SO_SNDBUFFORCE) {
     // What we may have under way towards a connected peer; datagrams are bounded by their receiver's count.
