@@ -1,4 +1,5 @@
 // process_vm_readv(2), process_vm_writev(2), process_madvise(2), process_mrelease(2).
+#include <linux/capability.h>
 #include <sys/mman.h>
 
 #include <algorithm>

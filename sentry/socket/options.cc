@@ -25,11 +25,12 @@ int BufferSize(int asked, int minimum, bool force) {
 }
 
 // One network, and the loopback device reaches all of it: only the name is checked.
-Result<void> BindToDevice(OptionIn value) {
+Result<void> BindToDevice(Context& context, OptionIn value) {
   const std::string_view given(reinterpret_cast<const char*>(value.data()), value.size());
   const std::string_view name = given.substr(0, given.find('\0'));
   if (name.empty()) return {};
-  for (const NetInterface& interface : NetInterfaces()) {
+  const NetState network = CurrentNetState(context);
+  for (const NetInterface& interface : network.interfaces) {
     if (interface.name == name) return {};
   }
   return Err(ENODEV);
@@ -94,7 +95,7 @@ Result<void> SocketOptions::Set(Context& context, int name, OptionIn value) {
   if (name == SO_RCVTIMEO) return SetTimeout(value, receive_timeout_ns_);
   if (name == SO_SNDTIMEO) return SetTimeout(value, send_timeout_ns_);
   if (name == SO_LINGER) return SetLinger(value);
-  if (name == SO_BINDTODEVICE) return BindToDevice(value);
+  if (name == SO_BINDTODEVICE) return BindToDevice(context, value);
   if (name == SO_ATTACH_FILTER || name == SO_ATTACH_BPF) return Err(EPERM);
   const int number = TRY(OptionInt(value));
   if (std::atomic<int>* flag = Flag(name)) {
