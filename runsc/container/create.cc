@@ -230,7 +230,7 @@ absl::Status Creation::Launch() {
     if (!entered.ok()) return entered.status();
     network_.emplace(*std::move(entered));
   }
-  if (auto status = ApplyNetworkSysctls(state_.spec, network_.has_value()); !status.ok()) return status;
+  if (auto status = ApplyNetworkSysctls(state_.spec, network_ && network_->other()); !status.ok()) return status;
   if (pod_) {
     if (auto status = CheckPodNetwork(*pod_); !status.ok()) return status;
     auto processes = cgroup_.OpenProcesses();

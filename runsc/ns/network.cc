@@ -5,6 +5,7 @@
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -34,13 +35,15 @@ absl::StatusOr<NetworkNamespace> NetworkNamespace::Enter(const std::string& path
   if (!old.valid()) return Failed("network namespace");
   if (path.empty()) {
     if (::unshare(CLONE_NEWNET) != 0) return Failed("new network namespace");
-    NetworkNamespace entered(std::move(old));
+    NetworkNamespace entered(std::move(old), true);
     if (auto status = BringLoopbackUp(); !status.ok()) return status;
     return entered;
   }
   const UniqueFd wanted(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!wanted.valid() || ::setns(wanted.get(), CLONE_NEWNET) != 0) return Failed("network namespace " + path);
-  return NetworkNamespace(std::move(old));
+  struct stat before, after;
+  if (::fstat(old.get(), &before) != 0 || ::fstat(wanted.get(), &after) != 0) return Failed("network namespace " + path);
+  return NetworkNamespace(std::move(old), before.st_ino != after.st_ino);
 }
 
 absl::Status NetworkNamespace::Leave() {

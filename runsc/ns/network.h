@@ -19,10 +19,13 @@ class NetworkNamespace {
 
   // Back to where the process was, if it may: who is root of a user namespace alone cannot go back to the host's, and stays.
   absl::Status Leave();
+  // Another than where the process was: a bundle may name the host's own.
+  bool other() const { return other_; }
 
  private:
-  explicit NetworkNamespace(UniqueFd old) : old_(std::move(old)) {}
+  NetworkNamespace(UniqueFd old, bool other) : old_(std::move(old)), other_(other) {}
   UniqueFd old_;
+  bool other_;
 };
 
 // "net/ipv4/ip_forward", for a name with either separator; with dots, a slash in the name stands for a dot (sysctl(8)).

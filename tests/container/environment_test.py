@@ -102,6 +102,16 @@ class EnvironmentTest(harness.ContainerTest):
         out = self.output("cat", "/proc/sys/net/ipv4/ip_forward", "/proc/sys/net/ipv4/conf/lo/rp_filter", change=lambda d: d["linux"].update(sysctl=names))
         self.assertEqual(out.split(), ["1", "2"])
 
+    def test_the_hosts_network_is_left_as_it_is(self):
+        """Also when the bundle names its namespace."""
+        def change(document):
+            spaces = [ns for ns in document["linux"]["namespaces"] if ns["type"] != "network"]
+            document["linux"]["namespaces"] = spaces + [{"type": "network", "path": "/proc/self/ns/net"}]
+        self.config("true", change=change)
+        script = '"$@" && cat /proc/sys/net/ipv4/ip_unprivileged_port_start'
+        argv = ["unshare", "--net", "sh", "-c", script, "sh", *self.argv("run", "--bundle", self.bundle, self.new_id())]
+        self.assertEqual(subprocess.check_output(argv, text=True).strip(), "1024")
+
     def test_ping(self):
         """By a raw socket, as busybox does it, and only with the capability."""
         def change(document):
