@@ -1,8 +1,10 @@
 #include "runsc/cgroup/stats.h"
 
 #include <fcntl.h>
-#include <poll.h>
 #include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <utility>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -121,27 +123,35 @@ std::string StatsJson(const Cgroup& group) {
   return data.dump();
 }
 
-OomNotice WatchOom(const Cgroup& group) {
-  OomNotice notice;
+OomWatch::OomWatch(const Cgroup& group) : unified_(group.unified()) {
   const std::string folder = group.FolderOf("memory");
-  if (group.empty() || folder.empty()) return notice;
-  if (group.unified()) {
-    notice.event.reset(::open((folder + "/memory.events").c_str(), O_RDONLY | O_CLOEXEC));
-    notice.poll_events = POLLPRI;
-    return notice;
+  if (group.empty() || folder.empty()) return;
+  file_ = folder + (unified_ ? "/memory.events" : "/memory.oom_control");
+  UniqueFd file(::open(file_.c_str(), O_RDONLY | O_CLOEXEC));
+  if (unified_) {
+    poll_events_ = POLLPRI;
+    kills_ = Key(file_, "oom_kill");
+    event_ = std::move(file);
+    return;
   }
-  notice.held.reset(::open((folder + "/memory.oom_control").c_str(), O_RDONLY | O_CLOEXEC));
+  poll_events_ = POLLIN;
+  held_ = std::move(file);
   UniqueFd event(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  if (!notice.held.valid() || !event.valid()) return notice;
-  const std::string request = absl::StrCat(event.get(), " ", notice.held.get());
-  if (WriteFile(folder + "/cgroup.event_control", request).ok()) notice.event = std::move(event);
-  notice.poll_events = POLLIN;
-  return notice;
+  if (!held_.valid() || !event.valid()) return;
+  const std::string request = absl::StrCat(event.get(), " ", held_.get());
+  if (WriteFile(folder + "/cgroup.event_control", request).ok()) event_ = std::move(event);
 }
 
-uint64_t OomKills(const Cgroup& group) {
-  const std::string folder = group.FolderOf("memory");
-  return group.unified() ? Key(folder + "/memory.events", "oom_kill") : Key(folder + "/memory.oom_control", "oom_kill");
+bool OomWatch::Struck() {
+  if (unified_) {
+    char seen[64];  // reading ends the event
+    if (::pread(event_.get(), seen, sizeof(seen), 0) < 0) return false;
+    const uint64_t before = std::exchange(kills_, Key(file_, "oom_kill"));
+    return kills_ > before;
+  }
+  uint64_t count = 0;
+  const bool counted = ::read(event_.get(), &count, sizeof(count)) == sizeof(count) && count > 0;
+  return counted && ::access(file_.c_str(), F_OK) == 0;
 }
 
 }  // namespace sandbox::cgroup

@@ -21,7 +21,7 @@ class Events final : public cli::Command {
   void Configure(cli::Parser& parser) override {
     parser.Word("id", id_, true, "Container id");
     parser.Flag("--stats", once_, "Print the use once");
-parser.Option("--interval", interval_, "Time between two reports of the use: 5s, 1m");
+    parser.Option("--interval", interval_, "Time between two reports of the use: 5s, 1m");
   }
   int Run(const cli::GlobalOptions& options) override {
     auto found = Find(options, id_, false);
@@ -45,20 +45,13 @@ parser.Option("--interval", interval_, "Time between two reports of the use: 5s,
 
   int Follow(const ContainerState& state, const cgroup::Cgroup& group, absl::Duration interval) const {
     const UniqueFd process = OpenProcess(state.container);
-    const cgroup::OomNotice oom = cgroup::WatchOom(group);
-    uint64_t kills = cgroup::OomKills(group);
+    cgroup::OomWatch oom(group);
     while (process.valid()) {
-      pollfd fds[2] = {{process.get(), POLLIN, 0}, {oom.event.get(), oom.poll_events, 0}};
+      pollfd fds[2] = {{process.get(), POLLIN, 0}, oom.Poll()};
       const int ready = ::poll(fds, 2, static_cast<int>(std::min<int64_t>(absl::ToInt64Milliseconds(interval), INT32_MAX)));
       if (ready < 0 && errno != EINTR) return 1;
       if (ready == 0) Print("stats", cgroup::StatsJson(group));
-      if (fds[1].revents != 0) {
-        uint64_t count;
-        (void)!::read(oom.event.get(), &count, sizeof(count));
-        const uint64_t now = cgroup::OomKills(group);
-        if (now > kills) Print("oom", "");
-        kills = now;
-      }
+      if (fds[1].revents != 0 && oom.Struck()) Print("oom", "");
       if (fds[0].revents != 0) break;
     }
     return 0;

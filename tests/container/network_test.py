@@ -11,10 +11,14 @@ def ip(*args):
 
 
 class NetworkTest(harness.ContainerTest):
+    count = 0
+
     def setUp(self):
         super().setUp()
         # A network as an engine makes it: a veth pair, an address and a default route.
-        self.ns, self.outside = f"r{os.getpid()}", f"v{os.getpid()}"[:15]
+        # Names of its own for each test: the host takes an old pair away some time after its namespace.
+        NetworkTest.count += 1
+        self.ns, self.outside = f"r{os.getpid()}.{self.count}", f"v{os.getpid()}.{self.count}"[:15]
         ip("netns", "add", self.ns)
         self.addCleanup(ip, "netns", "delete", self.ns)
         ip("link", "add", self.outside, "type", "veth", "peer", "name", "eth0", "netns", self.ns)

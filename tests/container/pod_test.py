@@ -279,7 +279,7 @@ class PodTest(harness.ContainerTest):
         self.fails("belongs to no container of the pod", "create", "--bundle", self.bundle, self.new_id())
         self.configure(sandbox, "sleep", "1002")
         self.ok("delete", "--force", sandbox)
-        self.fails("joining sandbox", "create", "--bundle", self.bundle, self.new_id())
+        self.fails("ns/net: No such file or directory", "create", "--bundle", self.bundle, self.new_id())
         self.ok("delete", "--force", member)
         self.assertEqual(os.listdir(self.root), [])
 
