@@ -98,10 +98,11 @@ Result<size_t> SysCopyFileRange(Task& task, Fd in_fd, GuestAddr in_addr, Fd out_
   if (in->path().inode() == out->path().inode() && from.offset() < to.offset() + wanted && to.offset() < from.offset() + wanted) {
     return Err(EINVAL);
   }
-  const auto copied = Copy(task, *in, &from.offset(), *out, &to.offset(),
+  // At the description's own position it is a write(2), which others of a shared description see.
+  const auto copied = Copy(task, *in, &from.offset(), *out, out_addr.IsNull() ? nullptr : &to.offset(),
                            std::min(static_cast<uint64_t>(wanted), IoSequence::kMaxBytes));
   TRY(from.Finish(task));
-  TRY(to.Finish(task));
+  if (!out_addr.IsNull()) TRY(to.Finish(task));
   return copied;
 }
 SYSCALL_ROW(copy_file_range, Lane::kShort, Support::kFull, SysCopyFileRange, "");

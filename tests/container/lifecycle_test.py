@@ -48,6 +48,21 @@ class LifeCycleTest(harness.ContainerTest):
         self.assertEqual((result.code, result.out, result.err), (7, "out\nin\n", "err\n"))
         self.assertEqual(os.listdir(self.root), [])
 
+    def test_output_and_errors_share_a_file(self):
+        """With writers before and after: all of them move one offset, copy_file_range(2) too (cat of coreutils)."""
+        path = os.path.join(self.folder, "lines")
+        with open(path, "w+") as lines:
+            lines.write("two\n")
+            lines.flush()
+            line = f"echo one; cat {path} >&2; echo three >&2; head -n 1 {path}; exit 5"
+            with open(os.path.join(self.folder, "log"), "w+") as log:
+                log.write("before\n")
+                log.flush()
+                code = subprocess.call(self.argv("do", "sh", "-c", line), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+                subprocess.call(["echo", "after"], stdout=log)
+                log.seek(0)
+                self.assertEqual((code, log.read().split()), (5, ["before", "one", "two", "three", "two", "after"]))
+
     def test_run_forwards_signals(self):
         self.config("sh", "-c", "trap 'exit 9' TERM; echo ready; while :; do sleep 1 & wait $!; done")
         run = subprocess.Popen(self.argv("run", "--bundle", self.bundle, self.new_id()), stdout=subprocess.PIPE)

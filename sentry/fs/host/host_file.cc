@@ -93,11 +93,14 @@ Result<size_t> HostFile::WriteSome(const void* data, size_t size, int64_t* offse
 // moves nothing.
 void HostFile::TakeHostOffset(int64_t* offset) NO_THREAD_SAFETY_ANALYSIS {
   if (!shares_offset_ || offset != &position()) return;
-  if (const auto at = host::Seek(fd_.borrow(), 0, SEEK_CUR); at.ok()) *offset = *at;
+  const auto at = host::Seek(fd_.borrow(), 0, SEEK_CUR);
+  // Where nobody moved it, ours holds: lseek(2) and copy_file_range(2) move that alone.
+  if (at.ok() && *at != host_offset_) *offset = host_offset_ = *at;
 }
 
 void HostFile::KeepHostOffset(const int64_t* offset) NO_THREAD_SAFETY_ANALYSIS {
-  if (shares_offset_ && offset == &position()) (void)host::Seek(fd_.borrow(), *offset, SEEK_SET);
+  if (!shares_offset_ || offset != &position()) return;
+  if (host::Seek(fd_.borrow(), *offset, SEEK_SET).ok()) host_offset_ = *offset;
 }
 
 Result<size_t> HostFile::Read(Context&, IoSequence& to, int64_t* offset, int) {
