@@ -137,6 +137,8 @@ Result<int> FutexTable::Requeue(Task& task, GuestAddr from, GuestAddr to, bool s
         if (waiter.key != from_key || waiter.pi) continue;
         if (static_cast<int>(woken.size()) < wake) {
           Release(source, waiter, woken);
+        } else if (moved < requeue && from_key == to_key) {
+          ++moved;  // they stay, and count: moved behind the others they would come up again and again
         } else if (moved < requeue) {
           source.waiters.erase(waiter.position);
           waiter.key = to_key;

@@ -69,7 +69,7 @@ TEST(FutexTest, WakeCountsWaiters) {
       ++done;
     });
   }
-  for (const guest::Helper& waiter : waiters) waiter.AwaitSleepIn(SYS_futex);
+  guest::AwaitFutexWaiters(&word, 4);
   word = 1;
   EXPECT_EQ(Futex(&word, FUTEX_WAKE_PRIVATE, 1), 1);
   EXPECT_EQ(Futex(&word, FUTEX_WAKE_PRIVATE, 10), 3);
@@ -103,7 +103,7 @@ TEST(FutexTest, Requeue) {
       ++done;
     });
   }
-  for (const guest::Helper& waiter : waiters) waiter.AwaitSleepIn(SYS_futex);
+  guest::AwaitFutexWaiters(&from, 3);
   EXPECT_EQ(FutexCount(&from, FUTEX_CMP_REQUEUE_PRIVATE, 1, 10, &to, 5), -1);
   EXPECT_EQ(errno, EAGAIN);
   EXPECT_EQ(FutexCount(&from, FUTEX_CMP_REQUEUE_PRIVATE, 1, 10, &to, 0), 3);
@@ -116,7 +116,7 @@ TEST(FutexTest, Requeue) {
 TEST(FutexTest, WakeOp) {
   std::atomic<int> first{0}, second{5};
   guest::Helper waiter([&] { Futex(&second, FUTEX_WAIT_PRIVATE, 5); });
-  waiter.AwaitSleepIn(SYS_futex);
+  guest::AwaitFutexWaiters(&second, 1);
   // second += 2; wakes its waiter because the old value was > 4.
   EXPECT_EQ(FutexCount(&first, FUTEX_WAKE_OP_PRIVATE, 1, 1, &second,
                        FUTEX_OP(FUTEX_OP_ADD, 2, FUTEX_OP_CMP_GT, 4)),
@@ -131,7 +131,7 @@ TEST(FutexTest, BitsetSelects) {
     Futex(&word, FUTEX_WAIT_BITSET_PRIVATE, 0, nullptr, nullptr, 2);
     ++done;
   });
-  waiter.AwaitSleepIn(SYS_futex);
+  guest::AwaitFutexWaiters(&word, 1);
   EXPECT_EQ(Futex(&word, FUTEX_WAKE_BITSET_PRIVATE, 1, nullptr, nullptr, 1), 0);
   EXPECT_EQ(done, 0);
   EXPECT_EQ(Futex(&word, FUTEX_WAKE_BITSET_PRIVATE, 1, nullptr, nullptr, 2), 1);

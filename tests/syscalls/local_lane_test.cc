@@ -547,8 +547,7 @@ TEST(LocalFutexTest, OneQueueForAllCallSites) {
                  : "rcx", "r11", "memory");
     EXPECT_EQ(result, 0);
   });
-  one.AwaitSleepIn(SYS_futex);
-  two.AwaitSleepIn(SYS_futex);
+  guest::AwaitFutexWaiters(&word, 2);
   EXPECT_EQ(wake_elsewhere(), 2);
 }
 
@@ -557,8 +556,7 @@ TEST(LocalFutexTest, RequeueMovesWaiters) {
   std::atomic<uint32_t> from{0}, to{0};
   guest::Helper one([&] { EXPECT_OK(Futex(&from, FUTEX_WAIT_PRIVATE, 0)); });
   guest::Helper two([&] { EXPECT_OK(Futex(&from, FUTEX_WAIT_PRIVATE, 0)); });
-  one.AwaitSleepIn(SYS_futex);
-  two.AwaitSleepIn(SYS_futex);
+  guest::AwaitFutexWaiters(&from, 2);
   EXPECT_EQ(syscall(SYS_futex, &from, FUTEX_CMP_REQUEUE_PRIVATE, 1, 1, &to, 0), 2);
   EXPECT_EQ(Futex(&from, FUTEX_WAKE_PRIVATE, 10), 0);
   EXPECT_EQ(Futex(&to, FUTEX_WAKE_PRIVATE, 10), 1);

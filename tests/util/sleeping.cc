@@ -1,9 +1,11 @@
 #include "tests/util/sleeping.h"
 
 #include <fcntl.h>
+#include <linux/futex.h>
 #include <time.h>
 #include <unistd.h>
 
+#include <climits>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -69,6 +71,12 @@ void AwaitSleepIn(pid_t tid, long nr) {
   Await(tid, what, [&] {
     const long at = CallOf(tid);
     return (at == nr || at == SYS_restart_syscall) && StateOf(tid) == 'S' && CallOf(tid) == at;
+  });
+}
+
+void AwaitFutexWaiters(const void* word, int count) {
+  Await(getpid(), "its futex waiters", [&] {
+    return syscall(SYS_futex, word, FUTEX_REQUEUE_PRIVATE, 0, INT_MAX, word, 0) == count;
   });
 }
 
