@@ -27,7 +27,7 @@ Result<void> SysGetrusage(Task& task, int who, OutPtr<rusage> out) {
   }
   return out.Write(task.memory(), ToRusage(usage));
 }
-SYSCALL_ROW(getrusage, Lane::kShort, Support::kPartial, SysGetrusage, "no I/O and swap counters");
+SYSCALL_ROW(getrusage, Lane::kShort, Support::kPartial, SysGetrusage, "no I/O and swap counters; systrap does not know resident sizes");
 
 Result<int64_t> SysTimes(Task& task, OutPtr<tms> out) {
   constexpr uint64_t kNsPerTick = 10'000'000;

@@ -14,6 +14,7 @@
 namespace sandbox::syscalls {
 namespace {
 
+constexpr char kNoUrgentData[] = "no MSG_OOB between sockets of the sandbox; error queues of UDP only";
 constexpr uint32_t kMaxBatch = 1024;  // Linux: UIO_MAXIOV messages of sendmmsg and recvmmsg
 
 // A blocking stream send goes on until everything is taken; what went out before an error is the result.
@@ -57,7 +58,7 @@ Result<int64_t> SysSendto(Task& task, Fd fd, InArray<2> data, uint64_t size, int
   auto from = IoSequence::Guest(task.memory(), data, size);
   return SendAll(task, *socket, from, request);
 }
-SYSCALL_ROW(sendto, Lane::kMayBlock, Support::kFull, SysSendto, "");
+SYSCALL_ROW(sendto, Lane::kMayBlock, Support::kPartial, SysSendto, kNoUrgentData);
 
 Result<int64_t> SysRecvfrom(Task& task, Fd fd, GuestAddr data, uint64_t size, int flags, GuestAddr address,
                             InOutPtr<int32_t> address_size) {
@@ -68,7 +69,7 @@ Result<int64_t> SysRecvfrom(Task& task, Fd fd, GuestAddr data, uint64_t size, in
   TRY(WriteAddress(task, address, address_size, result.from));
   return got;
 }
-SYSCALL_ROW(recvfrom, Lane::kMayBlock, Support::kFull, SysRecvfrom, "");
+SYSCALL_ROW(recvfrom, Lane::kMayBlock, Support::kPartial, SysRecvfrom, kNoUrgentData);
 
 Result<IoSequence> Vectors(Task& task, const abi::UserMsghdr& header) {
   if (header.iov_count > UIO_MAXIOV) return Err(EMSGSIZE);
@@ -92,7 +93,7 @@ Result<int64_t> SysSendmsg(Task& task, Fd fd, InPtr<abi::UserMsghdr> message, in
   const SocketRef socket = TRY(GetSocket(task, fd));
   return DoSendmsg(task, *socket, TRY(message.Read(task.memory())), flags);
 }
-SYSCALL_ROW(sendmsg, Lane::kMayBlock, Support::kFull, SysSendmsg, "");
+SYSCALL_ROW(sendmsg, Lane::kMayBlock, Support::kPartial, SysSendmsg, kNoUrgentData);
 
 // Receives into `header` and updates it for the guest.
 Result<int64_t> DoRecvmsg(Task& task, Socket& socket, abi::UserMsghdr& header, int flags) {
@@ -128,7 +129,7 @@ Result<int64_t> SysRecvmsg(Task& task, Fd fd, GuestAddr message, int flags) {
   TRY(WriteBack(task, message, header));
   return got;
 }
-SYSCALL_ROW(recvmsg, Lane::kMayBlock, Support::kFull, SysRecvmsg, "");
+SYSCALL_ROW(recvmsg, Lane::kMayBlock, Support::kPartial, SysRecvmsg, kNoUrgentData);
 
 Result<int64_t> SysSendmmsg(Task& task, Fd fd, GuestAddr messages, uint32_t count, int flags) {
   const SocketRef socket = TRY(GetSocket(task, fd));
@@ -146,7 +147,7 @@ Result<int64_t> SysSendmmsg(Task& task, Fd fd, GuestAddr messages, uint32_t coun
   }
   return int64_t{done};
 }
-SYSCALL_ROW(sendmmsg, Lane::kMayBlock, Support::kFull, SysSendmmsg, "");
+SYSCALL_ROW(sendmmsg, Lane::kMayBlock, Support::kPartial, SysSendmmsg, kNoUrgentData);
 
 Result<int64_t> SysRecvmmsg(Task& task, Fd fd, GuestAddr messages, uint32_t count, int flags, GuestAddr timeout) {
   const SocketRef socket = TRY(GetSocket(task, fd));
@@ -171,7 +172,7 @@ Result<int64_t> SysRecvmmsg(Task& task, Fd fd, GuestAddr messages, uint32_t coun
   WriteRemainingTimespec(task, timeout, deadline);
   return int64_t{done};
 }
-SYSCALL_ROW(recvmmsg, Lane::kMayBlock, Support::kFull, SysRecvmmsg, "");
+SYSCALL_ROW(recvmmsg, Lane::kMayBlock, Support::kPartial, SysRecvmmsg, kNoUrgentData);
 
 }  // namespace
 }  // namespace sandbox::syscalls

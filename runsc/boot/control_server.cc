@@ -145,8 +145,11 @@ absl::Status ControlServer::Do(const ContainerRef& container, const Message& req
       DoubtOutside();
       return container->Start();
     case Kind::kSignal: return container->Signal(request);
-    case Kind::kPause:
-      return container->Pause();
+    case Kind::kPause: {
+      const auto status = container->Pause();
+      SettleOutside();  // whoever pauses to look at the files (docker commit) finds what guests did
+      return status;
+    }
     case Kind::kResume:
       return container->Resume();
     case Kind::kUpdate:

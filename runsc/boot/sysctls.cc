@@ -1,7 +1,6 @@
 #include "runsc/boot/sysctls.h"
 
-#include <algorithm>
-
+#include "runsc/ns/network.h"
 #include "sentry/fs/proc/ipc_settings.h"
 #include "sentry/socket/net_sysctls.h"
 
@@ -37,10 +36,7 @@ absl::Status Apply(const std::string& name, const std::string& path, const std::
 absl::Status ApplySysctls(const std::map<std::string, std::string>& sysctls, const OwnNamespaces& own, IpcNamespace& ipc,
                           UtsNamespace& uts) {
   for (const auto& [name, value] : sysctls) {
-    std::string path = name;
-    // Either separator is legal; with dots, a slash in the name stands for a dot (sysctl(8)).
-    if (path.find('/') == std::string::npos) std::replace(path.begin(), path.end(), '.', '/');
-    if (auto status = Apply(name, path, value, own, ipc, uts); !status.ok()) return status;
+    if (auto status = Apply(name, ns::SysctlPath(name), value, own, ipc, uts); !status.ok()) return status;
   }
   return absl::OkStatus();
 }

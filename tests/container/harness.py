@@ -4,6 +4,7 @@ the subreaper that reaps containers. Nothing of a test may be left: no process, 
 import ctypes
 import json
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -147,13 +148,13 @@ class ContainerTest(unittest.TestCase):
 
     def wait_exit(self, pid):
         """Reaps a container's process as a shim does: its exit code."""
-        end = time.monotonic() + LIMIT
-        while time.monotonic() < end:
-            done, status = os.waitpid(pid, os.WNOHANG)
-            if done == pid:
-                return os.waitstatus_to_exitcode(status)
-            time.sleep(0.005)
-        self.fail(f"process {pid} did not end")
+        process = os.pidfd_open(pid)
+        try:
+            if not select.select([process], [], [], LIMIT)[0]:
+                self.fail(f"process {pid} did not end")
+        finally:
+            os.close(process)
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 def main():

@@ -179,7 +179,7 @@ TEST_F(JobControlTest, OrphansAreNotStopped) {
       setpgid(0, 0);
       const pid_t parent = getpid();
       if (fork() == 0) {
-        while (getppid() == parent) usleep(1000);
+        while (getppid() == parent) usleep(1000);  // how often we look: nothing tells an orphan that it is one
         char byte;
         int error = read(slave_, &byte, 1) == -1 ? errno : 0;
         raise(SIGTSTP);  // ignored in an orphaned group
