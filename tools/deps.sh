@@ -6,7 +6,7 @@ set -eu
 packages="bazel-bootstrap bazel-platforms bazel-rules-java bazel-rules-proto bazel-skylib
   g++ lld make git python3
   libabsl-dev libseccomp-dev libcapstone-dev libspdlog-dev libfmt-dev
-  busybox-static libgtest-dev libgmock-dev libbenchmark-dev nlohmann-json3-dev libcli11-dev"
+  busybox-static iproute2 libgtest-dev libgmock-dev libbenchmark-dev nlohmann-json3-dev libcli11-dev"
 if [ "${1:-}" = "--dev" ]; then
   packages="$packages clang clang-format clang-tidy debootstrap dpkg-dev"
 fi
