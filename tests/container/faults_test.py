@@ -124,13 +124,18 @@ class FaultsTest(harness.ContainerTest):
         self.assertEqual(self.status(container), "stopped")
         self.ok("delete", container)
 
-    def test_killed_create(self):
+    def create_in_a_hook(self):
+        """A `runsc create` whose hook does not end, and the container's id."""
         ready = os.path.join(self.folder, "ready")
         hook = {"path": "/bin/sh", "args": ["sh", "-c", f"echo 1 > {ready}; exec sleep 1000"], "env": ["PATH=/bin:/usr/bin"]}
         self.config("sleep", "1000", change=lambda d: d.update(hooks={"createRuntime": [hook]}))
         container = self.new_id()
         create = subprocess.Popen(self.argv("create", "--bundle", self.bundle, container))
         harness.wait_for(lambda: os.path.exists(ready), "the hook")
+        return create, container
+
+    def test_killed_create(self):
+        create, container = self.create_in_a_hook()
         self.assertEqual(self.status(container), "creating")
         sentry, gofer = self.processes(container)
         create.kill()
@@ -141,12 +146,7 @@ class FaultsTest(harness.ContainerTest):
         self.ok("delete", "--force", container)
 
     def test_id_of_a_killed_create_can_be_used_again(self):
-        ready = os.path.join(self.folder, "ready")
-        hook = {"path": "/bin/sh", "args": ["sh", "-c", f"echo 1 > {ready}; exec sleep 1000"], "env": ["PATH=/bin:/usr/bin"]}
-        self.config("sleep", "1000", change=lambda d: d.update(hooks={"createRuntime": [hook]}))
-        container = self.new_id()
-        create = subprocess.Popen(self.argv("create", "--bundle", self.bundle, container))
-        harness.wait_for(lambda: os.path.exists(ready), "the hook")
+        create, container = self.create_in_a_hook()
         create.kill()
         create.wait()
         sentry, gofer = self.processes(container)
@@ -156,12 +156,7 @@ class FaultsTest(harness.ContainerTest):
         self.assertEqual(self.status(container), "created")
 
     def test_delete_force_of_a_hanging_create(self):
-        ready = os.path.join(self.folder, "ready")
-        hook = {"path": "/bin/sh", "args": ["sh", "-c", f"echo 1 > {ready}; exec sleep 1000"], "env": ["PATH=/bin:/usr/bin"]}
-        self.config("sleep", "1000", change=lambda d: d.update(hooks={"createRuntime": [hook]}))
-        container = self.new_id()
-        create = subprocess.Popen(self.argv("create", "--bundle", self.bundle, container))
-        harness.wait_for(lambda: os.path.exists(ready), "the hook")
+        create, container = self.create_in_a_hook()
         self.ok("delete", "--force", container)
         self.assertNotEqual(create.wait(harness.LIMIT), 0)
 
