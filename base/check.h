@@ -8,7 +8,8 @@ namespace sandbox {
 
 }  // namespace sandbox
 
-#define CHECK(cond)                                                          \
-  do {                                                                       \
-    if (!(cond)) [[unlikely]] ::sandbox::CheckFailed(__FILE__, __LINE__, #cond); \
+#define CHECK(cond)                                      \
+  do {                                                   \
+    if (!(cond)) [[unlikely]]                            \
+      ::sandbox::CheckFailed(__FILE__, __LINE__, #cond); \
   } while (0)

@@ -13,25 +13,25 @@ enum class LockRank : int {
   kTimer = 50,         // timers of a thread group
   kMm = 60,            // list of mappings of one address space
   kFdTable = 70,
-  kFsContext = 80,     // cwd, root, umask
-  kMount = 90,         // mount tree
-  kEpoll = 95,         // one epoll instance
-  kRename = 100,       // per file system rename lock
+  kFsContext = 80,  // cwd, root, umask
+  kMount = 90,      // mount tree
+  kEpoll = 95,      // one epoll instance
+  kRename = 100,    // per file system rename lock
   kDentry = 110,
-  kInode = 120,        // parent directory before child
-  kFile = 130,         // state of one file description
-  kFileLocks = 140,    // record locks
+  kInode = 120,      // parent directory before child
+  kFile = 130,       // state of one file description
+  kFileLocks = 140,  // record locks
   kSocket = 150,
   kPipe = 160,
   kTty = 170,
   kIpc = 180,
-  kFutex = 190,        // futex bucket
-  kHostNotifier = 195, // dispatch of host readiness
+  kFutex = 190,         // futex bucket
+  kHostNotifier = 195,  // dispatch of host readiness
   kWaitQueue = 200,
-  kGofer = 210,        // gofer connection
-  kPlatform = 220,     // platform: thread and listener tables
+  kGofer = 210,     // gofer connection
+  kPlatform = 220,  // platform: thread and listener tables
   kPlatformThread = 230,
-  kLeaf = 1000,        // takes nothing else while held
+  kLeaf = 1000,  // takes nothing else while held
 };
 
 }  // namespace sandbox

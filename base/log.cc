@@ -63,9 +63,10 @@ void InitLog(const LogOptions& options) {
   tzset();
   auto logger = std::make_shared<spdlog::logger>("runsc", std::make_shared<FdSink>(options.fd));
   const bool json = options.format == LogFormat::kJson;
-  logger->set_pattern(json ? R"({"time":"%Y-%m-%dT%H:%M:%S.%fZ","level":"%l","component":")" + options.component + R"(","msg":%v})"
-                           : "%H:%M:%S.%f %L " + options.component + " %v",
-                      spdlog::pattern_time_type::utc);
+  logger->set_pattern(
+      json ? R"({"time":"%Y-%m-%dT%H:%M:%S.%fZ","level":"%l","component":")" + options.component + R"(","msg":%v})"
+           : "%H:%M:%S.%f %L " + options.component + " %v",
+      spdlog::pattern_time_type::utc);
   logger->set_level(spdlog::level::trace);  // LogEnabled has filtered already
   Logger() = std::move(logger);
   json_messages.store(json);

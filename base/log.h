@@ -13,8 +13,8 @@ enum class LogFormat { kText, kJson };
 struct LogOptions {
   LogLevel level = LogLevel::kWarning;
   LogFormat format = LogFormat::kText;
-  int fd = 2;                 // borrowed; written with one write(2) a line
-  std::string component;      // "sentry", "gofer", "runsc"
+  int fd = 2;             // borrowed; written with one write(2) a line
+  std::string component;  // "sentry", "gofer", "runsc"
 };
 
 void InitLog(const LogOptions& options);
@@ -26,8 +26,8 @@ std::string StrPrintf(const char* format, ...) __attribute__((format(printf, 1, 
 
 }  // namespace sandbox
 
-#define LOGF(level, ...)                                                                       \
-  do {                                                                                         \
-    if (::sandbox::LogEnabled(::sandbox::LogLevel::level)) [[unlikely]]                        \
-      ::sandbox::LogLine(::sandbox::LogLevel::level, ::sandbox::StrPrintf(__VA_ARGS__));       \
+#define LOGF(level, ...)                                                                 \
+  do {                                                                                   \
+    if (::sandbox::LogEnabled(::sandbox::LogLevel::level)) [[unlikely]]                  \
+      ::sandbox::LogLine(::sandbox::LogLevel::level, ::sandbox::StrPrintf(__VA_ARGS__)); \
   } while (0)

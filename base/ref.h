@@ -10,7 +10,7 @@ namespace sandbox {
 template <typename T>
 using RefPtr = std::shared_ptr<T>;  // owns, may be null
 template <typename T>
-using WeakRef = std::weak_ptr<T>;   // observes; Lock before use
+using WeakRef = std::weak_ptr<T>;  // observes; Lock before use
 template <typename T>
 using RefFromThis = std::enable_shared_from_this<T>;
 

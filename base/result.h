@@ -38,21 +38,31 @@ template <typename T>
 class [[nodiscard]] Result {
  public:
   using value_type = T;
-  Result(T value) : value_(std::move(value)) {}               // NOLINT: implicit by design
-  Result(Errno error) : error_(error.value()) {}              // NOLINT
+  Result(T value) : value_(std::move(value)) {}   // NOLINT: implicit by design
+  Result(Errno error) : error_(error.value()) {}  // NOLINT
   template <typename U>
-    requires(std::is_convertible_v<U &&, T> && !std::is_same_v<std::remove_cvref_t<U>, T> &&
-             !std::is_same_v<std::remove_cvref_t<U>, Errno> && !std::is_same_v<std::remove_cvref_t<U>, Result>)
-  Result(U&& value) : value_(std::forward<U>(value)) {}       // NOLINT
+  requires(std::is_convertible_v<U&&, T> && !std::is_same_v<std::remove_cvref_t<U>, T> &&
+           !std::is_same_v<std::remove_cvref_t<U>, Errno> && !std::is_same_v<std::remove_cvref_t<U>, Result>)
+      Result(U&& value)
+      : value_(std::forward<U>(value)) {}  // NOLINT
 
   bool ok() const { return value_.has_value(); }
   explicit operator bool() const = delete;  // say ok(): a Result<bool> would otherwise lie
   Errno error() const { return Errno(error_); }
   bool Is(int err) const { return !ok() && error_ == err; }
 
-  T& value() & { CHECK(ok()); return *value_; }
-  const T& value() const& { CHECK(ok()); return *value_; }
-  T&& value() && { CHECK(ok()); return std::move(*value_); }
+  T& value() & {
+    CHECK(ok());
+    return *value_;
+  }
+  const T& value() const& {
+    CHECK(ok());
+    return *value_;
+  }
+  T&& value() && {
+    CHECK(ok());
+    return std::move(*value_);
+  }
   T& operator*() & { return value(); }
   const T& operator*() const& { return value(); }
   T&& operator*() && { return std::move(*this).value(); }
@@ -97,9 +107,10 @@ inline Result<int> HostResult(long ret) {
 
 // Evaluates to the value of a Result, or returns its error from the calling function. Never in an expression that has
 // made a non-trivial object before it (`Path{mount, TRY(f())}`): gcc does not destroy that object on the way out.
-#define TRY(...)                                              \
-  ({                                                          \
-    auto try_result_ = (__VA_ARGS__);                         \
-    if (!try_result_.ok()) [[unlikely]] return try_result_.error(); \
-    std::move(try_result_).value();                           \
+#define TRY(...)                        \
+  ({                                    \
+    auto try_result_ = (__VA_ARGS__);   \
+    if (!try_result_.ok()) [[unlikely]] \
+      return try_result_.error();       \
+    std::move(try_result_).value();     \
   })

@@ -18,7 +18,9 @@ Result<void> SysFaccessat2(Task& task, Fd dirfd, GuestStr path, int mode, int fl
 }
 SYSCALL_ROW(faccessat2, Lane::kShort, Support::kFull, SysFaccessat2, "");
 
-Result<void> SysFaccessat(Task& task, Fd dirfd, GuestStr path, int mode) { return SysFaccessat2(task, dirfd, path, mode, 0); }
+Result<void> SysFaccessat(Task& task, Fd dirfd, GuestStr path, int mode) {
+  return SysFaccessat2(task, dirfd, path, mode, 0);
+}
 SYSCALL_ROW(faccessat, Lane::kShort, Support::kFull, SysFaccessat, "");
 
 Result<void> SysAccess(Task& task, GuestStr path, int mode) { return SysFaccessat2(task, AtCwd(), path, mode, 0); }

@@ -16,10 +16,13 @@ using Data = __user_cap_data_struct;
 Result<int> Words(Task& task, InOutPtr<Header> header_ptr, Header& header, bool probing) {
   header = TRY(header_ptr.Read(task.memory()));
   switch (header.version) {
-    case _LINUX_CAPABILITY_VERSION_1: return 1;
+    case _LINUX_CAPABILITY_VERSION_1:
+      return 1;
     case _LINUX_CAPABILITY_VERSION_2:
-    case _LINUX_CAPABILITY_VERSION_3: return 2;
-    default: break;
+    case _LINUX_CAPABILITY_VERSION_3:
+      return 2;
+    default:
+      break;
   }
   header.version = _LINUX_CAPABILITY_VERSION_3;
   TRY(header_ptr.Write(task.memory(), header));
@@ -41,7 +44,8 @@ Result<void> SysCapget(Task& task, InOutPtr<Header> header_ptr, OutPtr<Data> dat
     creds = other->creds_ref();
   }
   Data data[2];
-  for (int i = 0; i < words; ++i) data[i] = {Word(creds->effective, i), Word(creds->permitted, i), Word(creds->inheritable, i)};
+  for (int i = 0; i < words; ++i)
+    data[i] = {Word(creds->effective, i), Word(creds->permitted, i), Word(creds->inheritable, i)};
   return data_ptr.WriteArray(task.memory(), std::span<const Data>(data, words));
 }
 SYSCALL_ROW(capget, Lane::kShort, Support::kFull, SysCapget, "");

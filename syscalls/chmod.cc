@@ -20,13 +20,17 @@ Result<void> SysFchmodat2(Task& task, Fd dirfd, GuestStr path, uint32_t mode, ui
 }
 SYSCALL_ROW(fchmodat2, Lane::kShort, Support::kFull, SysFchmodat2, "");
 
-Result<void> SysFchmodat(Task& task, Fd dirfd, GuestStr path, uint32_t mode) { return SysFchmodat2(task, dirfd, path, mode, 0); }
+Result<void> SysFchmodat(Task& task, Fd dirfd, GuestStr path, uint32_t mode) {
+  return SysFchmodat2(task, dirfd, path, mode, 0);
+}
 SYSCALL_ROW(fchmodat, Lane::kShort, Support::kFull, SysFchmodat, "");
 
 Result<void> SysChmod(Task& task, GuestStr path, uint32_t mode) { return SysFchmodat2(task, AtCwd(), path, mode, 0); }
 SYSCALL_ROW(chmod, Lane::kShort, Support::kFull, SysChmod, "");
 
-Result<void> SysFchmod(Task& task, Fd fd, uint32_t mode) { return ChangeMode(task, PathOfFile(TRY(task.fds().Get(fd))), mode); }
+Result<void> SysFchmod(Task& task, Fd fd, uint32_t mode) {
+  return ChangeMode(task, PathOfFile(TRY(task.fds().Get(fd))), mode);
+}
 SYSCALL_ROW(fchmod, Lane::kShort, Support::kFull, SysFchmod, "");
 
 // -1 leaves an id alone; EINVAL for ids that mean nothing to the caller.

@@ -14,8 +14,8 @@ namespace {
 
 Result<void> SysClockGettime(Task& task, int32_t clock, OutPtr<timespec> out) {
   VdsoClock::Get().Renew();  // the vDSO called because its page is too old
-  const int64_t ns = IsCpuClock(clock) ? static_cast<int64_t>(TRY(ReadCpuClockNs(task, clock)))
-                                       : TRY(ReadClockNs(clock));
+  const int64_t ns =
+      IsCpuClock(clock) ? static_cast<int64_t>(TRY(ReadCpuClockNs(task, clock))) : TRY(ReadClockNs(clock));
   return out.Write(task.memory(), ToTimespec(ns));
 }
 SYSCALL_ROW(clock_gettime, Lane::kShort, Support::kFull, SysClockGettime, "");
@@ -39,7 +39,8 @@ Result<void> SysClockSettime(Task& task, int32_t clock, InPtr<timespec> time) {
   if (!ValidTimespec(ts)) return Err(EINVAL);
   return Err(EPERM);
 }
-SYSCALL_ROW(clock_settime, Lane::kShort, Support::kPartial, SysClockSettime, "EPERM even for root: the clock is the host's");
+SYSCALL_ROW(clock_settime, Lane::kShort, Support::kPartial, SysClockSettime,
+            "EPERM even for root: the clock is the host's");
 
 Result<void> SysGettimeofday(Task& task, OutPtr<timeval> time, OutPtr<struct timezone> zone) {
   VdsoClock::Get().Renew();
@@ -60,7 +61,8 @@ Result<void> SysSettimeofday(Task& task, InPtr<timeval> time, InPtr<struct timez
   if (!zone.IsNull()) TRY(zone.Read(task.memory()));
   return Err(EPERM);
 }
-SYSCALL_ROW(settimeofday, Lane::kShort, Support::kPartial, SysSettimeofday, "EPERM even for root: the clock is the host's");
+SYSCALL_ROW(settimeofday, Lane::kShort, Support::kPartial, SysSettimeofday,
+            "EPERM even for root: the clock is the host's");
 
 Result<int64_t> SysTime(Task& task, OutPtr<int64_t> out) {
   VdsoClock::Get().Renew();

@@ -63,15 +63,15 @@ Result<int> SysEpollWait(Task& task, Fd epfd, GuestAddr out, int max, int timeou
 }
 SYSCALL_ROW(epoll_wait, Lane::kMayBlock, Support::kFull, SysEpollWait, "");
 
-Result<int> SysEpollPwait(Task& task, Fd epfd, GuestAddr out, int max, int timeout_ms,
-                          GuestAddr mask, uint64_t mask_size) {
+Result<int> SysEpollPwait(Task& task, Fd epfd, GuestAddr out, int max, int timeout_ms, GuestAddr mask,
+                          uint64_t mask_size) {
   TRY(ApplyWaitMask(task, mask, mask_size));
   return DoEpollWait(task, epfd, out, max, MillisecondDeadline(timeout_ms));
 }
 SYSCALL_ROW(epoll_pwait, Lane::kMayBlock, Support::kFull, SysEpollPwait, "");
 
-Result<int> SysEpollPwait2(Task& task, Fd epfd, GuestAddr out, int max, GuestAddr timeout,
-                           GuestAddr mask, uint64_t mask_size) {
+Result<int> SysEpollPwait2(Task& task, Fd epfd, GuestAddr out, int max, GuestAddr timeout, GuestAddr mask,
+                           uint64_t mask_size) {
   const Deadline deadline = TRY(ReadDeadline(task, timeout));
   TRY(ApplyWaitMask(task, mask, mask_size));
   return DoEpollWait(task, epfd, out, max, deadline);

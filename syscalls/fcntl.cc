@@ -63,8 +63,8 @@ Result<int64_t> Seals(FileDescription& file, int command, uint64_t arg) {
 
 // What an O_PATH descriptor may do (Linux: check_fcntl_cmd).
 bool AllowedOnPath(int command) {
-  return command == F_DUPFD || command == F_DUPFD_CLOEXEC || command == kDupfdQuery ||
-         command == kCreatedQuery || command == F_GETFD || command == F_SETFD || command == F_GETFL;
+  return command == F_DUPFD || command == F_DUPFD_CLOEXEC || command == kDupfdQuery || command == kCreatedQuery ||
+         command == F_GETFD || command == F_SETFD || command == F_GETFL;
 }
 
 Result<int64_t> SysFcntl(Task& task, Fd fd, int command, uint64_t arg) {

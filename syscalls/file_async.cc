@@ -1,5 +1,5 @@
-#include "abi/fcntl.h"
 #include "syscalls/file_async.h"
+#include "abi/fcntl.h"
 
 #include <fcntl.h>
 #include <linux/capability.h>
@@ -19,14 +19,13 @@ namespace {
 
 // Linux: sigio_perm.
 bool MaySignal(const AsyncOwner& from, const Credentials& to) {
-  return from.euid == 0 || from.euid == to.suid || from.euid == to.uid || from.uid == to.suid ||
-         from.uid == to.uid;
+  return from.euid == 0 || from.euid == to.suid || from.euid == to.uid || from.uid == to.suid || from.uid == to.uid;
 }
 
 // Signals whose si_code values have meanings of their own (Linux: sig_specific_sicodes).
 bool HasOwnCodes(int signo) {
-  return signo == SIGILL || signo == SIGFPE || signo == SIGSEGV || signo == SIGBUS ||
-         signo == SIGTRAP || signo == SIGCHLD || signo == SIGSYS;
+  return signo == SIGILL || signo == SIGFPE || signo == SIGSEGV || signo == SIGBUS || signo == SIGTRAP ||
+         signo == SIGCHLD || signo == SIGSYS;
 }
 
 // Linux: send_sigio_to_task.
@@ -43,14 +42,12 @@ void SendOne(int signo, int code, int64_t band, int fd, Send send) {
   (void)send(SignalInfo::Kernel(SIGIO));
 }
 
-void SendToOwner(Kernel& kernel, const AsyncOwner& owner, int signo, int code, int64_t band,
-                 int fd) {
+void SendToOwner(Kernel& kernel, const AsyncOwner& owner, int signo, int code, int64_t band, int fd) {
   if (owner.type == F_OWNER_TID) {
     const TaskRef task = kernel.FindTask(owner.id);
     if (task == nullptr || !MaySignal(owner, *task->creds_ref())) return;
-    SendOne(signo, code, band, fd, [&](const SignalInfo& info) {
-      return task->group().SendSignalTo(*task, info, SignalOrigin::kKernel);
-    });
+    SendOne(signo, code, band, fd,
+            [&](const SignalInfo& info) { return task->group().SendSignalTo(*task, info, SignalOrigin::kKernel); });
     return;
   }
   std::vector<ThreadGroupRef> groups;
@@ -135,8 +132,7 @@ Result<int64_t> LeaseCommand(Task& task, const FileRef& file, Fd fd, int command
   const int type = static_cast<int>(arg);
   if (type != F_RDLCK && type != F_WRLCK && type != F_UNLCK) return Err(EINVAL);
   if (inode == nullptr) return Err(EINVAL);
-  if (task.creds().fsuid != TRY(inode->GetAttr(task)).uid && !task.creds().Has(CAP_LEASE))
-    return Err(EACCES);
+  if (task.creds().fsuid != TRY(inode->GetAttr(task)).uid && !task.creds().Has(CAP_LEASE)) return Err(EACCES);
   if (inode->Type(task) != S_IFREG) return Err(EINVAL);
   TRY(inode->leases().Set(*inode, file, fd.number(), type));
   if (type != F_UNLCK) file->async().SetOwnerIfNone(MakeOwner(task, F_OWNER_PID, task.tgid()));

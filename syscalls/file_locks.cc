@@ -11,9 +11,7 @@
 namespace sandbox::syscalls {
 namespace {
 
-bool IsOfd(int command) {
-  return command == F_OFD_GETLK || command == F_OFD_SETLK || command == F_OFD_SETLKW;
-}
+bool IsOfd(int command) { return command == F_OFD_GETLK || command == F_OFD_SETLK || command == F_OFD_SETLKW; }
 
 // Where the lock starts, from l_whence.
 Result<int64_t> Origin(Task& task, FileDescription& file, int16_t whence) {
@@ -35,8 +33,7 @@ Result<int64_t> Origin(Task& task, FileDescription& file, int16_t whence) {
 Result<RangeLock> ToRange(Task& task, const FileRef& file, const struct flock& in, bool ofd) {
   RangeLock range;
   int64_t start;
-  if (__builtin_add_overflow(TRY(Origin(task, *file, in.l_whence)), int64_t{in.l_start}, &start))
-    return Err(EOVERFLOW);
+  if (__builtin_add_overflow(TRY(Origin(task, *file, in.l_whence)), int64_t{in.l_start}, &start)) return Err(EOVERFLOW);
   if (start < 0) return Err(EINVAL);
   range.start = start;
   range.end = kLockToEof;

@@ -53,9 +53,8 @@ Result<int> Wait(Task& task, const FutexCall& call, uint32_t bitset, const Deadl
   if (waited.ok()) return 0;
   if (!waited.Is(kErestartsys) || !deadline) return waited.error();
   // A timed wait goes on with what is left of its time, but never runs again after a handler.
-  task.SetRestartBlock([call, bitset, deadline](Task& again) -> Result<int64_t> {
-    return TRY(Wait(again, call, bitset, deadline));
-  });
+  task.SetRestartBlock(
+      [call, bitset, deadline](Task& again) -> Result<int64_t> { return TRY(Wait(again, call, bitset, deadline)); });
   return Err(kErestartRestartblock);
 }
 

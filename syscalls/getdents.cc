@@ -59,10 +59,14 @@ Result<size_t> Getdents(Task& task, Fd fd, GuestAddr buffer, uint32_t count, boo
   return sink.bytes().size();
 }
 
-Result<size_t> SysGetdents64(Task& task, Fd fd, GuestAddr buffer, uint32_t count) { return Getdents(task, fd, buffer, count, true); }
+Result<size_t> SysGetdents64(Task& task, Fd fd, GuestAddr buffer, uint32_t count) {
+  return Getdents(task, fd, buffer, count, true);
+}
 SYSCALL_ROW(getdents64, Lane::kShort, Support::kFull, SysGetdents64, "");
 
-Result<size_t> SysGetdents(Task& task, Fd fd, GuestAddr buffer, uint32_t count) { return Getdents(task, fd, buffer, count, false); }
+Result<size_t> SysGetdents(Task& task, Fd fd, GuestAddr buffer, uint32_t count) {
+  return Getdents(task, fd, buffer, count, false);
+}
 SYSCALL_ROW(getdents, Lane::kShort, Support::kFull, SysGetdents, "");
 
 }  // namespace

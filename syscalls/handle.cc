@@ -21,8 +21,8 @@ struct HandleHeader {
   int32_t type;
 };
 
-// What a handle holds. File systems number their inodes, and cannot be asked for one by number: so the latest files that
-// got handles are kept in mind, and an older handle is stale.
+// What a handle holds. File systems number their inodes, and cannot be asked for one by number: so the latest files
+// that got handles are kept in mind, and an older handle is stale.
 struct Handle {
   uint64_t device, inode;
   friend bool operator==(const Handle&, const Handle&) = default;

@@ -183,8 +183,9 @@ SYSCALL_ROW(setregid, Lane::kShort, Support::kFull, SysSetregid, "");
 
 // setfsuid and setfsgid return the old id whether or not anything changed (setfsuid(2), BUGS).
 Result<uint32_t> SysSetfsuid(Task& task, uint32_t uid) {
-  constexpr CapabilitySet kFsCaps = uint64_t{1} << CAP_CHOWN | uint64_t{1} << CAP_MKNOD | uint64_t{1} << CAP_DAC_OVERRIDE |
-                                    uint64_t{1} << CAP_DAC_READ_SEARCH | uint64_t{1} << CAP_FOWNER | uint64_t{1} << CAP_FSETID |
+  constexpr CapabilitySet kFsCaps = uint64_t{1} << CAP_CHOWN | uint64_t{1} << CAP_MKNOD |
+                                    uint64_t{1} << CAP_DAC_OVERRIDE | uint64_t{1} << CAP_DAC_READ_SEARCH |
+                                    uint64_t{1} << CAP_FOWNER | uint64_t{1} << CAP_FSETID |
                                     uint64_t{1} << CAP_LINUX_IMMUTABLE | uint64_t{1} << CAP_MAC_OVERRIDE;
   const Credentials& old = task.creds();
   const uint32_t previous = old.fsuid, shown = old.ShownUid(previous);

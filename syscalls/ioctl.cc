@@ -28,8 +28,7 @@ Result<void> BytesLeft(Task& task, FileDescription& file, GuestAddr argument) {
     MutexLock lock(file.position_mutex());
     position = file.position();
   }
-  return OutPtr<int>(argument).Write(task.memory(),
-                                     static_cast<int>(static_cast<int64_t>(attr.size) - position));
+  return OutPtr<int>(argument).Write(task.memory(), static_cast<int>(static_cast<int64_t>(attr.size) - position));
 }
 
 // The socket's forms of F_SETOWN and F_GETOWN (socket(7)).
@@ -87,8 +86,7 @@ Result<int64_t> SysIoctl(Task& task, Fd fd, uint32_t request, uint64_t argument)
     return int64_t{0};
   }
   if (request == FIGETBSZ && (type == S_IFREG || type == S_IFDIR)) {
-    TRY(OutPtr<int>(GuestAddr(argument))
-            .Write(task.memory(), static_cast<int>(TRY(file->GetAttr(task)).blksize)));
+    TRY(OutPtr<int>(GuestAddr(argument)).Write(task.memory(), static_cast<int>(TRY(file->GetAttr(task)).blksize)));
     return int64_t{0};
   }
   return file->Ioctl(task, request, argument);

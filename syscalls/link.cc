@@ -32,7 +32,9 @@ Result<void> SysSymlinkat(Task& task, GuestStr target, Fd dirfd, GuestStr path) 
 }
 SYSCALL_ROW(symlinkat, Lane::kShort, Support::kFull, SysSymlinkat, "");
 
-Result<void> SysSymlink(Task& task, GuestStr target, GuestStr path) { return SysSymlinkat(task, target, AtCwd(), path); }
+Result<void> SysSymlink(Task& task, GuestStr target, GuestStr path) {
+  return SysSymlinkat(task, target, AtCwd(), path);
+}
 SYSCALL_ROW(symlink, Lane::kShort, Support::kFull, SysSymlink, "");
 
 Result<size_t> SysReadlinkat(Task& task, Fd dirfd, GuestStr path, GuestAddr buffer, int32_t size) {

@@ -13,8 +13,7 @@ constexpr uint32_t kPriorities = 32768;  // MQ_PRIO_MAX
 
 RefPtr<MqueueNamespace> Queues(Task& task) { return MqueueNamespace::Of(*task.ipc()); }
 
-Result<Fd> SysMqOpen(Task& task, GuestStr name, int flags, uint32_t mode,
-                     InPtr<abi::MqAttr> attributes) {
+Result<Fd> SysMqOpen(Task& task, GuestStr name, int flags, uint32_t mode, InPtr<abi::MqAttr> attributes) {
   MqueueShape shape;
   if (!attributes.IsNull()) {
     const abi::MqAttr wanted = TRY(attributes.Read(task.memory()));
@@ -22,8 +21,7 @@ Result<Fd> SysMqOpen(Task& task, GuestStr name, int flags, uint32_t mode,
   }
   const std::string text = TRY(name.ReadPath(task.memory()));
   const uint32_t allowed = mode & ~task.fs().umask();
-  FileRef file =
-      TRY(Queues(task)->Open(task, text, flags, allowed, attributes.IsNull() ? nullptr : &shape));
+  FileRef file = TRY(Queues(task)->Open(task, text, flags, allowed, attributes.IsNull() ? nullptr : &shape));
   return task.fds().Install(task, std::move(file), /*close_on_exec=*/true);
 }
 SYSCALL_ROW(mq_open, Lane::kShort, Support::kFull, SysMqOpen, "");
@@ -62,8 +60,8 @@ Result<void> SysMqTimedsend(Task& task, Fd fd, GuestAddr message, uint64_t size,
 }
 SYSCALL_ROW(mq_timedsend, Lane::kMayBlock, Support::kFull, SysMqTimedsend, "");
 
-Result<int64_t> SysMqTimedreceive(Task& task, Fd fd, GuestAddr message, uint64_t size,
-                                  OutPtr<uint32_t> priority, InPtr<timespec> timeout) {
+Result<int64_t> SysMqTimedreceive(Task& task, Fd fd, GuestAddr message, uint64_t size, OutPtr<uint32_t> priority,
+                                  InPtr<timespec> timeout) {
   const Deadline deadline = TRY(ReadTimeout(task, timeout));
   const auto file = TRY(AsMqueue(TRY(task.fds().Get(fd))));
   if (!file->readable()) return Err(EBADF);
@@ -72,8 +70,7 @@ Result<int64_t> SysMqTimedreceive(Task& task, Fd fd, GuestAddr message, uint64_t
   auto taken = queue.Receive();
   if (taken.Is(EAGAIN) && !file->nonblocking()) {
     queue.CountReceiver(1);
-    taken =
-        BlockUntil(task, queue.wait_queue(), kReadable, deadline, [&] { return queue.Receive(); });
+    taken = BlockUntil(task, queue.wait_queue(), kReadable, deadline, [&] { return queue.Receive(); });
     queue.CountReceiver(-1);
   }
   const Mqueue::Message got = TRY(std::move(taken));
@@ -125,11 +122,8 @@ Result<void> SysMqGetsetattr(Task& task, Fd fd, InPtr<abi::MqAttr> wanted, OutPt
   }
   const auto file = TRY(AsMqueue(TRY(task.fds().Get(fd))));
   const Mqueue& queue = file->queue();
-  const abi::MqAttr now{file->flags() & O_NONBLOCK,
-                   queue.shape().max_messages,
-                   queue.shape().message_size,
-                   queue.messages(),
-                   {}};
+  const abi::MqAttr now{
+      file->flags() & O_NONBLOCK, queue.shape().max_messages, queue.shape().message_size, queue.messages(), {}};
   if (!wanted.IsNull()) {
     const int flags = (file->flags() & ~O_NONBLOCK) | static_cast<int>(change.flags);
     TRY(file->SetFlags(task, flags));

@@ -15,9 +15,9 @@
 namespace sandbox::syscalls {
 namespace {
 
-constexpr uint64_t kValidFlags = O_ACCMODE | O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_APPEND | O_NONBLOCK | O_SYNC | O_DSYNC |
-                                 O_ASYNC | O_DIRECT | 0100000 /* O_LARGEFILE */ | O_DIRECTORY | O_NOFOLLOW | O_NOATIME | O_CLOEXEC |
-                                 O_PATH | O_TMPFILE;
+constexpr uint64_t kValidFlags = O_ACCMODE | O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_APPEND | O_NONBLOCK | O_SYNC |
+                                 O_DSYNC | O_ASYNC | O_DIRECT | 0100000 /* O_LARGEFILE */ | O_DIRECTORY | O_NOFOLLOW |
+                                 O_NOATIME | O_CLOEXEC | O_PATH | O_TMPFILE;
 constexpr uint64_t kValidResolve =
     RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH | RESOLVE_IN_ROOT | RESOLVE_CACHED;
 
@@ -66,7 +66,9 @@ Result<Fd> SysOpenat(Task& task, Fd dirfd, GuestStr path, int flags, uint32_t mo
 }
 SYSCALL_ROW(openat, Lane::kShort, Support::kFull, SysOpenat, "");
 
-Result<Fd> SysOpen(Task& task, GuestStr path, int flags, uint32_t mode) { return SysOpenat(task, AtCwd(), path, flags, mode); }
+Result<Fd> SysOpen(Task& task, GuestStr path, int flags, uint32_t mode) {
+  return SysOpenat(task, AtCwd(), path, flags, mode);
+}
 SYSCALL_ROW(open, Lane::kShort, Support::kFull, SysOpen, "");
 
 Result<Fd> SysCreat(Task& task, GuestStr path, uint32_t mode) {

@@ -88,10 +88,12 @@ Result<void> SysIoprioSet(Task& task, int32_t which, int32_t who, int32_t ioprio
   const int cls = abi::IoprioClass(ioprio);
   const int level = abi::IoprioLevel(ioprio) & 7;  // the bits above are hints
   if (cls > abi::kIoprioClassIdle || (cls == abi::kIoprioClassNone && level != 0)) return Err(EINVAL);
-  if (cls == abi::kIoprioClassRt && !task.creds().Has(CAP_SYS_NICE) && !task.creds().Has(CAP_SYS_ADMIN)) return Err(EPERM);
+  if (cls == abi::kIoprioClassRt && !task.creds().Has(CAP_SYS_NICE) && !task.creds().Has(CAP_SYS_ADMIN))
+    return Err(EPERM);
   for (const TaskRef& target : TRY(Select(task, TRY(ToWhich(which, abi::kIoprioWhoProcess)), who))) {
     const CredentialsRef theirs = target->creds_ref();
-    if (theirs->uid != task.creds().euid && theirs->uid != task.creds().uid && !task.creds().Has(CAP_SYS_NICE)) return Err(EPERM);
+    if (theirs->uid != task.creds().euid && theirs->uid != task.creds().uid && !task.creds().Has(CAP_SYS_NICE))
+      return Err(EPERM);
     target->ioprio = ioprio;
   }
   return {};

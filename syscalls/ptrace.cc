@@ -30,7 +30,7 @@ constexpr size_t kFpRegsSize = 512;
 constexpr size_t kSoftwareBytes = 464, kFrameFeatures = 472, kMagic2Size = 4;
 
 struct Call {
-  Task& task;    // the tracer
+  Task& task;  // the tracer
   Task& tracee;
   GuestAddr addr, data;
 
@@ -247,12 +247,18 @@ Result<int64_t> ArchPrctl(const Call& c) {
 std::optional<PtraceState::Resume> ResumeMode(uint64_t request) {
   using Resume = PtraceState::Resume;
   switch (request) {
-    case PTRACE_CONT: return Resume::kContinue;
-    case PTRACE_SYSCALL: return Resume::kSyscall;
-    case PTRACE_SINGLESTEP: return Resume::kStep;
-    case kSysemu: return Resume::kSysemu;
-    case kSysemuSingleStep: return Resume::kSysemuStep;
-    default: return std::nullopt;
+    case PTRACE_CONT:
+      return Resume::kContinue;
+    case PTRACE_SYSCALL:
+      return Resume::kSyscall;
+    case PTRACE_SINGLESTEP:
+      return Resume::kStep;
+    case kSysemu:
+      return Resume::kSysemu;
+    case kSysemuSingleStep:
+      return Resume::kSysemuStep;
+    default:
+      return std::nullopt;
   }
 }
 
@@ -261,39 +267,59 @@ std::optional<Result<void>> Control(const Call& c, uint64_t request) {
   const auto signal = static_cast<int>(c.data.value());
   if (const auto mode = ResumeMode(request)) return Ptrace::Continue(c.task, c.tracee, *mode, signal);
   switch (request) {
-    case PTRACE_KILL: return Ptrace::Kill(c.task, c.tracee);
-    case PTRACE_DETACH: return Ptrace::Detach(c.task, c.tracee, signal);
-    case PTRACE_INTERRUPT: return Ptrace::Interrupt(c.task, c.tracee);
-    case PTRACE_LISTEN: return Ptrace::Listen(c.task, c.tracee);
+    case PTRACE_KILL:
+      return Ptrace::Kill(c.task, c.tracee);
+    case PTRACE_DETACH:
+      return Ptrace::Detach(c.task, c.tracee, signal);
+    case PTRACE_INTERRUPT:
+      return Ptrace::Interrupt(c.task, c.tracee);
+    case PTRACE_LISTEN:
+      return Ptrace::Listen(c.task, c.tracee);
     case PTRACE_SETOPTIONS:
       if (c.data.value() & ~uint64_t{kKnownOptions}) return Err(EINVAL);
       return Ptrace::SetOptions(c.task, c.tracee, static_cast<uint32_t>(c.data.value()));
-    default: return std::nullopt;
+    default:
+      return std::nullopt;
   }
 }
 
 Result<int64_t> Inspect(const Call& c, uint64_t request) {
   switch (request) {
     case PTRACE_PEEKTEXT:
-    case PTRACE_PEEKDATA: return Peek(c);
+    case PTRACE_PEEKDATA:
+      return Peek(c);
     case PTRACE_POKETEXT:
-    case PTRACE_POKEDATA: return Poke(c);
-    case PTRACE_PEEKUSR: return PeekUser(c);
-    case PTRACE_POKEUSR: return PokeUser(c);
-    case kGetRegs: return WriteAll(c, TRY(GetRegisters(c)));
-    case kSetRegs: TRY(SetRegisters(c, TRY(ReadAll(c, sizeof(arch::Registers))))); return 0;
+    case PTRACE_POKEDATA:
+      return Poke(c);
+    case PTRACE_PEEKUSR:
+      return PeekUser(c);
+    case PTRACE_POKEUSR:
+      return PokeUser(c);
+    case kGetRegs:
+      return WriteAll(c, TRY(GetRegisters(c)));
+    case kSetRegs:
+      TRY(SetRegisters(c, TRY(ReadAll(c, sizeof(arch::Registers)))));
+      return 0;
     case kGetFpRegs: {
       std::vector<uint8_t> state = TRY(GetXstate(c));
       state.resize(kFpRegsSize);
       return WriteAll(c, state);
     }
-    case kSetFpRegs: TRY(SetXstate(c, TRY(ReadAll(c, kFpRegsSize)))); return 0;
-    case PTRACE_GETREGSET: return RegisterSet(c, false);
-    case PTRACE_SETREGSET: return RegisterSet(c, true);
-    case PTRACE_GETSIGMASK: return SignalMask(c, false);
-    case PTRACE_SETSIGMASK: return SignalMask(c, true);
-    case PTRACE_GET_SYSCALL_INFO: return SyscallInfo(c);
-    case kArchPrctl: return ArchPrctl(c);
+    case kSetFpRegs:
+      TRY(SetXstate(c, TRY(ReadAll(c, kFpRegsSize))));
+      return 0;
+    case PTRACE_GETREGSET:
+      return RegisterSet(c, false);
+    case PTRACE_SETREGSET:
+      return RegisterSet(c, true);
+    case PTRACE_GETSIGMASK:
+      return SignalMask(c, false);
+    case PTRACE_SETSIGMASK:
+      return SignalMask(c, true);
+    case PTRACE_GET_SYSCALL_INFO:
+      return SyscallInfo(c);
+    case kArchPrctl:
+      return ArchPrctl(c);
     case PTRACE_GETEVENTMSG: {
       const PtraceReport report = TRY(Ptrace::Report(c.task, c.tracee));
       TRY(OutPtr<uint64_t>(c.data).Write(c.task.memory(), report.message));

@@ -7,7 +7,8 @@
 namespace sandbox::syscalls {
 namespace {
 
-Result<void> SysRenameat2(Task& task, Fd old_dirfd, GuestStr old_path, Fd new_dirfd, GuestStr new_path, uint32_t flags) {
+Result<void> SysRenameat2(Task& task, Fd old_dirfd, GuestStr old_path, Fd new_dirfd, GuestStr new_path,
+                          uint32_t flags) {
   const PathArg from = TRY(ReadPathArg(task, old_dirfd, old_path));
   const PathArg to = TRY(ReadPathArg(task, new_dirfd, new_path));
   return Rename(task, from.base, from.text, to.base, to.text, flags);

@@ -156,8 +156,12 @@ struct Adapter<Handler> {
   static_assert(sizeof...(Args) <= 6);
   static constexpr CallInputs kInputs = InputsOf<Args...>();
 
-  static Result<int64_t> Invoke(Task& task, const RawArgs& raw) { return InvokeWith(task, raw, std::index_sequence_for<Args...>{}); }
-  static void Trace(Task& task, const RawArgs& raw, std::string& out) { TraceWith(task, raw, out, std::index_sequence_for<Args...>{}); }
+  static Result<int64_t> Invoke(Task& task, const RawArgs& raw) {
+    return InvokeWith(task, raw, std::index_sequence_for<Args...>{});
+  }
+  static void Trace(Task& task, const RawArgs& raw, std::string& out) {
+    TraceWith(task, raw, out, std::index_sequence_for<Args...>{});
+  }
 
  private:
   template <size_t... I>
@@ -175,7 +179,8 @@ struct Adapter<Handler> {
     }
   }
   template <size_t... I>
-  static void TraceWith([[maybe_unused]] Task& task, [[maybe_unused]] const RawArgs& raw, std::string& out, std::index_sequence<I...>) {
+  static void TraceWith([[maybe_unused]] Task& task, [[maybe_unused]] const RawArgs& raw, std::string& out,
+                        std::index_sequence<I...>) {
     ((I == 0 ? void() : void(out += ", "), TraceOne<std::remove_cvref_t<Args>>(task, out, raw[I])), ...);
   }
 };
@@ -197,6 +202,7 @@ const Row* FindRow(uint64_t nr);
       #call, __NR_##call, lane, support, note, &::sandbox::syscalls::Adapter<&handler>::Invoke,           \
       &::sandbox::syscalls::Adapter<&handler>::Trace, ::sandbox::syscalls::Adapter<&handler>::kInputs})
 // A call answered with a fixed errno.
-#define SYSCALL_UNSUPPORTED(call, err, note)                                                               \
-  static ::sandbox::Result<void> Unsupported_##call(::sandbox::Task&) { return ::sandbox::Err(err); }      \
-  SYSCALL_ROW(call, ::sandbox::platform::Lane::kShort, ::sandbox::syscalls::Support::kUnsupported, Unsupported_##call, note)
+#define SYSCALL_UNSUPPORTED(call, err, note)                                                                           \
+  static ::sandbox::Result<void> Unsupported_##call(::sandbox::Task&) { return ::sandbox::Err(err); }                  \
+  SYSCALL_ROW(call, ::sandbox::platform::Lane::kShort, ::sandbox::syscalls::Support::kUnsupported, Unsupported_##call, \
+              note)

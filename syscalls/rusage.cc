@@ -27,15 +27,16 @@ Result<void> SysGetrusage(Task& task, int who, OutPtr<rusage> out) {
   }
   return out.Write(task.memory(), ToRusage(usage));
 }
-SYSCALL_ROW(getrusage, Lane::kShort, Support::kPartial, SysGetrusage, "no I/O and swap counters; systrap does not know resident sizes");
+SYSCALL_ROW(getrusage, Lane::kShort, Support::kPartial, SysGetrusage,
+            "no I/O and swap counters; systrap does not know resident sizes");
 
 Result<int64_t> SysTimes(Task& task, OutPtr<tms> out) {
   constexpr uint64_t kNsPerTick = 10'000'000;
   const auto ticks = [](uint64_t ns) { return static_cast<clock_t>(ns / kNsPerTick); };
   if (!out.IsNull()) {
     const Usage own = task.group().usage(), children = task.group().children_usage();
-    TRY(out.Write(task.memory(), {ticks(own.user_ns), ticks(own.system_ns), ticks(children.user_ns),
-                                  ticks(children.system_ns)}));
+    TRY(out.Write(task.memory(),
+                  {ticks(own.user_ns), ticks(own.system_ns), ticks(children.user_ns), ticks(children.system_ns)}));
   }
   return ticks(TRY(ReadClockNs(CLOCK_BOOTTIME)));
 }

@@ -1,5 +1,5 @@
-// Scheduling attributes (sched(7)). The host schedules guest threads: affinity is handed on to it where it lets us, policies,
-// priorities and niceness are only kept and reported.
+// Scheduling attributes (sched(7)). The host schedules guest threads: affinity is handed on to it where it lets us,
+// policies, priorities and niceness are only kept and reported.
 #include <linux/capability.h>
 #include <sched.h>
 #include <sys/resource.h>

@@ -17,13 +17,11 @@ struct GuestProgram {
   uint64_t instructions;
 };
 
-constexpr uint64_t kTsync = SECCOMP_FILTER_FLAG_TSYNC,
-                   kNewListener = SECCOMP_FILTER_FLAG_NEW_LISTENER,
+constexpr uint64_t kTsync = SECCOMP_FILTER_FLAG_TSYNC, kNewListener = SECCOMP_FILTER_FLAG_NEW_LISTENER,
                    kTsyncEsrch = SECCOMP_FILTER_FLAG_TSYNC_ESRCH,
                    kWaitKillable = SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
-constexpr uint64_t kFilterFlags = kTsync | SECCOMP_FILTER_FLAG_LOG |
-                                  SECCOMP_FILTER_FLAG_SPEC_ALLOW | kNewListener | kTsyncEsrch |
-                                  kWaitKillable;
+constexpr uint64_t kFilterFlags =
+    kTsync | SECCOMP_FILTER_FLAG_LOG | SECCOMP_FILTER_FLAG_SPEC_ALLOW | kNewListener | kTsyncEsrch | kWaitKillable;
 
 Result<int64_t> SetFilter(Task& task, uint64_t flags, GuestAddr addr) {
   if (flags & ~kFilterFlags) return Err(EINVAL);
@@ -32,8 +30,7 @@ Result<int64_t> SetFilter(Task& task, uint64_t flags, GuestAddr addr) {
   if ((flags & kWaitKillable) && !(flags & kNewListener)) return Err(EINVAL);
   const GuestProgram program = TRY(InPtr<GuestProgram>(addr).Read(task.memory()));
   if (program.length == 0 || program.length > kMaxSeccompInsns) return Err(EINVAL);
-  auto instructions = TRY(
-      InPtr<sock_filter>(GuestAddr(program.instructions)).ReadArray(task.memory(), program.length));
+  auto instructions = TRY(InPtr<sock_filter>(GuestAddr(program.instructions)).ReadArray(task.memory(), program.length));
   return InstallSeccompFilter(task, flags, std::move(instructions));
 }
 
@@ -66,8 +63,7 @@ Result<int64_t> SysSeccomp(Task& task, uint32_t operation, uint32_t flags, Guest
       return GetActionAvailable(task, args);
     case SECCOMP_GET_NOTIF_SIZES: {
       if (flags != 0) return Err(EINVAL);
-      const seccomp_notif_sizes sizes = {sizeof(seccomp_notif), sizeof(seccomp_notif_resp),
-                                         sizeof(seccomp_data)};
+      const seccomp_notif_sizes sizes = {sizeof(seccomp_notif), sizeof(seccomp_notif_resp), sizeof(seccomp_data)};
       TRY(OutPtr<seccomp_notif_sizes>(args).Write(task.memory(), sizes));
       return 0;
     }

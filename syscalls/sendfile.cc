@@ -42,7 +42,8 @@ class Cursor {
 
 // Copies up to `count` bytes from `in` at *in_offset to `out`, at *out_offset or (null) as write(2) would. An error
 // after the first byte ends the transfer with what was done.
-Result<size_t> Copy(Task& task, FileDescription& in, int64_t* in_offset, FileDescription& out, int64_t* out_offset, size_t count) {
+Result<size_t> Copy(Task& task, FileDescription& in, int64_t* in_offset, FileDescription& out, int64_t* out_offset,
+                    size_t count) {
   const auto buffer = std::make_unique_for_overwrite<char[]>(std::min(count, kChunk));
   size_t total = 0;
   while (total < count) {
@@ -78,7 +79,8 @@ Result<size_t> SysSendfile(Task& task, Fd out_fd, Fd in_fd, GuestAddr offset_add
 }
 SYSCALL_ROW(sendfile, Lane::kMayBlock, Support::kFull, SysSendfile, "");
 
-Result<size_t> SysCopyFileRange(Task& task, Fd in_fd, GuestAddr in_addr, Fd out_fd, GuestAddr out_addr, uint64_t count, uint32_t flags) {
+Result<size_t> SysCopyFileRange(Task& task, Fd in_fd, GuestAddr in_addr, Fd out_fd, GuestAddr out_addr, uint64_t count,
+                                uint32_t flags) {
   const FileRef in = TRY(task.fds().Get(in_fd));
   const FileRef out = TRY(task.fds().Get(out_fd));
   Cursor from = TRY(Cursor::At(task, in, in_addr));
@@ -95,7 +97,8 @@ Result<size_t> SysCopyFileRange(Task& task, Fd in_fd, GuestAddr in_addr, Fd out_
   const auto wanted = static_cast<int64_t>(std::min<uint64_t>(count, static_cast<uint64_t>(left)));
   int64_t end;
   if (__builtin_add_overflow(to.offset(), wanted, &end)) return Err(EFBIG);
-  if (in->path().inode() == out->path().inode() && from.offset() < to.offset() + wanted && to.offset() < from.offset() + wanted) {
+  if (in->path().inode() == out->path().inode() && from.offset() < to.offset() + wanted &&
+      to.offset() < from.offset() + wanted) {
     return Err(EINVAL);
   }
   // At the description's own position it is a write(2), which others of a shared description see.

@@ -88,7 +88,8 @@ SYSCALL_ROW(listen, Lane::kShort, Support::kFull, SysListen, "");
 Result<Fd> SysAccept4(Task& task, Fd fd, GuestAddr address, InOutPtr<int32_t> size, int flags) {
   if (flags & ~(SOCK_NONBLOCK | SOCK_CLOEXEC)) return Err(EINVAL);
   const SocketRef listener = TRY(GetSocket(task, fd));
-  auto accepted = TRY(WaitSocket(task, *listener, false, 0, [&] { return listener->Accept(task, flags & SOCK_NONBLOCK); }));
+  auto accepted =
+      TRY(WaitSocket(task, *listener, false, 0, [&] { return listener->Accept(task, flags & SOCK_NONBLOCK); }));
   if (!address.IsNull()) {
     const auto peer = accepted->PeerAddress(task);
     if (!peer.ok()) return Err(ECONNABORTED);
@@ -142,7 +143,8 @@ Result<void> SysSetsockopt(Task& task, Fd fd, int level, int name, InArray<4> va
   TRY(task.memory().Read(value, bytes.data(), bytes.size()));
   return socket->SetOption(task, level, name, bytes);
 }
-SYSCALL_ROW(setsockopt, Lane::kShort, Support::kPartial, SysSetsockopt, "options without effect in the sandbox are stored only");
+SYSCALL_ROW(setsockopt, Lane::kShort, Support::kPartial, SysSetsockopt,
+            "options without effect in the sandbox are stored only");
 
 Result<void> SysGetsockopt(Task& task, Fd fd, int level, int name, GuestAddr value, InOutPtr<int32_t> size_ptr) {
   const SocketRef socket = TRY(GetSocket(task, fd));
@@ -151,12 +153,14 @@ Result<void> SysGetsockopt(Task& task, Fd fd, int level, int name, GuestAddr val
   const std::string bytes = TRY(socket->GetOption(task, level, name));
   size_t size = std::min<size_t>(room, bytes.size());
   // Linux: do_ip_getsockopt gives a byte to who has no room for an int.
-  if (level == IPPROTO_IP && bytes.size() == sizeof(int) && size < sizeof(int) && bytes.find_first_not_of('\0', 1) == bytes.npos)
+  if (level == IPPROTO_IP && bytes.size() == sizeof(int) && size < sizeof(int) &&
+      bytes.find_first_not_of('\0', 1) == bytes.npos)
     size = std::min<size_t>(size, 1);
   TRY(task.memory().Write(value, bytes.data(), size));
   return size_ptr.Write(task.memory(), static_cast<int32_t>(size));
 }
-SYSCALL_ROW(getsockopt, Lane::kShort, Support::kPartial, SysGetsockopt, "options without effect in the sandbox read back what was set");
+SYSCALL_ROW(getsockopt, Lane::kShort, Support::kPartial, SysGetsockopt,
+            "options without effect in the sandbox read back what was set");
 
 }  // namespace
 }  // namespace sandbox::syscalls

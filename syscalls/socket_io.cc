@@ -22,8 +22,8 @@ Result<int64_t> SendAll(Task& task, Socket& socket, IoSequence& from, SendReques
   const CallerStorage storage(task);
   size_t done = 0;
   for (;;) {
-    const auto sent = WaitSocket(task, socket, true, request.flags,
-                                 [&] { return socket.Send(storage.caller, from, request); });
+    const auto sent =
+        WaitSocket(task, socket, true, request.flags, [&] { return socket.Send(storage.caller, from, request); });
     if (!sent.ok()) {
       if (done > 0) break;
       if (sent.Is(EPIPE) && socket.type() != SOCK_DGRAM && !(request.flags & MSG_NOSIGNAL)) task.RaiseSignal(SIGPIPE);
@@ -108,8 +108,8 @@ Result<int64_t> DoRecvmsg(Task& task, Socket& socket, abi::UserMsghdr& header, i
   }
   int out_flags = result.flags | (flags & MSG_CMSG_CLOEXEC);
   const uint64_t room = header.control != 0 ? header.control_size : 0;
-  header.control_size = TRY(WriteControl(task, GuestAddr(header.control), room, result.control,
-                                         (flags & MSG_CMSG_CLOEXEC) != 0, &out_flags));
+  header.control_size = TRY(
+      WriteControl(task, GuestAddr(header.control), room, result.control, (flags & MSG_CMSG_CLOEXEC) != 0, &out_flags));
   header.flags = out_flags;
   return got;
 }
@@ -118,7 +118,8 @@ Result<int64_t> DoRecvmsg(Task& task, Socket& socket, abi::UserMsghdr& header, i
 Result<void> WriteBack(Task& task, GuestAddr message, const abi::UserMsghdr& header) {
   auto& memory = task.memory();
   TRY(memory.Write(message + offsetof(abi::UserMsghdr, name_size), &header.name_size, sizeof(header.name_size)));
-  TRY(memory.Write(message + offsetof(abi::UserMsghdr, control_size), &header.control_size, sizeof(header.control_size)));
+  TRY(memory.Write(message + offsetof(abi::UserMsghdr, control_size), &header.control_size,
+                   sizeof(header.control_size)));
   return memory.Write(message + offsetof(abi::UserMsghdr, flags), &header.flags, sizeof(header.flags));
 }
 
@@ -157,7 +158,8 @@ Result<int64_t> SysRecvmmsg(Task& task, Fd fd, GuestAddr messages, uint32_t coun
   while (done < count) {
     const GuestAddr at = TRY(messages.Add(done * sizeof(abi::Mmsghdr)));
     auto header = InPtr<abi::UserMsghdr>(at).Read(task.memory());
-    const auto got = header.ok() ? DoRecvmsg(task, *socket, *header, flags & ~MSG_WAITFORONE) : Result<int64_t>(header.error());
+    const auto got =
+        header.ok() ? DoRecvmsg(task, *socket, *header, flags & ~MSG_WAITFORONE) : Result<int64_t>(header.error());
     auto stored = got.ok() ? WriteBack(task, at, *header) : Result<void>(got.error());
     if (stored.ok()) stored = OutPtr<uint32_t>(at + offsetof(abi::Mmsghdr, length)).Write(task.memory(), *got);
     if (!stored.ok()) {

@@ -87,7 +87,9 @@ Result<void> SysNewfstatat(Task& task, Fd dirfd, GuestStr path, OutPtr<struct st
 }
 SYSCALL_ROW(newfstatat, Lane::kShort, Support::kFull, SysNewfstatat, "");
 
-Result<void> SysStat(Task& task, GuestStr path, OutPtr<struct stat> to) { return SysNewfstatat(task, AtCwd(), path, to, 0); }
+Result<void> SysStat(Task& task, GuestStr path, OutPtr<struct stat> to) {
+  return SysNewfstatat(task, AtCwd(), path, to, 0);
+}
 SYSCALL_ROW(stat, Lane::kShort, Support::kFull, SysStat, "");
 
 Result<void> SysLstat(Task& task, GuestStr path, OutPtr<struct stat> to) {

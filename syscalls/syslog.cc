@@ -9,7 +9,19 @@
 namespace sandbox::syscalls {
 namespace {
 
-enum Action { kClose, kOpen, kRead, kReadAll, kReadClear, kClear, kConsoleOff, kConsoleOn, kConsoleLevel, kSizeUnread, kSizeBuffer };
+enum Action {
+  kClose,
+  kOpen,
+  kRead,
+  kReadAll,
+  kReadClear,
+  kClear,
+  kConsoleOff,
+  kConsoleOn,
+  kConsoleLevel,
+  kSizeUnread,
+  kSizeBuffer
+};
 
 constexpr int64_t kBufferBytes = 1 << 17;
 

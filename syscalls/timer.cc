@@ -81,8 +81,8 @@ Result<void> SysTimerSettime(Task& task, int32_t id, int flags, InPtr<itimerspec
   if (value.IsNull()) return Err(EINVAL);
   const itimerspec wanted = TRY(value.Read(task.memory()));
   if (!ValidTimespec(wanted.it_value) || !ValidTimespec(wanted.it_interval)) return Err(EINVAL);
-  const auto before = TRY(task.group().timers().SetTime(id, flags & TIMER_ABSTIME, ToNs(wanted.it_value),
-                                                        ToNs(wanted.it_interval)));
+  const auto before =
+      TRY(task.group().timers().SetTime(id, flags & TIMER_ABSTIME, ToNs(wanted.it_value), ToNs(wanted.it_interval)));
   if (old.IsNull()) return {};
   return old.Write(task.memory(), ToItimerspec(before));
 }

@@ -34,7 +34,8 @@ Result<void> SysTimerfdSettime(Task& task, Fd fd, int flags, InPtr<itimerspec> s
   const auto before = TRY(TRY(GetTimer(task, fd))->Set(flags, wanted));
   return old.IsNull() ? Result<void>() : old.Write(task.memory(), before);
 }
-SYSCALL_ROW(timerfd_settime, Lane::kShort, Support::kPartial, SysTimerfdSettime, "steps of the realtime clock are not followed");
+SYSCALL_ROW(timerfd_settime, Lane::kShort, Support::kPartial, SysTimerfdSettime,
+            "steps of the realtime clock are not followed");
 
 Result<void> SysTimerfdGettime(Task& task, Fd fd, OutPtr<itimerspec> out) {
   return out.Write(task.memory(), TRY(GetTimer(task, fd))->Get());

@@ -99,9 +99,9 @@ void TraceAddr(std::string& out, GuestAddr addr) {
 Result<int64_t> DispatchTraced(Task& task, uint64_t nr, const Row* row, const RawArgs& args) {
   std::string line = StrPrintf("[%4d] ", task.tid());
   if (row == nullptr) {
-    line += StrPrintf("syscall_%lu(%#lx, %#lx, %#lx)", static_cast<unsigned long>(nr),
-                      static_cast<unsigned long>(args[0]), static_cast<unsigned long>(args[1]),
-                      static_cast<unsigned long>(args[2]));
+    line +=
+        StrPrintf("syscall_%lu(%#lx, %#lx, %#lx)", static_cast<unsigned long>(nr), static_cast<unsigned long>(args[0]),
+                  static_cast<unsigned long>(args[1]), static_cast<unsigned long>(args[2]));
     LogLine(LogLevel::kDebug, line + " = -1 ENOSYS (no such call)");
     return Err(ENOSYS);
   }

@@ -28,15 +28,14 @@ SYSCALL_ROW(ftruncate, Lane::kShort, Support::kFull, SysFtruncate, "");
 Result<void> SysFallocate(Task& task, Fd fd, int mode, int64_t offset, int64_t length) {
   const FileRef file = TRY(task.fds().Get(fd));
   if (offset < 0 || length <= 0) return Err(EINVAL);
-  constexpr int kKnown = FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_COLLAPSE_RANGE |
-                         FALLOC_FL_ZERO_RANGE | FALLOC_FL_INSERT_RANGE | FALLOC_FL_UNSHARE_RANGE;
+  constexpr int kKnown = FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_COLLAPSE_RANGE | FALLOC_FL_ZERO_RANGE |
+                         FALLOC_FL_INSERT_RANGE | FALLOC_FL_UNSHARE_RANGE;
   if (mode & ~kKnown) return Err(EOPNOTSUPP);
   if ((mode & FALLOC_FL_PUNCH_HOLE) && (mode & FALLOC_FL_ZERO_RANGE)) return Err(EOPNOTSUPP);
   if ((mode & FALLOC_FL_PUNCH_HOLE) && !(mode & FALLOC_FL_KEEP_SIZE)) return Err(EOPNOTSUPP);
   if ((mode & FALLOC_FL_COLLAPSE_RANGE) && mode != FALLOC_FL_COLLAPSE_RANGE) return Err(EINVAL);
   if ((mode & FALLOC_FL_INSERT_RANGE) && mode != FALLOC_FL_INSERT_RANGE) return Err(EINVAL);
-  if ((mode & FALLOC_FL_UNSHARE_RANGE) && (mode & ~(FALLOC_FL_UNSHARE_RANGE | FALLOC_FL_KEEP_SIZE)))
-    return Err(EINVAL);
+  if ((mode & FALLOC_FL_UNSHARE_RANGE) && (mode & ~(FALLOC_FL_UNSHARE_RANGE | FALLOC_FL_KEEP_SIZE))) return Err(EINVAL);
   if (!file->writable()) return Err(EBADF);
   const Attr attr = TRY(file->GetAttr(task));
   if (attr.type() == S_IFIFO) return Err(ESPIPE);

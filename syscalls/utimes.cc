@@ -64,7 +64,8 @@ Result<void> SysFutimesat(Task& task, Fd dirfd, GuestStr path, InPtr<TimevalPair
     const TimevalPair pair = TRY(times.Read(task.memory()));
     change = {TRY(FromTimeval(pair[0])), TRY(FromTimeval(pair[1]))};
   }
-  const Path target = path.IsNull() && dirfd != AtCwd() ? TRY(PathOfFd(task, dirfd)) : TRY(WalkAt(task, dirfd, path, 0));
+  const Path target =
+      path.IsNull() && dirfd != AtCwd() ? TRY(PathOfFd(task, dirfd)) : TRY(WalkAt(task, dirfd, path, 0));
   return ChangeTimes(task, target, change.atime, change.mtime);
 }
 SYSCALL_ROW(futimesat, Lane::kShort, Support::kFull, SysFutimesat, "");

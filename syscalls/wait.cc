@@ -63,8 +63,7 @@ Result<WaitSelector> SelectorOf(Task& task, int type, int32_t id, int* options) 
 }
 
 Result<void> SysWaitid(Task& task, int type, int32_t id, OutPtr<SignalInfo> info, int options, OutPtr<rusage> usage) {
-  constexpr int kKnown =
-      WNOHANG | WNOWAIT | WEXITED | WSTOPPED | WCONTINUED | __WNOTHREAD | __WCLONE | __WALL;
+  constexpr int kKnown = WNOHANG | WNOWAIT | WEXITED | WSTOPPED | WCONTINUED | __WNOTHREAD | __WCLONE | __WALL;
   if ((options & ~kKnown) || !(options & (WEXITED | WSTOPPED | WCONTINUED))) return Err(EINVAL);
   const bool asked_nohang = options & WNOHANG;
   WaitSelector selector = TRY(SelectorOf(task, type, id, &options));

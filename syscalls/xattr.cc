@@ -29,7 +29,8 @@ Result<void> CheckXattrAccess(Task& task, const Path& path, std::string_view nam
   if (name.starts_with("user.")) {
     const Attr attr = TRY(inode.GetAttr(task));
     if (!attr.IsRegular() && !attr.IsDir()) return Err(mask & W_OK ? EPERM : ENODATA);
-    if (attr.IsDir() && (attr.mode & S_ISVTX) && (mask & W_OK) && !IsOwnerOrCapable(task.creds(), attr)) return Err(EPERM);
+    if (attr.IsDir() && (attr.mode & S_ISVTX) && (mask & W_OK) && !IsOwnerOrCapable(task.creds(), attr))
+      return Err(EPERM);
   }
   return inode.CheckAccess(task, mask);
 }
@@ -73,7 +74,8 @@ Result<SetArgs> ReadSetArgs(Task& task, GuestAddr name, GuestAddr value, uint64_
 Result<void> Set(Task& task, const Path& path, const SetArgs& args) {
   TRY(CheckXattrAccess(task, path, args.name, W_OK));
   TRY(CheckNamespace(args.name));
-  if (args.name.starts_with("security.") && !task.creds().Has(args.name == "security.capability" ? CAP_SETFCAP : CAP_SYS_ADMIN)) {
+  if (args.name.starts_with("security.") &&
+      !task.creds().Has(args.name == "security.capability" ? CAP_SETFCAP : CAP_SYS_ADMIN)) {
     return Err(EPERM);
   }
   TRY(path.dentry->inode()->SetXattr(task, args.name, args.value, args.flags));
@@ -164,7 +166,9 @@ Result<size_t> SysFlistxattr(Task& task, Fd fd, GuestAddr list, uint64_t size) {
 }
 SYSCALL_ROW(flistxattr, Lane::kShort, Support::kFull, SysFlistxattr, "");
 
-Result<void> SysRemovexattr(Task& task, GuestStr path, GuestAddr name) { return Remove(task, TRY(ByPath(task, path, true)), name); }
+Result<void> SysRemovexattr(Task& task, GuestStr path, GuestAddr name) {
+  return Remove(task, TRY(ByPath(task, path, true)), name);
+}
 SYSCALL_ROW(removexattr, Lane::kShort, Support::kFull, SysRemovexattr, "");
 
 Result<void> SysLremovexattr(Task& task, GuestStr path, GuestAddr name) {

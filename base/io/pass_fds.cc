@@ -9,7 +9,8 @@
 
 namespace sandbox {
 
-Result<void> SendWithFds(BorrowedFd socket, std::span<const std::byte> bytes, std::span<const BorrowedFd> fds, int flags) {
+Result<void> SendWithFds(BorrowedFd socket, std::span<const std::byte> bytes, std::span<const BorrowedFd> fds,
+                         int flags) {
   CHECK(fds.size() <= kMaxPassedFds);
   iovec part = {const_cast<std::byte*>(bytes.data()), bytes.size()};
   msghdr message = {};

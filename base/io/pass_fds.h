@@ -13,6 +13,7 @@ namespace sandbox {
 inline constexpr size_t kMaxPassedFds = 253;
 
 // sendmsg(2) of `bytes`, with `fds` beside them, and `flags` besides MSG_NOSIGNAL. Nothing is sent in part: EMSGSIZE.
-Result<void> SendWithFds(BorrowedFd socket, std::span<const std::byte> bytes, std::span<const BorrowedFd> fds, int flags = 0);
+Result<void> SendWithFds(BorrowedFd socket, std::span<const std::byte> bytes, std::span<const BorrowedFd> fds,
+                         int flags = 0);
 
 }  // namespace sandbox

@@ -13,7 +13,8 @@ namespace sandbox {
 Result<std::string> ReadAll(BorrowedFd fd, size_t limit);
 // Errors of open(2) too.
 Result<std::string> ReadAllOf(const char* path, size_t limit);
-// A memory file with `text`, positioned at its start: for a reader that may never read, where a pipe could block the writer.
+// A memory file with `text`, positioned at its start: for a reader that may never read, where a pipe could block the
+// writer.
 Result<UniqueFd> MemoryFileWith(const char* name, std::string_view text);
 
 }  // namespace sandbox

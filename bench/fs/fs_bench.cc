@@ -78,8 +78,10 @@ void StatHit(benchmark::State& state, Kind kind) {
   Trips trips(state);
   for (auto _ : state) {
     struct stat st;
-    if (kind == kNative) benchmark::DoNotOptimize(::stat(native.c_str(), &st));
-    else benchmark::DoNotOptimize(calls->Stat("/a/b/c/d/file"));
+    if (kind == kNative)
+      benchmark::DoNotOptimize(::stat(native.c_str(), &st));
+    else
+      benchmark::DoNotOptimize(calls->Stat("/a/b/c/d/file"));
   }
 }
 
@@ -90,8 +92,10 @@ void StatMissing(benchmark::State& state, Kind kind) {
   for (auto _ : state) {
     const std::string name = "/many/none" + std::to_string(i++);
     struct stat st;
-    if (kind == kNative) benchmark::DoNotOptimize(::stat((World().host().path() + name).c_str(), &st));
-    else benchmark::DoNotOptimize(calls->Exists(name));
+    if (kind == kNative)
+      benchmark::DoNotOptimize(::stat((World().host().path() + name).c_str(), &st));
+    else
+      benchmark::DoNotOptimize(calls->Exists(name));
   }
 }
 
@@ -195,9 +199,9 @@ void RoundTrip(benchmark::State& state) {
 }
 BENCHMARK(RoundTrip);
 
-#define EACH(name)                             \
-  BENCHMARK_CAPTURE(name, native, kNative);    \
-  BENCHMARK_CAPTURE(name, gofer, kGofer);      \
+#define EACH(name)                          \
+  BENCHMARK_CAPTURE(name, native, kNative); \
+  BENCHMARK_CAPTURE(name, gofer, kGofer);   \
   BENCHMARK_CAPTURE(name, overlay, kOverlay)
 
 EACH(StatHit);

@@ -85,8 +85,7 @@ class Child {
 #define BENCHMARK_CONCAT2(a, b) a##b
 #define BENCHMARK_CONCAT(a, b) BENCHMARK_CONCAT2(a, b)
 // GUEST_BENCHMARK("files", "stat_hit") { …Run& run… }
-#define GUEST_BENCHMARK(family, name) \
-  GUEST_BENCHMARK_AS(family, name, BENCHMARK_CONCAT(Body, __LINE__))
+#define GUEST_BENCHMARK(family, name) GUEST_BENCHMARK_AS(family, name, BENCHMARK_CONCAT(Body, __LINE__))
 #define GUEST_BENCHMARK_AS(family, name, body)                               \
   static void body(Run& run);                                                \
   static const Registration BENCHMARK_CONCAT(body, Row){family, name, body}; \

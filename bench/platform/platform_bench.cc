@@ -160,12 +160,10 @@ void RegisterFor(std::string_view name) {
     self.QueueMemoryOp(Map(false));
     CHECK(self.FlushMemoryOps().ok());
   });
-  add_call("get_set_fpstate", kFullCall,
-           [](Thread& self) { CHECK(self.SetFpState(*self.GetFpState()).ok()); });
+  add_call("get_set_fpstate", kFullCall, [](Thread& self) { CHECK(self.SetFpState(*self.GetFpState()).ok()); });
   add_call("fork_exit", kFullCall, [](Thread& self) { CloneOnce(self, {}); });
   add_call("vfork_exit", kFullCall, [](Thread& self) { CloneOnce(self, {.share_memory = true}); });
-  add_call("thread_exit", kFullCall,
-           [](Thread& self) { CloneOnce(self, {.share_memory = true, .thread = true}); });
+  add_call("thread_exit", kFullCall, [](Thread& self) { CloneOnce(self, {.share_memory = true, .thread = true}); });
   add("interrupt", [=](benchmark::State& state) { Interrupt(state, name); });
   add("fresh_process_exit", [=](benchmark::State& state) { Fresh(state, name); });
 }

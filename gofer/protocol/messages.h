@@ -18,9 +18,9 @@ inline constexpr size_t kMaxName = 255;     // NAME_MAX: bytes of one component
 inline constexpr size_t kMaxTarget = 4095;  // PATH_MAX without the NUL: a symbolic link's text
 inline constexpr size_t kMaxXattrName = 255;
 inline constexpr size_t kMaxXattrValue = 60 * 1024;  // of Linux's 64 KiB: must fit one message
-inline constexpr size_t kMaxWalk = 64;      // components of one walk, or names of one lookup batch
-inline constexpr size_t kMaxForget = 4096;  // handles of one forget
-inline constexpr size_t kMaxDeferred = 1024;  // bytes of one deferred request
+inline constexpr size_t kMaxWalk = 64;               // components of one walk, or names of one lookup batch
+inline constexpr size_t kMaxForget = 4096;           // handles of one forget
+inline constexpr size_t kMaxDeferred = 1024;         // bytes of one deferred request
 inline constexpr uint32_t kProtocolVersion = 2;
 
 // Names an object on the server. Zero is never one; a stale or forged value gets EBADF.
@@ -61,8 +61,8 @@ enum class Op : uint32_t {
 // answers how many have failed.
 struct RequestHeader {
   Op op;
-  uint32_t flags;  // per operation
-  Handle handle;   // the object (or directory) operated on
+  uint32_t flags;          // per operation
+  Handle handle;           // the object (or directory) operated on
   uint32_t processor = 0;  // where the client waits, plus one; 0: not said. A hint
   uint32_t unused = 0;
   uint64_t after = 0;  // deferred requests to be done before this one
@@ -158,8 +158,7 @@ struct DirRecord {
 };
 
 struct StatFsReply {
-  uint64_t type, block_size, blocks, blocks_free, blocks_available, files, files_free, name_max,
-      flags;
+  uint64_t type, block_size, blocks, blocks_free, blocks_available, files, files_free, name_max, flags;
 };
 
 }  // namespace sandbox::gofer

@@ -65,9 +65,14 @@ TEST(Wire, RandomBytesNeverOverrun) {
     Reader in(bytes);
     while (in.ok() && in.left() > 0) {
       switch (random() % 3) {
-        case 0: in.Get<uint64_t>(); break;
-        case 1: in.Get<uint16_t>(); break;
-        default: EXPECT_LE(in.GetString(16).size(), 16u);
+        case 0:
+          in.Get<uint64_t>();
+          break;
+        case 1:
+          in.Get<uint16_t>();
+          break;
+        default:
+          EXPECT_LE(in.GetString(16).size(), 16u);
       }
     }
   }

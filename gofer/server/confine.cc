@@ -87,8 +87,8 @@ Result<void> AllowPlain(scmp_filter_ctx filter) {
       SCMP_SYS(openat2), SCMP_SYS(statx), SCMP_SYS(newfstatat), SCMP_SYS(fstat), SCMP_SYS(fstatfs), SCMP_SYS(lseek),
       SCMP_SYS(readlinkat), SCMP_SYS(getdents64), SCMP_SYS(fchmod), SYS_fchmodat2, SCMP_SYS(fchownat),
       SCMP_SYS(utimensat), SCMP_SYS(ftruncate), SCMP_SYS(mkdirat), SCMP_SYS(symlinkat), SCMP_SYS(linkat),
-      SCMP_SYS(unlinkat), SCMP_SYS(renameat), SCMP_SYS(renameat2), SCMP_SYS(fsync), SCMP_SYS(fgetxattr), SCMP_SYS(fsetxattr),
-      SCMP_SYS(flistxattr), SCMP_SYS(fremovexattr)};
+      SCMP_SYS(unlinkat), SCMP_SYS(renameat), SCMP_SYS(renameat2), SCMP_SYS(fsync), SCMP_SYS(fgetxattr),
+      SCMP_SYS(fsetxattr), SCMP_SYS(flistxattr), SCMP_SYS(fremovexattr)};
   for (const int nr : kCalls) TRY(Check(seccomp_rule_add(filter, SCMP_ACT_ALLOW, nr, 0)));
   return {};
 }

@@ -14,8 +14,8 @@
 namespace sandbox::gofer {
 
 int GoferMain(GoferOptions options) {
-  // One arena: with more, the C library opens files behind our back, which the filter kills for (/sys/devices/system/cpu
-  // to limit their number, /proc/sys/vm/overcommit_memory before it gives memory of one back).
+  // One arena: with more, the C library opens files behind our back, which the filter kills for
+  // (/sys/devices/system/cpu to limit their number, /proc/sys/vm/overcommit_memory before it gives memory of one back).
   (void)::mallopt(M_ARENA_MAX, 1);
   (void)::signal(SIGPIPE, SIG_IGN);
   // Terminal and group signals are for the guest. `meanwhile` may want to fetch them: then they are blocked already.

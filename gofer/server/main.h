@@ -20,18 +20,18 @@ struct GoferOptions {
   bool confine = true;
   // False when the process's root is nothing but the container's already.
   bool empty_root = true;
-  // What the main thread does while others serve: the process ends with its result. Null = waits for the client to close
-  // all channels, result 0. It may read, write, receive, send, poll, and fetch signals, confined as it is.
+  // What the main thread does while others serve: the process ends with its result. Null = waits for the client to
+  // close all channels, result 0. It may read, write, receive, send, poll, and fetch signals, confined as it is.
   std::function<int()> meanwhile;
 };
 
-// Serves until the client closes all channels or `meanwhile` returns; returns the process's exit code. Call it in a process of its own, with
-// /proc still visible: it opens /proc/self/fd, then leaves every path behind (Confine).
+// Serves until the client closes all channels or `meanwhile` returns; returns the process's exit code. Call it in a
+// process of its own, with /proc still visible: it opens /proc/self/fd, then leaves every path behind (Confine).
 int GoferMain(GoferOptions options);
 
-// Changes root to an empty directory if `empty_root` and it may, sets umask 0, drops every capability but those that file access as the
-// container's owner takes, sets no_new_privs, installs the seccomp filter. Namespaces (mount, net, ipc, uts, pid) are
-// the starter's.
+// Changes root to an empty directory if `empty_root` and it may, sets umask 0, drops every capability but those that
+// file access as the container's owner takes, sets no_new_privs, installs the seccomp filter. Namespaces (mount, net,
+// ipc, uts, pid) are the starter's.
 Result<void> Confine(bool empty_root);
 
 }  // namespace sandbox::gofer

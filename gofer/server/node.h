@@ -65,8 +65,8 @@ class Node {
 
 class NodeTable {
  public:
-  static constexpr size_t kMaxOpen = 4096;        // cached O_PATH descriptors
-  static constexpr size_t kMaxPinned = 8192;      // descriptors of objects without a name
+  static constexpr size_t kMaxOpen = 4096;    // cached O_PATH descriptors
+  static constexpr size_t kMaxPinned = 8192;  // descriptors of objects without a name
   static constexpr size_t kMaxDepth = 4096;
   static constexpr size_t kMaxHandles = 4 << 20;  // bounds what a hostile client can make us remember
 

@@ -367,8 +367,10 @@ TEST_F(ServerTest, RandomRequests) {
     Ask(session_, op, handle, random() % 8 ? 0 : random(), [&](Writer& out) {
       const int words = static_cast<int>(random() % 12);
       for (int i = 0; i < words; ++i) {
-        if (random() % 2) out.Put(static_cast<uint32_t>(random() % 5));
-        else out.PutString(names[random() % std::size(names)]);
+        if (random() % 2)
+          out.Put(static_cast<uint32_t>(random() % 5));
+        else
+          out.PutString(names[random() % std::size(names)]);
       }
     });
     fd_.reset();

@@ -86,8 +86,7 @@ Result<void> Session::Deferred(std::span<const std::byte> request) {
   return Dispatch(header, in, {}, reply);
 }
 
-Result<void> Session::Dispatch(const RequestHeader& header, Reader& in, UniqueFd passed,
-                               Reply& reply) {
+Result<void> Session::Dispatch(const RequestHeader& header, Reader& in, UniqueFd passed, Reply& reply) {
   if (header.op == Op::kReopenMemory) return in.Done() ? ReopenMemory(passed, reply) : Err(EPROTO);
   if (header.op == Op::kNewChannel) return in.Done() ? NewChannel(reply) : Err(EPROTO);
   if (header.op == Op::kNewJournal) return in.Done() ? NewJournal(reply) : Err(EPROTO);
@@ -97,8 +96,7 @@ Result<void> Session::Dispatch(const RequestHeader& header, Reader& in, UniqueFd
   return kOps[index](nodes_, header, in, reply);
 }
 
-Result<size_t> Session::Handle(std::span<const std::byte> request, std::span<std::byte> out,
-                               UniqueFd* fd) {
+Result<size_t> Session::Handle(std::span<const std::byte> request, std::span<std::byte> out, UniqueFd* fd) {
   Reader in(request);
   const auto header = in.Get<RequestHeader>();
   if (!in.ok()) return Err(EPROTO);

@@ -159,16 +159,14 @@ TEST(GoferFs, TmpfileCanBeLinked) {
 TEST(GoferFs, ReadOnlyGuestGetsReadOnlyDescriptor) {
   GoferWorld world;
   Calls& calls = *world.calls;
-  const FileRef writer =
-      *calls.Open("/f", O_RDWR | O_CREAT);  // a wider descriptor is in the cache now
+  const FileRef writer = *calls.Open("/f", O_RDWR | O_CREAT);  // a wider descriptor is in the cache now
   const FileRef reader = *calls.Open("/f", O_RDONLY);
   const auto mappable = reader->GetMappable(calls.context());
   ASSERT_TRUE(mappable.ok());
   const auto backing = (*mappable)->Back(calls.context(), 0, 4096, {PROT_READ, PROT_READ, true});
   ASSERT_TRUE(backing.ok());
   EXPECT_EQ(::fcntl(backing->fd.get(), F_GETFL) & O_ACCMODE, O_RDONLY);
-  EXPECT_TRUE(
-      (*mappable)->Back(calls.context(), 0, 4096, {PROT_READ | PROT_WRITE, 7, true}).Is(EACCES));
+  EXPECT_TRUE((*mappable)->Back(calls.context(), 0, 4096, {PROT_READ | PROT_WRITE, 7, true}).Is(EACCES));
 }
 
 TEST(GoferClient, ReopensMemoryFilesForReadingOnly) {
@@ -178,8 +176,7 @@ TEST(GoferClient, ReopensMemoryFilesForReadingOnly) {
   const auto reader = world.client->ReopenMemory(memory.borrow());
   ASSERT_TRUE(reader.ok());
   EXPECT_EQ(::fcntl(reader->get(), F_GETFL) & O_ACCMODE, O_RDONLY);
-  EXPECT_EQ(::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, reader->get(), 0),
-            MAP_FAILED);
+  EXPECT_EQ(::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, reader->get(), 0), MAP_FAILED);
   struct stat a, b;
   ASSERT_EQ(::fstat(memory.get(), &a), 0);
   ASSERT_EQ(::fstat(reader->get(), &b), 0);

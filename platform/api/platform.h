@@ -4,8 +4,8 @@
 // TrapHandler::HandleTrap on one of its own sentry threads (any of them: nothing may depend on which). While
 // HandleTrap runs the guest thread is stopped; when it returns the thread resumes, unless Exit was called. HandleTrap
 // may block, provided that it brackets the wait with BeginBlock/EndBlock (Context::Block does). Where the platform can
-// (Thread::CanDefer) it need not keep a sentry thread while it waits: it returns kDeferred, and whoever ends the wait has
-// the platform call HandleDeferred (Thread::Proceed), on the spot or on a thread of the platform.
+// (Thread::CanDefer) it need not keep a sentry thread while it waits: it returns kDeferred, and whoever ends the wait
+// has the platform call HandleDeferred (Thread::Proceed), on the spot or on a thread of the platform.
 //
 // Guest memory is host-managed: faults, copy-on-write and fork never reach the sentry. The sentry decides the layout
 // and queues MemoryOps, which the stopped thread executes inside its own address space before it resumes.
@@ -58,8 +58,8 @@ struct MemoryOp {
     kMapFile,       // `fd` at file offset `offset`, MAP_PRIVATE or MAP_SHARED, replacing what is there
     kUnmap,
     kProtect,
-    kMove,    // mremap(range -> target, new length target.length()), MREMAP_MAYMOVE|MREMAP_FIXED when it moves
-    kAdvise,  // madvise with `flags` as the advice
+    kMove,        // mremap(range -> target, new length target.length()), MREMAP_MAYMOVE|MREMAP_FIXED when it moves
+    kAdvise,      // madvise with `flags` as the advice
     kMembarrier,  // membarrier(`flags`) for this address space; the range is empty
     kRseq,        // rseq(range, `flags`, signature `offset`) for this thread; the range need not be aligned
   };
@@ -156,10 +156,9 @@ struct LocalIdentity {
 };
 
 // All that a platform may answer then.
-inline constexpr int kLocalCalls[] = {SYS_rt_sigprocmask, SYS_rt_sigreturn, SYS_sched_yield, SYS_getpid,
-                                      SYS_gettimeofday,   SYS_getuid,       SYS_getgid,      SYS_geteuid,
-                                      SYS_getegid,        SYS_gettid,       SYS_time,        SYS_futex,
-                                      SYS_clock_gettime,  SYS_getcpu};
+inline constexpr int kLocalCalls[] = {
+    SYS_rt_sigprocmask, SYS_rt_sigreturn, SYS_sched_yield, SYS_getpid, SYS_gettimeofday, SYS_getuid,        SYS_getgid,
+    SYS_geteuid,        SYS_getegid,      SYS_gettid,      SYS_time,   SYS_futex,        SYS_clock_gettime, SYS_getcpu};
 
 // A call that a guest thread makes on the host itself, about memory of its own: futex(2) without priority inheritance,
 // or futex_waitv(2).
@@ -217,9 +216,9 @@ class Thread {
   // Executes the queued ops now and waits for their result; on failure the rest is dropped and the op's errno returned.
   virtual Result<void> FlushMemoryOps() = 0;
 
-  // Host calls. When they can be made, all futexes but PI locks live on the host's queues, and the platform may make those calls without asking (LocalIdentity); RunCall is for calls that do not sleep. BeginCall
-  // makes HandleCallEnded be called; EndCall, called once after it, interrupts a call that has not ended. EINTR when
-  // interrupted or not made.
+  // Host calls. When they can be made, all futexes but PI locks live on the host's queues, and the platform may make
+  // those calls without asking (LocalIdentity); RunCall is for calls that do not sleep. BeginCall makes HandleCallEnded
+  // be called; EndCall, called once after it, interrupts a call that has not ended. EINTR when interrupted or not made.
   virtual bool CanMakeCalls() const { return false; }
   virtual Result<int64_t> RunCall(const HostCall&) { return Err(ENOSYS); }
   virtual Result<void> BeginCall(const HostCall&) { return Err(ENOSYS); }
@@ -238,8 +237,8 @@ class Thread {
   // has returned, while HandleTrap is still on the stack.
   virtual void Exit() = 0;
 
-  // Has the thread, when it ends at Exit, carry out what is queued, then store 0 at `word`, unless that is null, and wake
-  // a waiter there (Linux: clear_child_tid). False when this thread cannot: the caller does it now.
+  // Has the thread, when it ends at Exit, carry out what is queued, then store 0 at `word`, unless that is null, and
+  // wake a waiter there (Linux: clear_child_tid). False when this thread cannot: the caller does it now.
   virtual bool ClearAtExit(GuestAddr /*word*/) { return false; }
 
   // Around a wait inside HandleTrap: lets another sentry thread serve this process meanwhile.

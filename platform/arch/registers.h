@@ -16,12 +16,18 @@ struct Registers {
   uint64_t syscall_nr() const { return orig_rax; }
   uint64_t syscall_arg(int i) const {
     switch (i) {
-      case 0: return rdi;
-      case 1: return rsi;
-      case 2: return rdx;
-      case 3: return r10;
-      case 4: return r8;
-      default: return r9;
+      case 0:
+        return rdi;
+      case 1:
+        return rsi;
+      case 2:
+        return rdx;
+      case 3:
+        return r10;
+      case 4:
+        return r8;
+      default:
+        return r9;
     }
   }
   uint64_t return_value() const { return rax; }

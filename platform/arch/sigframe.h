@@ -30,9 +30,9 @@ struct FrameInput {
 };
 
 struct BuiltFrame {
-  uint64_t address = 0;       // of `frame`
+  uint64_t address = 0;  // of `frame`
   SignalFrame frame = {};
-  uint64_t fp_address = 0;    // where the extended state goes; 0 = none
+  uint64_t fp_address = 0;  // where the extended state goes; 0 = none
   uint64_t lowest() const { return address; }
 };
 

@@ -108,8 +108,8 @@ TEST_P(Clones, NeverStartedThreadsCanExit) {
   Task parent;
   std::list<Task> children;
   parent.hook = [&](Task&, Thread& self, const Trap&) {
-    for (const CloneOptions options : {CloneOptions{}, CloneOptions{.share_memory = true},
-                                       CloneOptions{.share_memory = true, .thread = true}}) {
+    for (const CloneOptions options :
+         {CloneOptions{}, CloneOptions{.share_memory = true}, CloneOptions{.share_memory = true, .thread = true}}) {
       Task& child = children.emplace_back();
       auto made = self.Clone(options, child);
       ASSERT_TRUE(made.ok());

@@ -73,8 +73,7 @@ GUEST_CODE(read_past_file, "mov 0x10001000, %rax\n" CALL_EXIT);
 
 TEST_P(Faults, BusErrorPastEndOfFile) {
   const UniqueFd fd = MakeFile(1, 1);
-  const Trap trap =
-      FirstTrap(read_past_file, {MapFile(kFreeAddr, 2 * kPageSize, PROT_READ, MAP_SHARED, fd.get())});
+  const Trap trap = FirstTrap(read_past_file, {MapFile(kFreeAddr, 2 * kPageSize, PROT_READ, MAP_SHARED, fd.get())});
   ExpectFault(trap, SIGBUS, BUS_ADRERR, kFreeAddr + kPageSize);
   EXPECT_EQ(trap.fault.trapno, 14u);
 }
@@ -161,7 +160,6 @@ GUEST_CODE(call_twice, CALL_HOOK CALL_HOOK CALL_EXIT);
 
 // The host's own signals are not the guest's.
 TEST_P(Faults, SignalsSentByTheHostAreIgnored) {
-
   Task task;
   task.hook = [&](Task&, Thread& thread, const Trap& trap) {
     EXPECT_EQ(trap.kind, Trap::Kind::kSyscall);

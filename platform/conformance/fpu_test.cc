@@ -127,8 +127,8 @@ GUEST_CODE(report_vectors, R"(
 
 TEST_P(ExtendedState, IsInheritedByClones) {
   if (!__builtin_cpu_supports("avx2")) GTEST_SKIP() << "the machine has no AVX2";
-  for (const CloneOptions options : {CloneOptions{}, CloneOptions{.share_memory = true},
-                                     CloneOptions{.share_memory = true, .thread = true}}) {
+  for (const CloneOptions options :
+       {CloneOptions{}, CloneOptions{.share_memory = true}, CloneOptions{.share_memory = true, .thread = true}}) {
     Task parent, child;
     parent.hook = [&](Task&, Thread& self, const Trap&) {
       auto made = self.Clone(options, child);

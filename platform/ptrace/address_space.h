@@ -25,8 +25,7 @@ class PtraceAddressSpace final : public AddressSpace {
   Usage GetUsage() override;
 
  private:
-  using Transfer = ssize_t (*)(pid_t, const iovec*, unsigned long, const iovec*, unsigned long,
-                               unsigned long);
+  using Transfer = ssize_t (*)(pid_t, const iovec*, unsigned long, const iovec*, unsigned long, unsigned long);
   Result<size_t> Copy(Transfer transfer, GuestAddr remote, void* local, size_t size);
   RefPtr<Tracee> Thread(size_t index);
   // Runs the program on some thread, the calling worker's own if it has one here. ESRCH when none is left.

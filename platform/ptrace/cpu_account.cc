@@ -9,7 +9,9 @@ namespace {
 
 // include/linux/posix-timers_types.h: a process's CPU clock; CPUCLOCK_SCHED is nanosecond precise.
 constexpr int kCpuClockSched = 2;
-clockid_t ProcessClock(pid_t tgid) { return static_cast<clockid_t>((~static_cast<unsigned>(tgid) << 3) | kCpuClockSched); }
+clockid_t ProcessClock(pid_t tgid) {
+  return static_cast<clockid_t>((~static_cast<unsigned>(tgid) << 3) | kCpuClockSched);
+}
 
 }  // namespace
 

@@ -6,8 +6,17 @@ namespace sandbox::platform::ptrace {
 namespace {
 
 // Exception vectors (Intel SDM vol. 3, 6.15).
-enum Vector : uint64_t { kDivide = 0, kDebug = 1, kBreakpoint = 3, kInvalidOpcode = 6, kProtection = 13, kPageFault = 14,
-                         kX87 = 16, kAlignment = 17, kSimd = 19 };
+enum Vector : uint64_t {
+  kDivide = 0,
+  kDebug = 1,
+  kBreakpoint = 3,
+  kInvalidOpcode = 6,
+  kProtection = 13,
+  kPageFault = 14,
+  kX87 = 16,
+  kAlignment = 17,
+  kSimd = 19
+};
 // Page fault error code.
 enum : uint64_t { kPresent = 1, kWrite = 2, kUser = 4, kFetch = 16 };
 
@@ -27,11 +36,11 @@ bool LooksLikeStore(const uint8_t* code, size_t size) {
            second == 0x7f || second == 0xb0 || second == 0xb1 || second == 0xc0 || second == 0xc1 || second == 0xc3 ||
            second == 0xe7 || second == 0xd6;
   }
-  if (op < 0x38 && (op & 7) <= 1) return true;                 // add, or, adc, sbb, and, sub, xor to memory
+  if (op < 0x38 && (op & 7) <= 1) return true;  // add, or, adc, sbb, and, sub, xor to memory
   if (op == 0x80 || op == 0x81 || op == 0x83) return (code[i + 1] & 0x38) != 0x38;  // all but cmp
-  return op == 0x88 || op == 0x89 || op == 0xc6 || op == 0xc7 || op == 0xa2 || op == 0xa3 || op == 0x86 ||
-         op == 0x87 || op == 0xaa || op == 0xab || op == 0xa4 || op == 0xa5 || op == 0xe8 || (op & 0xf8) == 0x50 ||
-         op == 0x68 || op == 0x6a;
+  return op == 0x88 || op == 0x89 || op == 0xc6 || op == 0xc7 || op == 0xa2 || op == 0xa3 || op == 0x86 || op == 0x87 ||
+         op == 0xaa || op == 0xab || op == 0xa4 || op == 0xa5 || op == 0xe8 || (op & 0xf8) == 0x50 || op == 0x68 ||
+         op == 0x6a;
 }
 
 uint64_t PageFaultError(const Fault& fault, const arch::Registers& regs, AddressSpace& memory) {

@@ -33,12 +33,18 @@ InjectedCall Translate(const MemoryOp& op, int fd) {
       const uint64_t all = (flags & ~uint64_t{MAP_SHARED}) | MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
       return Call(SYS_mmap, {start, length, prot, all, ~uint64_t{0}, 0});
     }
-    case Kind::kMapFile: return Call(SYS_mmap, {start, length, prot, flags | MAP_FIXED, static_cast<uint64_t>(fd), op.offset});
-    case Kind::kUnmap: return Call(SYS_munmap, {start, length});
-    case Kind::kProtect: return Call(SYS_mprotect, {start, length, prot});
-    case Kind::kAdvise: return Call(SYS_madvise, {start, length, flags});
-    case Kind::kMembarrier: return Call(SYS_membarrier, {flags, 0});
-    case Kind::kRseq: return Call(SYS_rseq, {start, length, flags, op.offset});
+    case Kind::kMapFile:
+      return Call(SYS_mmap, {start, length, prot, flags | MAP_FIXED, static_cast<uint64_t>(fd), op.offset});
+    case Kind::kUnmap:
+      return Call(SYS_munmap, {start, length});
+    case Kind::kProtect:
+      return Call(SYS_mprotect, {start, length, prot});
+    case Kind::kAdvise:
+      return Call(SYS_madvise, {start, length, flags});
+    case Kind::kMembarrier:
+      return Call(SYS_membarrier, {flags, 0});
+    case Kind::kRseq:
+      return Call(SYS_rseq, {start, length, flags, op.offset});
     case Kind::kMove: {
       const bool moves = op.target.start != op.range.start;
       const uint64_t how = moves ? MREMAP_MAYMOVE | MREMAP_FIXED : 0;

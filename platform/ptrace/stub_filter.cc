@@ -17,9 +17,9 @@ namespace {
 #define KILL BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS)
 #define ALLOW_NR(nr) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, nr, 0, 1), ALLOW
 // Calls whose first argument must have one value; the low half suffices, as descriptors are ints.
-#define ALLOW_NR_FD(nr, fd)                                                     \
-  BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, nr, 0, 4), LOAD(args[0]),                 \
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, fd, 0, 1), ALLOW, KILL
+#define ALLOW_NR_FD(nr, fd)                                                                                           \
+  BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, nr, 0, 4), LOAD(args[0]), BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, fd, 0, 1), ALLOW, \
+      KILL
 
 constexpr sock_filter kFilter[] = {
     LOAD(arch),

@@ -22,7 +22,7 @@ struct InjectedCall {
   uint64_t entry = 0;  // kSyscallEntry or kExchangeEntry
   uint64_t nr = 0;     // rax
   std::array<uint64_t, 6> args = {};
-  uint64_t rcx = 0;    // kExchangeEntry: the desired value
+  uint64_t rcx = 0;         // kExchangeEntry: the desired value
   bool keep_going = false;  // a failure does not stop the program
 
   // Results.
@@ -61,7 +61,7 @@ RefPtr<Tracee> CurrentTracee();
 
 struct Tracee : RefFromThis<Tracee> {
   enum class State {
-    kBorn,       // attached by its parent's clone; the first stop has not been seen
+    kBorn,  // attached by its parent's clone; the first stop has not been seen
     kStopped,
     kRunning,    // guest code
     kInjecting,  // in the stub page for the first of `programs`
@@ -88,13 +88,13 @@ struct Tracee : RefFromThis<Tracee> {
 
   // Tracer thread's.
   State state = State::kBorn;
-  arch::Registers host_regs = {};    // as last seen or set: what injected calls start from
-  bool wants_run = false;            // to be resumed into guest code once nothing else is to be done
+  arch::Registers host_regs = {};  // as last seen or set: what injected calls start from
+  bool wants_run = false;          // to be resumed into guest code once nothing else is to be done
   bool exit_requested = false;
   bool interrupt_requested = false;  // a kInterrupt trap is due
   int death_signal = 0;
   std::deque<Program*> programs;
-  Event* birth = nullptr;            // set when the first stop was seen
+  Event* birth = nullptr;  // set when the first stop was seen
 };
 
 }  // namespace sandbox::platform::ptrace

@@ -195,8 +195,8 @@ void Tracer::OnStop(Tracee& tracee, int status) {
   }
   if (status >> 16 == kEventStop) {
     // The answer to an interrupt, perhaps one that another stop has overtaken.
-    if (tracee.state != Tracee::State::kRunning || (tracee.programs.empty() && !tracee.interrupt_requested &&
-                                                    !tracee.exit_requested)) {
+    if (tracee.state != Tracee::State::kRunning ||
+        (tracee.programs.empty() && !tracee.interrupt_requested && !tracee.exit_requested)) {
       Continue(tracee);
       return;
     }
@@ -265,16 +265,16 @@ void Tracer::OnSignal(Tracee& tracee, int signo) {
   }
   siginfo_t info;
   if (!GetSiginfo(tracee.tid, info).ok()) return;
-  const bool fault = info.si_code > 0 && (signo == SIGSEGV || signo == SIGBUS || signo == SIGFPE || signo == SIGILL ||
-                                          signo == SIGTRAP);
+  const bool fault = info.si_code > 0 &&
+                     (signo == SIGSEGV || signo == SIGBUS || signo == SIGFPE || signo == SIGILL || signo == SIGTRAP);
   if (tracee.state != Tracee::State::kRunning || !fault) {
     Continue(tracee);  // without the signal: the host's signals are not the guest's
     return;
   }
   if (!Capture(tracee)) return;
   tracee.regs.orig_rax = ~uint64_t{0};
-  tracee.trap.fault = {.signo = signo, .code = info.si_code,
-                       .address = GuestAddr(reinterpret_cast<uint64_t>(info.si_addr))};
+  tracee.trap.fault = {
+      .signo = signo, .code = info.si_code, .address = GuestAddr(reinterpret_cast<uint64_t>(info.si_addr))};
   Deliver(tracee, Trap::Kind::kFault);
   Advance(tracee);
 }

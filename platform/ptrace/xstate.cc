@@ -7,8 +7,8 @@
 namespace sandbox::platform::ptrace {
 namespace {
 
-constexpr size_t kLegacySize = 512;   // FXSAVE area
-constexpr size_t kHeaderSize = 64;    // XSAVE header: xstate_bv, xcomp_bv, reserved
+constexpr size_t kLegacySize = 512;  // FXSAVE area
+constexpr size_t kHeaderSize = 64;   // XSAVE header: xstate_bv, xcomp_bv, reserved
 constexpr size_t kSoftwareOffset = 464;
 constexpr size_t kMxcsrOffset = 24;
 constexpr uint64_t kFpSse = 3;

@@ -2,9 +2,9 @@
 
 #include <fcntl.h>
 #include <linux/capability.h>
-#include <poll.h>
 #include <linux/rseq.h>
 #include <linux/seccomp.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -71,7 +71,12 @@ int ChildMain(void* opaque) {
   syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, nullptr, sizeof(all));
   // Dispositions must be default: an ignored fault would otherwise be one more case to think about.
   for (int signo = 1; signo <= 64; ++signo) {
-    struct { void* handler; unsigned long flags; void* restorer; uint64_t mask; } action = {};
+    struct {
+      void* handler;
+      unsigned long flags;
+      void* restorer;
+      uint64_t mask;
+    } action = {};
     syscall(SYS_rt_sigaction, signo, &action, nullptr, sizeof(action.mask));
   }
   rlimit stack;

@@ -41,7 +41,8 @@ STUB_INLINE void MapThreadPage(uint64_t slot, int fd) {
 // registers and the extended state.
 STUB_INLINE uint64_t CopyFrame(uint64_t frame, uint64_t slot, uint64_t child_slot) {
   // From the frame's own start to the top of the alternate stack; the kernel put the extended state above it.
-  CopyBytes(reinterpret_cast<void*>(frame - slot + child_slot), reinterpret_cast<void*>(frame), slot + kSlotSize - frame);
+  CopyBytes(reinterpret_cast<void*>(frame - slot + child_slot), reinterpret_cast<void*>(frame),
+            slot + kSlotSize - frame);
   auto* uc = reinterpret_cast<UContext*>(frame - slot + child_slot);
   uc->mcontext.fpstate = uc->mcontext.fpstate - slot + child_slot;
   // rt_sigreturn installs this as the child's alternate stack.
@@ -75,8 +76,8 @@ long RunClone(ThreadPage* page, uint64_t frame) {
   if (flags & kCloneVm) {
     const uint64_t child_slot = page->clone_slot;
     if (fd >= 0) {
-      const long r = Call6(kSysMmap, child_slot, kSlotSize, kProtReadWrite, kMapPrivate | kMapAnonymous | kMapFixed,
-                           ~0ull, 0);
+      const long r =
+          Call6(kSysMmap, child_slot, kSlotSize, kProtReadWrite, kMapPrivate | kMapAnonymous | kMapFixed, ~0ull, 0);
       if (r != static_cast<long>(child_slot)) {
         Call3(kSysClose, static_cast<uint64_t>(fd));
         return r;

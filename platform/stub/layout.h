@@ -43,7 +43,8 @@ inline constexpr uint64_t kRelocationBlock = kTextMax + kConfigSize + 0x4000;
 
 inline constexpr uint64_t SlotAddress(uint64_t index) { return kSlotsStart + index * kSlotSize; }
 
-// The call number of a doorbell. Routed to the sentry by the filter; no Linux call will ever have it. Below the x32 bit.
+// The call number of a doorbell. Routed to the sentry by the filter; no Linux call will ever have it. Below the x32
+// bit.
 inline constexpr uint32_t kDoorbell = 0x2fe11000;
 // Makes a guest thread leave guest code. A classic signal, so that repeated ones coalesce.
 inline constexpr int kControlSignal = 10;  // SIGUSR1

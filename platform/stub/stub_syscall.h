@@ -23,10 +23,7 @@ STUB_INLINE long Call6(long nr, uint64_t a, uint64_t b, uint64_t c, uint64_t d, 
 STUB_INLINE long Call4(long nr, uint64_t a, uint64_t b, uint64_t c, uint64_t d) {
   long ret;
   register uint64_t r10 asm("r10") = d;
-  asm volatile("syscall"
-               : "=a"(ret)
-               : "a"(nr), "D"(a), "S"(b), "d"(c), "r"(r10)
-               : "rcx", "r11", "memory");
+  asm volatile("syscall" : "=a"(ret) : "a"(nr), "D"(a), "S"(b), "d"(c), "r"(r10) : "rcx", "r11", "memory");
   return ret;
 }
 STUB_INLINE long Call3(long nr, uint64_t a, uint64_t b = 0, uint64_t c = 0) {
@@ -38,17 +35,15 @@ STUB_INLINE long Call3(long nr, uint64_t a, uint64_t b = 0, uint64_t c = 0) {
 // Call numbers (asm/unistd_64.h) that stub code may use directly; the filter's list (systrap/filter.cc) matches.
 inline constexpr long kSysMmap = 9, kSysMprotect = 10, kSysMunmap = 11, kSysRtSigprocmask = 14, kSysRtSigreturn = 15,
                       kSysSchedYield = 24, kSysMremap = 25, kSysMadvise = 28, kSysGetpid = 39, kSysSendto = 44,
-                      kSysRecvmsg = 47, kSysClone = 56, kSysExit = 60, kSysClose = 3, kSysSigaltstack = 131, kSysPrctl = 157,
-                      kSysArchPrctl = 158, kSysFutex = 202, kSysExitGroup = 231, kSysSeccomp = 317, kSysMembarrier = 324,
-                      kSysRseq = 334;
+                      kSysRecvmsg = 47, kSysClone = 56, kSysExit = 60, kSysClose = 3, kSysSigaltstack = 131,
+                      kSysPrctl = 157, kSysArchPrctl = 158, kSysFutex = 202, kSysExitGroup = 231, kSysSeccomp = 317,
+                      kSysMembarrier = 324, kSysRseq = 334;
 
 inline constexpr long kMapShared = 1, kMapPrivate = 2, kMapFixed = 0x10, kMapAnonymous = 0x20;
 inline constexpr long kProtReadWrite = 3;
 inline constexpr long kAdviceDontFork = 10;
 
-STUB_INLINE long Ring(Bell bell, uint64_t arg = 0) {
-  return Call3(kDoorbell, static_cast<uint64_t>(bell), arg, 0);
-}
+STUB_INLINE long Ring(Bell bell, uint64_t arg = 0) { return Call3(kDoorbell, static_cast<uint64_t>(bell), arg, 0); }
 // Sleeps until *word != 0. Shared futex: the sentry wakes it through its own mapping.
 STUB_INLINE void WaitNonZero(uint32_t* word) {
   while (__atomic_load_n(word, __ATOMIC_ACQUIRE) == 0) {

@@ -51,7 +51,7 @@ enum class Resume : uint32_t {
   kUnchanged,  // the registers as they were saved
   kRegisters,  // the page's `regs`
   kReturn,     // the saved ones stand on a system call instruction, or after one in the fast lane:
-            // finish it with return_value
+               // finish it with return_value
 };
 
 // Where the fast lane's next call goes (Request::door). No enumeration, because not all compilers let atomic operations

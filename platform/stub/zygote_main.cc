@@ -65,9 +65,9 @@ STUB_INLINE void __attribute__((noreturn)) PoolStub(int socket, int page_fd) {
   SockFprog program;
   program.length = static_cast<uint16_t>(config->filter_length);
   program.filter = config->filter_address;
-  const long listener = Call3(kSysSeccomp, /*SECCOMP_SET_MODE_FILTER*/ 1,
-                              /*NEW_LISTENER | WAIT_KILLABLE_RECV*/ (1 << 3) | (1 << 5),
-                              reinterpret_cast<uint64_t>(&program));
+  const long listener =
+      Call3(kSysSeccomp, /*SECCOMP_SET_MODE_FILTER*/ 1,
+            /*NEW_LISTENER | WAIT_KILLABLE_RECV*/ (1 << 3) | (1 << 5), reinterpret_cast<uint64_t>(&program));
   page->listener_fd = static_cast<int32_t>(listener);
   SetAndWake(&page->listener_ready);
   if (listener < 0) Call3(kSysExitGroup, 1);

@@ -84,11 +84,11 @@ class Builder {
 void EmitDirectCalls(Builder& b) {
   const auto allow = [&b] { b.Return(SECCOMP_RET_ALLOW); };
   b.OnCall(SYS_futex, [&] {
-    b.RequireOneOf(1, {FUTEX_WAIT, FUTEX_WAKE, FUTEX_REQUEUE, FUTEX_CMP_REQUEUE, FUTEX_WAKE_OP, FUTEX_WAIT_BITSET,
-                       FUTEX_WAIT_BITSET | FUTEX_CLOCK_REALTIME, FUTEX_WAKE_BITSET, FUTEX_WAIT_PRIVATE,
-                       FUTEX_WAKE_PRIVATE, FUTEX_REQUEUE_PRIVATE, FUTEX_CMP_REQUEUE_PRIVATE, FUTEX_WAKE_OP_PRIVATE,
-                       FUTEX_WAIT_BITSET_PRIVATE, FUTEX_WAIT_BITSET_PRIVATE | FUTEX_CLOCK_REALTIME,
-                       FUTEX_WAKE_BITSET_PRIVATE});
+    b.RequireOneOf(1,
+                   {FUTEX_WAIT, FUTEX_WAKE, FUTEX_REQUEUE, FUTEX_CMP_REQUEUE, FUTEX_WAKE_OP, FUTEX_WAIT_BITSET,
+                    FUTEX_WAIT_BITSET | FUTEX_CLOCK_REALTIME, FUTEX_WAKE_BITSET, FUTEX_WAIT_PRIVATE, FUTEX_WAKE_PRIVATE,
+                    FUTEX_REQUEUE_PRIVATE, FUTEX_CMP_REQUEUE_PRIVATE, FUTEX_WAKE_OP_PRIVATE, FUTEX_WAIT_BITSET_PRIVATE,
+                    FUTEX_WAIT_BITSET_PRIVATE | FUTEX_CLOCK_REALTIME, FUTEX_WAKE_BITSET_PRIVATE});
     allow();
   });
   for (uint32_t nr : {SYS_rt_sigreturn, SYS_munmap, SYS_mprotect, SYS_mremap, SYS_close, SYS_exit, SYS_exit_group}) {
@@ -160,8 +160,9 @@ std::vector<sock_filter> Tree(const std::vector<Run>& runs, size_t from, size_t 
 std::vector<Run> RunsOf(const LaneTable& lanes) {
   std::vector<Run> runs;
   for (uint32_t nr = 0; nr < lanes.size(); ++nr) {
-    // Calls that may block are notified too: a few may wait there, and those beyond are parked (GuestThread::BeginDefer).
-    // A notified clone is always the stub's own; a guest's must trap, whatever the table says.
+    // Calls that may block are notified too: a few may wait there, and those beyond are parked
+    // (GuestThread::BeginDefer). A notified clone is always the stub's own; a guest's must trap, whatever the table
+    // says.
     const bool trap = lanes[nr] == Lane::kFull || nr == SYS_clone;
     if (runs.empty() || runs.back().trap != trap) runs.push_back({nr, trap});
   }

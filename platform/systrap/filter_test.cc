@@ -28,12 +28,23 @@ uint32_t Evaluate(const std::vector<sock_filter>& program, const seccomp_data& d
         EXPECT_LE(i.k + 4, sizeof(data));
         std::memcpy(&a, reinterpret_cast<const char*>(&data) + i.k, 4);
         break;
-      case BPF_JMP | BPF_JA: pc += i.k; break;
-      case BPF_JMP | BPF_JEQ | BPF_K: pc += a == i.k ? i.jt : i.jf; break;
-      case BPF_JMP | BPF_JGE | BPF_K: pc += a >= i.k ? i.jt : i.jf; break;
-      case BPF_JMP | BPF_JSET | BPF_K: pc += (a & i.k) != 0 ? i.jt : i.jf; break;
-      case BPF_RET | BPF_K: return i.k;
-      default: ADD_FAILURE() << "unknown instruction " << i.code; return 0;
+      case BPF_JMP | BPF_JA:
+        pc += i.k;
+        break;
+      case BPF_JMP | BPF_JEQ | BPF_K:
+        pc += a == i.k ? i.jt : i.jf;
+        break;
+      case BPF_JMP | BPF_JGE | BPF_K:
+        pc += a >= i.k ? i.jt : i.jf;
+        break;
+      case BPF_JMP | BPF_JSET | BPF_K:
+        pc += (a & i.k) != 0 ? i.jt : i.jf;
+        break;
+      case BPF_RET | BPF_K:
+        return i.k;
+      default:
+        ADD_FAILURE() << "unknown instruction " << i.code;
+        return 0;
     }
   }
   ADD_FAILURE() << "fell off the end";
@@ -71,9 +82,8 @@ TEST_F(Filter, GuestCallsFollowTheLanes) {
 
 TEST_F(Filter, EveryInstructionOutsideTheTextIsGuestCode) {
   for (uint64_t ip : std::initializer_list<uint64_t>{stub::kTextStart - 1, stub::kTextStart + stub::kTextMax,
-                                                      stub::kTextStart + (1ull << 32),
-                                                      stub::kTextStart - (1ull << 32),
-                                                      stub::kTextStart & 0xffffffff}) {
+                                                     stub::kTextStart + (1ull << 32), stub::kTextStart - (1ull << 32),
+                                                     stub::kTextStart & 0xffffffff}) {
     EXPECT_NE(Run(Call(SYS_munmap, ip)), SECCOMP_RET_ALLOW) << std::hex << ip;
   }
   EXPECT_EQ(Run(Call(SYS_munmap, stub::kTextStart)), SECCOMP_RET_ALLOW);
@@ -94,15 +104,23 @@ TEST_F(Filter, OtherConventionsAreRefused) {
 bool Harmless(const seccomp_data& d) {
   const auto low = [&](int i) { return static_cast<uint32_t>(d.args[i]); };
   switch (d.nr) {
-    case SYS_rt_sigreturn: case SYS_munmap: case SYS_mprotect: case SYS_mremap: case SYS_close: case SYS_exit: case SYS_sched_yield:
+    case SYS_rt_sigreturn:
+    case SYS_munmap:
+    case SYS_mprotect:
+    case SYS_mremap:
+    case SYS_close:
+    case SYS_exit:
+    case SYS_sched_yield:
     case SYS_exit_group:
     case SYS_rseq:
     case SYS_rt_sigprocmask:
     case SYS_sigaltstack:
     case 449 /* futex_waitv */:
       return true;
-    case SYS_mmap: return (d.args[3] & ~uint64_t{0x3 | 0x10 | 0x20 | 0x4000 | 0x100 | 0x20000 | 0x100000 | 0x800 | 0x1000}) == 0;
-    case SYS_madvise: return low(2) < 24 && low(2) != 11 && low(2) != 12 && low(2) != 13;
+    case SYS_mmap:
+      return (d.args[3] & ~uint64_t{0x3 | 0x10 | 0x20 | 0x4000 | 0x100 | 0x20000 | 0x100000 | 0x800 | 0x1000}) == 0;
+    case SYS_madvise:
+      return low(2) < 24 && low(2) != 11 && low(2) != 12 && low(2) != 13;
     case SYS_futex: {
       const uint32_t op = low(1) & ~128u;
       return op == 0 || op == 1 || op == 3 || op == 4 || op == 5 || op == 9 || op == 10 || op == (9 | 256);
@@ -111,9 +129,12 @@ bool Harmless(const seccomp_data& d) {
       const uint32_t command = low(0);
       return command >= 8 && command <= 256 && (command & (command - 1)) == 0 && low(1) == 0;
     }
-    case SYS_arch_prctl: return low(0) >= 0x1001 && low(0) <= 0x1004;
-    case SYS_prctl: return low(0) == 1 && low(1) == 9;
-    default: return false;
+    case SYS_arch_prctl:
+      return low(0) >= 0x1001 && low(0) <= 0x1004;
+    case SYS_prctl:
+      return low(0) == 1 && low(1) == 9;
+    default:
+      return false;
   }
 }
 

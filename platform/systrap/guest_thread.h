@@ -111,9 +111,9 @@ class GuestThread : public RefFromThis<GuestThread> {
   enum class State { kNew, kRunning, kServing, kExited };
 
   // round.cc
-  void Park();                          // any hold -> kParked
-  Result<void> EnsureRung();            // any hold -> kRung
-  void EnsureRegisters();               // waits until a parked thread has saved them
+  void Park();                // any hold -> kParked
+  Result<void> EnsureRung();  // any hold -> kRung
+  void EnsureRegisters();     // waits until a parked thread has saved them
   // Answers the stopped stub; the first `op_limit` queued ops go along.
   void Post(stub::Command command, stub::Resume resume, size_t op_limit);
   // Post and wait until it was carried out. The thread is kRung afterwards. ESRCH when it died or misbehaved.
@@ -174,9 +174,9 @@ class GuestThread : public RefFromThis<GuestThread> {
   bool fast_ = false;          // the call came through the fast lane: its registers are in the page
   bool registers_loaded_ = false;
   arch::Registers registers_ = {};
-  int64_t return_value_ = 0;   // for kNotified, and kParked before the registers were loaded
+  int64_t return_value_ = 0;  // for kNotified, and kParked before the registers were loaded
   bool return_set_ = false;
-  uint32_t call_nr_ = 0;       // of the kNotified or fast call
+  uint32_t call_nr_ = 0;  // of the kNotified or fast call
   CallData data_;
   bool output_failed_ = false;  // the call fails, whatever its result
   // What Trampolines::Shown said of the call sites last seen, to keep fast calls off its lock.
@@ -186,7 +186,7 @@ class GuestThread : public RefFromThis<GuestThread> {
   };
   std::array<Site, 8> sites_;
   std::vector<MemoryOp> ops_;
-  std::vector<MemoryOp> posted_ops_;  // handed to the stub with the last answer
+  std::vector<MemoryOp> posted_ops_;             // handed to the stub with the last answer
   std::optional<arch::BuiltFrame> push_;         // goes along with the resuming answer
   std::optional<arch::BuiltFrame> posted_push_;  // went
   GuestAddr exit_word_;

@@ -49,8 +49,8 @@ GUEST_CODE(forged_failure, FORGED(6) CALL_EXIT);
 GUEST_CODE(forged_nonsense, FORGED(77) CALL_EXIT);
 
 TEST_P(HostileStubs, ForgedBells) {
-  for (const std::string_view code : {forged_hello, forged_call, forged_fault, forged_interrupt, forged_done,
-                                      forged_failure, forged_nonsense}) {
+  for (const std::string_view code :
+       {forged_hello, forged_call, forged_fault, forged_interrupt, forged_done, forged_failure, forged_nonsense}) {
     Task task;
     Attack(task, code);
   }
@@ -117,13 +117,13 @@ TEST_P(HostileStubs, PlatformMemoryUnmapped) {
 }
 
 // Looks for a system call instruction in the stub's text and jumps there, with r15 as call number.
-#define THROUGH_STUB                  \
-  "movabs $0x7fff00000000, %rbx\n"    \
-  "1: cmpw $0x050f, (%rbx)\n"         \
-  "je 2f\n"                           \
-  "inc %rbx\n"                        \
-  "jmp 1b\n"                          \
-  "2: mov %r15, %rax\n"               \
+#define THROUGH_STUB               \
+  "movabs $0x7fff00000000, %rbx\n" \
+  "1: cmpw $0x050f, (%rbx)\n"      \
+  "je 2f\n"                        \
+  "inc %rbx\n"                     \
+  "jmp 1b\n"                       \
+  "2: mov %r15, %rax\n"            \
   "jmp *%rbx\n"
 GUEST_CODE(clone_through_stub, "mov $56, %r15d\nmov $0x8011, %edi\nxor %esi, %esi\n" THROUGH_STUB);
 GUEST_CODE(exit_through_stub, "mov $231, %r15d\nxor %edi, %edi\n" THROUGH_STUB);

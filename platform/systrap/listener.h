@@ -41,9 +41,9 @@ class Listener : public RefFromThis<Listener> {
 
   enum class Received {
     kNotification,
-    kBusy,     // another thread is receiving
+    kBusy,  // another thread is receiving
     kTimeout,
-    kGone,     // no host thread is left
+    kGone,  // no host thread is left
   };
   // Waits for a notification without limit.
   Received Receive(Notification* out) EXCLUDES(mu_) { return ReceiveFor(out, -1); }
@@ -81,8 +81,8 @@ class Listener : public RefFromThis<Listener> {
 
   // --- duty: workers that are receiving here or will come back to it
   // Each returns true when the caller must now get a worker on duty here (the duty was already counted for it).
-  bool ThreadRuns() EXCLUDES(mu_);       // one more guest thread may trap
-  void ThreadStops() EXCLUDES(mu_);      // one less: blocked, or gone
+  bool ThreadRuns() EXCLUDES(mu_);   // one more guest thread may trap
+  void ThreadStops() EXCLUDES(mu_);  // one less: blocked, or gone
   // One more again. Needs nobody: the worker that served the wait looks for duty when it is done.
   void ThreadUnblocks() EXCLUDES(mu_);
   bool LeaveDuty() EXCLUDES(mu_);

@@ -10,9 +10,9 @@
 #include "platform/api/registry.h"
 #include "platform/stub/stub.h"
 #include "platform/systrap/filter.h"
+#include "platform/systrap/host_rules.h"
 #include "platform/systrap/rewriter/rewriter.h"
 #include "platform/systrap/zygote_child.h"
-#include "platform/systrap/host_rules.h"
 
 namespace sandbox::platform::systrap {
 namespace {
@@ -66,9 +66,7 @@ StubPlatform::~StubPlatform() {
   workers_.Shutdown();
 }
 
-GuestRange StubPlatform::guest_range() const {
-  return {GuestAddr(stub::kGuestStart), GuestAddr(stub::kRegionStart)};
-}
+GuestRange StubPlatform::guest_range() const { return {GuestAddr(stub::kGuestStart), GuestAddr(stub::kRegionStart)}; }
 
 Result<std::unique_ptr<Thread>> StubPlatform::NewProcess(TrapHandler& handler) {
   PoolStub stub = TRY(pool_.Take());

@@ -105,9 +105,7 @@ class StubThread final : public Thread {
   void Proceed(Where where) override { thread_->Proceed(where); }
   void Interrupt() override { thread_->Interrupt(); }
   uint64_t CpuTimeNs() override { return thread_->CpuTimeNs(); }
-  void SetLocalIdentity(const std::optional<LocalIdentity>& identity) override {
-    thread_->SetLocalIdentity(identity);
-  }
+  void SetLocalIdentity(const std::optional<LocalIdentity>& identity) override { thread_->SetLocalIdentity(identity); }
   void SetSignalMask(uint64_t mask) override { thread_->SetSignalMask(mask); }
   std::optional<uint64_t> SignalMask() override { return thread_->SignalMask(); }
   void SetSignalsPending(bool pending) override { thread_->SetSignalsPending(pending); }

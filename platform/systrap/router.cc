@@ -11,8 +11,8 @@ namespace {
 
 // A host thread that no guest thread stands for: a child saying hello, or one that has no business here.
 void RouteUnknown(Listener& listener, const Notification& notification) {
-  const bool hello = notification.nr == stub::kDoorbell &&
-                     notification.args[0] == static_cast<uint64_t>(stub::Bell::kHello);
+  const bool hello =
+      notification.nr == stub::kDoorbell && notification.args[0] == static_cast<uint64_t>(stub::Bell::kHello);
   if (hello) {
     if (const RefPtr<GuestThread> child = listener.TakePending(notification.args[1])) {
       child->Hello(notification);

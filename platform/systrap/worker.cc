@@ -220,9 +220,7 @@ GuestThread* CurrentGuestThread() { return current_thread; }
 ServingScope::ServingScope(GuestThread* thread) : before_(current_thread) { current_thread = thread; }
 ServingScope::~ServingScope() { current_thread = before_; }
 
-bool OnDutyAt(const Listener* listener) {
-  return this_worker != nullptr && this_worker->OnDutyAt(listener);
-}
+bool OnDutyAt(const Listener* listener) { return this_worker != nullptr && this_worker->OnDutyAt(listener); }
 
 void WatchAfterTrap(RefPtr<GuestThread> thread) { this_worker->WatchAfterTrap(std::move(thread)); }
 

@@ -11,8 +11,8 @@
 #include <csignal>
 #include <cstring>
 
-#include "base/log.h"
 #include "base/io/pass_fds.h"
+#include "base/log.h"
 #include "platform/systrap/zygote_child.h"
 
 #ifndef SECCOMP_IOCTL_NOTIF_SET_FLAGS

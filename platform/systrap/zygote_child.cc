@@ -113,8 +113,7 @@ char* BuildBlock(const std::vector<sock_filter>& filter, const InputTable& input
 
 // Leaves the sentry's memory for good: no library code can run from here on.
 [[noreturn]] void EnterStub(char* block, int socket) {
-  const uint64_t entry =
-      reinterpret_cast<uint64_t>(block) + (PlacedAddress(&StubRelocate) - kTextStart);
+  const uint64_t entry = reinterpret_cast<uint64_t>(block) + (PlacedAddress(&StubRelocate) - kTextStart);
   asm volatile(
       "mov %[stack], %%rsp\n"
       "xor %%ebp, %%ebp\n"

@@ -96,8 +96,10 @@ absl::StatusOr<std::unique_ptr<Kernel>> MakeKernel(const BootConfig& config) {
   options.dispatch = &syscalls::Dispatch;
   auto kernel = Kernel::Create(std::move(options));
   if (!kernel.ok()) return absl::InternalError(absl::StrCat("kernel: ", std::strerror(kernel.error().value())));
-  if (const auto& uids = config.spec.linux_.uid_mappings; !uids.empty()) UserNamespace::Root()->ShowMap(IdKind::kUser, MapText(uids));
-  if (const auto& gids = config.spec.linux_.gid_mappings; !gids.empty()) UserNamespace::Root()->ShowMap(IdKind::kGroup, MapText(gids));
+  if (const auto& uids = config.spec.linux_.uid_mappings; !uids.empty())
+    UserNamespace::Root()->ShowMap(IdKind::kUser, MapText(uids));
+  if (const auto& gids = config.spec.linux_.gid_mappings; !gids.empty())
+    UserNamespace::Root()->ShowMap(IdKind::kGroup, MapText(gids));
   return *std::move(kernel);
 }
 
@@ -146,9 +148,12 @@ absl::Status Start(const BootConfig& config, std::unique_ptr<Kernel>& kernel, Ho
   kernel = *std::move(made);
 
   // A sandbox without a container's bundle has all namespaces of its own.
-  const auto own = [&](const char* type) { return !config.container || spec::FindNamespace(config.spec, type) != nullptr; };
+  const auto own = [&](const char* type) {
+    return !config.container || spec::FindNamespace(config.spec, type) != nullptr;
+  };
   const OwnNamespaces namespaces = {own("ipc"), own("uts"), own("network")};
-  if (auto status = ApplySysctls(config.spec.linux_.sysctl, namespaces, *kernel->ipc(), *kernel->uts()); !status.ok()) return status;
+  if (auto status = ApplySysctls(config.spec.linux_.sysctl, namespaces, *kernel->ipc(), *kernel->uts()); !status.ok())
+    return status;
   auto gofer = GoferClient::Connect(UniqueFd(kGoferFd));
   if (!gofer.ok()) return absl::InternalError(absl::StrCat("gofer: ", std::strerror(gofer.error().value())));
   HostMemory::SetReopener([client = *gofer](BorrowedFd memory) { return client->ReopenMemory(memory); });

@@ -74,7 +74,9 @@ absl::StatusOr<T> Parse(std::string_view text, const char* what) {
 }  // namespace
 
 std::string ToJson(const BootConfig& config) { return Print(config); }
-absl::StatusOr<BootConfig> ParseBootConfig(std::string_view text) { return Parse<BootConfig>(text, "boot configuration"); }
+absl::StatusOr<BootConfig> ParseBootConfig(std::string_view text) {
+  return Parse<BootConfig>(text, "boot configuration");
+}
 
 std::string ToJson(const CgroupLimits& limits) { return Print(limits); }
 absl::StatusOr<CgroupLimits> ParseLimits(std::string_view text) { return Parse<CgroupLimits>(text, "limits"); }

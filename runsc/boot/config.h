@@ -11,24 +11,24 @@
 namespace sandbox::boot {
 
 struct BootConfig {
-  std::string id;                 // of the container
+  std::string id;  // of the container
   spec::Spec spec;
   std::string platform = "systrap";
-  std::string network = "none";   // "none" | "host"
-  std::string overlay = "memory"; // "none" | "memory"
+  std::string network = "none";      // "none" | "host"
+  std::string overlay = "memory";    // "none" | "memory"
   bool root_tree_read_only = false;  // the gofer serves the root so
   bool strace = false;
-  bool rewrite = true;            // call sites of guests, when the platform can
-  bool profile = false;           // log where the time went when the container ends
-  bool debug = false;             // debug messages to kLogFd; strace implies it
+  bool rewrite = true;   // call sites of guests, when the platform can
+  bool profile = false;  // log where the time went when the container ends
+  bool debug = false;    // debug messages to kLogFd; strace implies it
   bool json_log = false;
-  bool rootless = false;          // the host side runs as an ordinary user
-  int gofer_connections = 0;      // descriptors kGoferFd…
+  bool rootless = false;             // the host side runs as an ordinary user
+  int gofer_connections = 0;         // descriptors kGoferFd…
   std::vector<std::string> exports;  // mount destinations served by the gofer, in tree order; [0] is the root
   // A container with a life of its own: the process is loaded but waits for kStart on a connection to kListenerFd, the
   // gofer at kStandInFd stands for it, and standard streams are given up once the guest has them.
   bool container = false;
-  bool pod = false;                  // others may join its sandbox
+  bool pod = false;       // others may join its sandbox
   int preserved_fds = 0;  // the last descriptors are the process's 3, 4, …
   CgroupLimits limits;
   bool cgroup_unified = true;             // the host's groups are version 2's
@@ -45,13 +45,13 @@ absl::StatusOr<CgroupLimits> ParseLimits(std::string_view json);
 absl::StatusOr<BootConfig> ParseBootConfig(std::string_view json);
 
 // Descriptors of a started sentry. Everything else is closed.
-inline constexpr int kConfigFd = 3;   // JSON, read to the end
-inline constexpr int kControlFd = 4;  // the boot connection to runsc (runsc/control/message.h)
-inline constexpr int kLogFd = 5;      // debug log, may be standard error
-inline constexpr int kGoferFd = 6;    // first gofer connection
-inline constexpr int kListenerFd = 7; // container: control connections are accepted here
-inline constexpr int kStandInFd = 8;  // container: the init process's stand-in
-inline constexpr int kCgroupFd = 9;   // container: first of config.cgroup_files; after them, the preserved ones
+inline constexpr int kConfigFd = 3;    // JSON, read to the end
+inline constexpr int kControlFd = 4;   // the boot connection to runsc (runsc/control/message.h)
+inline constexpr int kLogFd = 5;       // debug log, may be standard error
+inline constexpr int kGoferFd = 6;     // first gofer connection
+inline constexpr int kListenerFd = 7;  // container: control connections are accepted here
+inline constexpr int kStandInFd = 8;   // container: the init process's stand-in
+inline constexpr int kCgroupFd = 9;    // container: first of config.cgroup_files; after them, the preserved ones
 
 // Descriptors of a control::Message::Kind::kCreate.
 inline constexpr size_t kJoinConfig = 0, kJoinGofer = 1, kJoinStandIn = 2;

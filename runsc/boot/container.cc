@@ -28,8 +28,10 @@ absl::StatusOr<CredentialsRef> MakeCredentials(const spec::Process& process) {
   creds->bounding = kAllCapabilities;
   if (process.capabilities) {
     const std::pair<CapabilitySet*, const std::vector<std::string>*> sets[] = {
-        {&creds->permitted, &process.capabilities->permitted},     {&creds->effective, &process.capabilities->effective},
-        {&creds->inheritable, &process.capabilities->inheritable}, {&creds->bounding, &process.capabilities->bounding},
+        {&creds->permitted, &process.capabilities->permitted},
+        {&creds->effective, &process.capabilities->effective},
+        {&creds->inheritable, &process.capabilities->inheritable},
+        {&creds->bounding, &process.capabilities->bounding},
         {&creds->ambient, &process.capabilities->ambient}};
     for (const auto& [set, names] : sets) {
       auto mask = spec::CapabilityMask(*names);
@@ -70,13 +72,15 @@ absl::StatusOr<RefPtr<FdTable>> MakeFds(std::vector<UniqueFd> streams, const Mou
   for (size_t fd = 0; fd < streams.size(); ++fd) {
     if (!streams[fd].valid()) continue;
     auto file = OpenDonated(std::move(streams[fd]));
-    if (!file.ok()) return absl::InternalError(absl::StrCat("descriptor ", fd, ": ", std::strerror(file.error().value())));
+    if (!file.ok())
+      return absl::InternalError(absl::StrCat("descriptor ", fd, ": ", std::strerror(file.error().value())));
     if (const RefPtr<HostTerminal> tty = DonatedTerminal(*file)) {
       if (terminal == nullptr && fd < 3) terminal = tty;
       // By the name that the guest knows it by.
       const Path node = NodeOf(mounts, tty);
       if (!node.empty()) file = tty->OpenTerminal(KernelContext(), node, (*file)->flags());
-      if (!file.ok()) return absl::InternalError(absl::StrCat("descriptor ", fd, ": ", std::strerror(file.error().value())));
+      if (!file.ok())
+        return absl::InternalError(absl::StrCat("descriptor ", fd, ": ", std::strerror(file.error().value())));
     }
     auto installed = table->InstallAt(KernelContext(), Fd(static_cast<int>(fd)), *file, /*close_on_exec=*/false);
     if (!installed.ok()) return absl::InternalError(absl::StrCat("descriptor ", fd));
@@ -89,15 +93,22 @@ absl::Status StartFailure(const std::string& program, const std::string& cwd, Er
   switch (error.value()) {
     case ENOENT:
       if (program.find('/') == std::string::npos) {
-        return WithExitCode(absl::NotFoundError(absl::StrCat("exec: \"", program, "\": executable file not found in $PATH")), kExitNotFound);
+        return WithExitCode(
+            absl::NotFoundError(absl::StrCat("exec: \"", program, "\": executable file not found in $PATH")),
+            kExitNotFound);
       }
-      return WithExitCode(absl::NotFoundError(absl::StrCat("exec: \"", program, "\": stat ", program, ": no such file or directory")), kExitNotFound);
+      return WithExitCode(
+          absl::NotFoundError(absl::StrCat("exec: \"", program, "\": stat ", program, ": no such file or directory")),
+          kExitNotFound);
     case EACCES:
-      return WithExitCode(absl::PermissionDeniedError(absl::StrCat("exec: \"", program, "\": permission denied")), kExitNotExecutable);
+      return WithExitCode(absl::PermissionDeniedError(absl::StrCat("exec: \"", program, "\": permission denied")),
+                          kExitNotExecutable);
     case ENOEXEC:
-      return WithExitCode(absl::InternalError(absl::StrCat("exec: \"", program, "\": exec format error")), kExitNotExecutable);
+      return WithExitCode(absl::InternalError(absl::StrCat("exec: \"", program, "\": exec format error")),
+                          kExitNotExecutable);
     default:
-      return absl::InternalError(absl::StrCat("starting \"", program, "\" in ", cwd, ": ", std::strerror(error.value())));
+      return absl::InternalError(
+          absl::StrCat("starting \"", program, "\" in ", cwd, ": ", std::strerror(error.value())));
   }
 }
 
@@ -137,7 +148,8 @@ absl::StatusOr<RefPtr<const SeccompFilter>> MakeSeccomp(const std::optional<spec
   return RefPtr<const SeccompFilter>(*filter);
 }
 
-absl::StatusOr<HostStarted> Create(Kernel& kernel, const spec::Process& process, const ContainerPlace& place, CreateProcessArgs args) {
+absl::StatusOr<HostStarted> Create(Kernel& kernel, const spec::Process& process, const ContainerPlace& place,
+                                   CreateProcessArgs args) {
   const auto terminal = args.terminal;
   const auto seccomp = args.seccomp;
   auto task = kernel.CreateProcess(std::move(args));
@@ -169,7 +181,8 @@ CgroupHost TakeCgroupFiles(const BootConfig& config) {
 ContainerPlace FirstPlace(const Kernel& kernel, const BootConfig& config) {
   // In a pod the first container must not be the parent of the others, whose processes it would see.
   const RefPtr<PidNamespace>& root = kernel.root_pids();
-  return {config.pod ? MakeRef<PidNamespace>(root, UserNamespace::Root()) : root, kernel.first_cgroup(), kernel.ipc(), kernel.uts()};
+  return {config.pod ? MakeRef<PidNamespace>(root, UserNamespace::Root()) : root, kernel.first_cgroup(), kernel.ipc(),
+          kernel.uts()};
 }
 
 absl::StatusOr<HostStarted> LoadInit(Kernel& kernel, const BootConfig& config, const ContainerPlace& place,
@@ -186,8 +199,8 @@ absl::StatusOr<HostStarted> LoadInit(Kernel& kernel, const BootConfig& config, c
   return Create(kernel, config.spec.process, place, *std::move(args));
 }
 
-absl::StatusOr<HostStarted> Exec(Kernel& kernel, const spec::Process& process, const RefPtr<MountNamespace>& mounts, std::vector<UniqueFd> streams,
-                                 const HostStarted& init) {
+absl::StatusOr<HostStarted> Exec(Kernel& kernel, const spec::Process& process, const RefPtr<MountNamespace>& mounts,
+                                 std::vector<UniqueFd> streams, const HostStarted& init) {
   const ContainerPlace& place = init.place;
   if (mounts == nullptr) return absl::FailedPreconditionError("container not running");
   auto args = MakeArgs(process, place, mounts, std::move(streams));

@@ -33,9 +33,9 @@ struct HostStarted {
   ContainerPlace place;
 };
 
-// The sentry's own standard streams, for the container's first process; with `preserved` descriptors after them. A closed
-// stream is an invalid descriptor. Moves them away from 0, 1 and 2, which become the debug log in a container: whoever
-// reads the container's output waits for its end, which must not be the sentry's.
+// The sentry's own standard streams, for the container's first process; with `preserved` descriptors after them. A
+// closed stream is an invalid descriptor. Moves them away from 0, 1 and 2, which become the debug log in a container:
+// whoever reads the container's output waits for its end, which must not be the sentry's.
 std::vector<UniqueFd> TakeStandardStreams(const BootConfig& config);
 
 // The host's control group files of a first container, among the sentry's descriptors.
@@ -48,9 +48,9 @@ ContainerPlace FirstPlace(const Kernel& kernel, const BootConfig& config);
 absl::StatusOr<HostStarted> LoadInit(Kernel& kernel, const BootConfig& config, const ContainerPlace& place,
                                      const RefPtr<MountNamespace>& mounts, std::vector<UniqueFd> streams);
 
-// Starts a process beside `init`, under its seccomp profile (runsc exec). `streams` become its 0, 1, 2, … FailedPrecondition without `mounts`: the
-// container has ended.
-absl::StatusOr<HostStarted> Exec(Kernel& kernel, const spec::Process& process, const RefPtr<MountNamespace>& mounts, std::vector<UniqueFd> streams,
-                                 const HostStarted& init);
+// Starts a process beside `init`, under its seccomp profile (runsc exec). `streams` become its 0, 1, 2, …
+// FailedPrecondition without `mounts`: the container has ended.
+absl::StatusOr<HostStarted> Exec(Kernel& kernel, const spec::Process& process, const RefPtr<MountNamespace>& mounts,
+                                 std::vector<UniqueFd> streams, const HostStarted& init);
 
 }  // namespace sandbox::boot

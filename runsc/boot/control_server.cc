@@ -85,7 +85,8 @@ void ControlServer::Finish(const std::function<void()>& before_exit) {
 void ControlServer::ServeConnection(const Connection& connection) {
   {
     MutexLock lock(mu_);
-    if (connections_ >= kMaxConnections) return Fail(connection->borrow(), absl::UnavailableError("too many control connections"));
+    if (connections_ >= kMaxConnections)
+      return Fail(connection->borrow(), absl::UnavailableError("too many control connections"));
     ++connections_;
   }
   try {
@@ -144,7 +145,8 @@ absl::Status ControlServer::Do(const ContainerRef& container, const Message& req
     case Kind::kStart:
       DoubtOutside();
       return container->Start();
-    case Kind::kSignal: return container->Signal(request);
+    case Kind::kSignal:
+      return container->Signal(request);
     case Kind::kPause: {
       const auto status = container->Pause();
       SettleOutside();  // whoever pauses to look at the files (docker commit) finds what guests did
@@ -157,8 +159,11 @@ absl::Status ControlServer::Do(const ContainerRef& container, const Message& req
     case Kind::kProcesses:
       text = ProcessesJson(kernel_, *container->place().cgroup);
       return absl::OkStatus();
-    case Kind::kStatus: text = container->StatusName(); return absl::OkStatus();
-    default: return absl::InvalidArgumentError("not a request");
+    case Kind::kStatus:
+      text = container->StatusName();
+      return absl::OkStatus();
+    default:
+      return absl::InvalidArgumentError("not a request");
   }
 }
 
@@ -172,8 +177,7 @@ void ControlServer::RunExec(const Connection& connection, const ContainerRef& co
   if (!process.ok()) return Fail(socket, process.status());
   if (auto status = container->CheckExec(); !status.ok()) return Fail(socket, status);
   fds.erase(fds.begin());
-  const auto started =
-      Exec(kernel_, *process, container->mounts(), std::move(fds), container->init());
+  const auto started = Exec(kernel_, *process, container->mounts(), std::move(fds), container->init());
   if (!started.ok()) return Fail(socket, started.status());
   const ThreadGroupRef group = started->task->group().shared_from_this();
   (void)control::Send(socket, {Kind::kStarted, group->tgid(), ""});

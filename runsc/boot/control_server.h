@@ -23,8 +23,8 @@ class ControlServer {
   // `kernel` and `config` outlive the server. Descriptors are those of config.h.
   ControlServer(Kernel& kernel, const BootConfig& config, HostStarted init);
 
-  // Serves connections until the process ends: with the first container's init (Finish), with a boot connection that closes
-  // before it said kDetach, or with the first container's stand-in, whose death is the container's. Blocks.
+  // Serves connections until the process ends: with the first container's init (Finish), with a boot connection that
+  // closes before it said kDetach, or with the first container's stand-in, whose death is the container's. Blocks.
   [[noreturn]] void Serve();
   // Waits for the end of the first container's init, reports it, calls `before_exit` and ends the process.
   [[noreturn]] void Finish(const std::function<void()>& before_exit);

@@ -7,8 +7,8 @@
 
 namespace sandbox::boot {
 
-// Copies everything below `from` into the empty folder `to`, with owners and modes. ELOOP for a tree deeper than any that
-// programs make.
+// Copies everything below `from` into the empty folder `to`, with owners and modes. ELOOP for a tree deeper than any
+// that programs make.
 Result<void> CopyTree(const Path& from, const InodeRef& to);
 
 }  // namespace sandbox::boot

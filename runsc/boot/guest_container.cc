@@ -22,8 +22,10 @@ bool EndsByDefault(int signo) {
     case SIGSTOP:
     case SIGTSTP:
     case SIGTTIN:
-    case SIGTTOU: return false;
-    default: return true;
+    case SIGTTOU:
+      return false;
+    default:
+      return true;
   }
 }
 
@@ -64,7 +66,8 @@ absl::Status GuestContainer::CheckExec() {
 }
 
 absl::Status GuestContainer::Signal(const Message& message) {
-  if (message.number < 1 || message.number > 64) return absl::InvalidArgumentError(absl::StrCat("invalid signal ", message.number));
+  if (message.number < 1 || message.number > 64)
+    return absl::InvalidArgumentError(absl::StrCat("invalid signal ", message.number));
   {
     MutexLock lock(mu_);
     if (ended_) return NotRunning();
@@ -108,7 +111,8 @@ const char* GuestContainer::StatusName() {
   MutexLock lock(mu_);
   if (ended_) return "stopped";
   switch (state_) {
-    case State::kCreated: return "created";
+    case State::kCreated:
+      return "created";
     case State::kRunning:
       return place().cgroup->frozen() ? "paused" : "running";
   }

@@ -39,8 +39,8 @@ class GuestContainer {
   absl::Status Start();
   // FailedPrecondition unless processes may be added.
   absl::Status CheckExec();
-  // To the first process, its terminal's foreground or (control::kToAll) every process. A container that was not started
-  // ends by a signal that would end it.
+  // To the first process, its terminal's foreground or (control::kToAll) every process. A container that was not
+  // started ends by a signal that would end it.
   absl::Status Signal(const control::Message& message);
   // Ends every process of it.
   void Kill();

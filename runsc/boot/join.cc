@@ -65,7 +65,8 @@ absl::StatusOr<ContainerPlace> ControlServer::PlaceOf(const BootConfig& config, 
   }
   ContainerPlace place;
   place.own_pids = *pids == nullptr;
-  place.pids = *pids == nullptr ? MakeRef<PidNamespace>(kernel_.root_pids(), UserNamespace::Root()) : (*pids)->place().pids;
+  place.pids =
+      *pids == nullptr ? MakeRef<PidNamespace>(kernel_.root_pids(), UserNamespace::Root()) : (*pids)->place().pids;
   place.cgroup = MakeRef<Cgroup>(kernel_, config.limits, std::move(host));
   place.ipc = *ipc == nullptr ? MakeRef<IpcNamespace>(UserNamespace::Root()) : (*ipc)->place().ipc;
   place.uts =
@@ -91,15 +92,16 @@ absl::StatusOr<ControlServer::ContainerRef> ControlServer::Join(std::vector<Uniq
     auto place = PlaceOf(*config, std::move(sorted->host));
     if (!place.ok()) return place.status();
     const OwnNamespaces own = {config->share_ipc.empty(), config->share_uts.empty(), false};
-    if (auto status = ApplySysctls(config->spec.linux_.sysctl, own, *place->ipc, *place->uts); !status.ok()) return status;
+    if (auto status = ApplySysctls(config->spec.linux_.sysctl, own, *place->ipc, *place->uts); !status.ok())
+      return status;
     auto gofer = GoferClient::Connect(std::move(sorted->gofer));
     if (!gofer.ok()) return absl::InternalError(absl::StrCat("gofer: ", std::strerror(gofer.error().value())));
     auto mounts = BuildMounts(*config, *gofer, place->ipc, place->pids);
     if (!mounts.ok()) return mounts.status();
     auto init = LoadInit(kernel_, *config, *place, *mounts, std::move(sorted->streams));
     if (!init.ok()) return init.status();
-    return std::make_shared<GuestContainer>(kernel_, config->id, *std::move(init),
-                                            std::move(sorted->stand_in), GuestContainer::State::kCreated);
+    return std::make_shared<GuestContainer>(kernel_, config->id, *std::move(init), std::move(sorted->stand_in),
+                                            GuestContainer::State::kCreated);
   };
   auto made = make();
   MutexLock lock(mu_);

@@ -79,10 +79,10 @@ struct PropagationOption {
   unsigned long type;
 };
 
-constexpr PropagationOption kPropagation[] = {
-    {"shared", MS_SHARED},   {"rshared", MS_SHARED | MS_REC},   {"private", MS_PRIVATE},
-    {"rprivate", MS_PRIVATE | MS_REC}, {"slave", MS_SLAVE},     {"rslave", MS_SLAVE | MS_REC},
-    {"unbindable", MS_UNBINDABLE}, {"runbindable", MS_UNBINDABLE | MS_REC}};
+constexpr PropagationOption kPropagation[] = {{"shared", MS_SHARED},         {"rshared", MS_SHARED | MS_REC},
+                                              {"private", MS_PRIVATE},       {"rprivate", MS_PRIVATE | MS_REC},
+                                              {"slave", MS_SLAVE},           {"rslave", MS_SLAVE | MS_REC},
+                                              {"unbindable", MS_UNBINDABLE}, {"runbindable", MS_UNBINDABLE | MS_REC}};
 
 bool ApplyFlag(const std::string& option, MountOptions& parsed) {
   for (const FlagOption& known : kFlagOptions) {

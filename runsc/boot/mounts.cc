@@ -53,23 +53,20 @@ class Builder {
   }
 
  private:
-  absl::StatusOr<RefPtr<FileSystem>> Gofer(size_t tree, GoferOptions options,
-                                           const std::string& where) {
+  absl::StatusOr<RefPtr<FileSystem>> Gofer(size_t tree, GoferOptions options, const std::string& where) {
     auto fs = GoferFs::Create(gofer_, tree, options);
     if (!fs.ok()) return Failed(absl::StrCat("mounting ", where), fs.error());
     return RefPtr<FileSystem>(*fs);
   }
 
-  absl::StatusOr<RefPtr<FileSystem>> NewFs(const std::string& type, const std::string& source,
-                                           const std::string& data, const std::string& where) {
+  absl::StatusOr<RefPtr<FileSystem>> NewFs(const std::string& type, const std::string& source, const std::string& data,
+                                           const std::string& where) {
     const FileSystemType* fs_type = FindFileSystemType(type);
     if (fs_type == nullptr)
-      return absl::InvalidArgumentError(
-          absl::StrCat("mounting ", where, ": unknown type \"", type, "\""));
+      return absl::InvalidArgumentError(absl::StrCat("mounting ", where, ": unknown type \"", type, "\""));
     auto fs = fs_type->create(KernelContext(), source, data);
     if (!fs.ok())
-      return Failed(absl::StrCat("mounting ", where, " (type ", type, ", options \"", data, "\")"),
-                    fs.error());
+      return Failed(absl::StrCat("mounting ", where, " (type ", type, ", options \"", data, "\")"), fs.error());
     return *fs;
   }
 
@@ -91,7 +88,7 @@ class Builder {
   }
 
   void SetPropagation(const MountRef& mount, unsigned long type) {
-    for (const MountRef& one : type & MS_REC ? mounts_->Subtree(mount) : std::vector<MountRef>{mount}) {
+    for (const MountRef& one : type& MS_REC ? mounts_->Subtree(mount) : std::vector<MountRef>{mount}) {
       one->set_propagation(type & ~static_cast<unsigned long>(MS_REC));
     }
   }
@@ -185,15 +182,13 @@ class Builder {
     if (auto status = MakeParents(destination); !status.ok()) return status;
     auto made = directory ? MakeDir(context, base, destination, 0755, 0)
                           : MakeNode(context, base, destination, S_IFREG | 0644, 0, 0);
-    if (!made.ok() && !made.Is(EEXIST))
-      return Failed(absl::StrCat("making mount point ", destination), made.error());
+    if (!made.ok() && !made.Is(EEXIST)) return Failed(absl::StrCat("making mount point ", destination), made.error());
     found = Walk(context, base, destination, {});
     if (!found.ok()) return Failed(absl::StrCat("mount point ", destination), found.error());
     return *found;
   }
 
-  absl::Status Attach(const spec::Mount& mount, RefPtr<FileSystem> fs,
-                      const MountOptions& options) {
+  absl::Status Attach(const spec::Mount& mount, RefPtr<FileSystem> fs, const MountOptions& options) {
     auto attr = fs->root()->GetAttr(KernelContext());
     if (!attr.ok()) return Failed(absl::StrCat("mounting ", mount.destination), attr.error());
     auto point = Point(mount.destination, attr->IsDir());
@@ -202,8 +197,8 @@ class Builder {
       const auto copied = CopyTree(*point, fs->root());
       if (!copied.ok()) return Failed(absl::StrCat("mounting ", mount.destination, " (tmpcopyup)"), copied.error());
     }
-    auto mounted = mounts_->MountAt(*point, std::move(fs), nullptr, options.flags,
-                                    mount.source.empty() ? "none" : mount.source);
+    auto mounted =
+        mounts_->MountAt(*point, std::move(fs), nullptr, options.flags, mount.source.empty() ? "none" : mount.source);
     if (!mounted.ok()) return Failed(absl::StrCat("mounting ", mount.destination), mounted.error());
     if (options.propagation != 0) SetPropagation(*mounted, options.propagation);
     return absl::OkStatus();
@@ -212,9 +207,9 @@ class Builder {
   absl::Status MountTree(const spec::Mount& mount, size_t tree) {
     // Shared with the host: somebody else may change it, so nothing is cached for long.
     const MountOptions options = ParseMountOptions(mount.options);
-    auto fs =
-        Gofer(tree, GoferOptions{.exclusive = false, .read_only = (options.flags & MS_RDONLY) != 0, .origin = mount.source},
-              mount.destination);
+    auto fs = Gofer(
+        tree, GoferOptions{.exclusive = false, .read_only = (options.flags & MS_RDONLY) != 0, .origin = mount.source},
+        mount.destination);
     if (!fs.ok()) return fs.status();
     return Attach(mount, *std::move(fs), options);
   }

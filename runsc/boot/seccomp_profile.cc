@@ -36,10 +36,13 @@ absl::StatusOr<uint32_t> Action(const std::string& name, std::optional<uint32_t>
 }
 
 absl::StatusOr<scmp_arg_cmp> Condition(const spec::SyscallArg& arg) {
-  static constexpr std::pair<const char*, scmp_compare> kOperators[] = {
-      {"SCMP_CMP_NE", SCMP_CMP_NE}, {"SCMP_CMP_LT", SCMP_CMP_LT}, {"SCMP_CMP_LE", SCMP_CMP_LE},
-      {"SCMP_CMP_EQ", SCMP_CMP_EQ}, {"SCMP_CMP_GE", SCMP_CMP_GE}, {"SCMP_CMP_GT", SCMP_CMP_GT},
-      {"SCMP_CMP_MASKED_EQ", SCMP_CMP_MASKED_EQ}};
+  static constexpr std::pair<const char*, scmp_compare> kOperators[] = {{"SCMP_CMP_NE", SCMP_CMP_NE},
+                                                                        {"SCMP_CMP_LT", SCMP_CMP_LT},
+                                                                        {"SCMP_CMP_LE", SCMP_CMP_LE},
+                                                                        {"SCMP_CMP_EQ", SCMP_CMP_EQ},
+                                                                        {"SCMP_CMP_GE", SCMP_CMP_GE},
+                                                                        {"SCMP_CMP_GT", SCMP_CMP_GT},
+                                                                        {"SCMP_CMP_MASKED_EQ", SCMP_CMP_MASKED_EQ}};
   if (arg.index > 5) return Bad("argument number", absl::StrCat(arg.index));
   for (const auto& [name, op] : kOperators) {
     if (arg.op == name) return scmp_arg_cmp{arg.index, op, arg.value, arg.value_two};

@@ -1,5 +1,5 @@
-// The bundle's seccomp profile, which the sentry enforces on guest calls. libseccomp compiles it to the same classic BPF that
-// a host kernel would run.
+// The bundle's seccomp profile, which the sentry enforces on guest calls. libseccomp compiles it to the same classic
+// BPF that a host kernel would run.
 #pragma once
 
 #include <linux/filter.h>

@@ -33,8 +33,8 @@ absl::Status Apply(const std::string& name, const std::string& path, const std::
 
 }  // namespace
 
-absl::Status ApplySysctls(const std::map<std::string, std::string>& sysctls, const OwnNamespaces& own, IpcNamespace& ipc,
-                          UtsNamespace& uts) {
+absl::Status ApplySysctls(const std::map<std::string, std::string>& sysctls, const OwnNamespaces& own,
+                          IpcNamespace& ipc, UtsNamespace& uts) {
   for (const auto& [name, value] : sysctls) {
     if (auto status = Apply(name, ns::SysctlPath(name), value, own, ipc, uts); !status.ok()) return status;
   }

@@ -9,12 +9,12 @@
 
 namespace sandbox::boot {
 
-// InvalidArgument for a name or a value that this kernel does not have. `own_ipc`, `own_uts`, `own_network`: whether the container
-// may change that namespace.
+// InvalidArgument for a name or a value that this kernel does not have. `own_ipc`, `own_uts`, `own_network`: whether
+// the container may change that namespace.
 struct OwnNamespaces {
   bool ipc = true, uts = true, network = true;
 };
-absl::Status ApplySysctls(const std::map<std::string, std::string>& sysctls, const OwnNamespaces& own, IpcNamespace& ipc,
-                          UtsNamespace& uts);
+absl::Status ApplySysctls(const std::map<std::string, std::string>& sysctls, const OwnNamespaces& own,
+                          IpcNamespace& ipc, UtsNamespace& uts);
 
 }  // namespace sandbox::boot

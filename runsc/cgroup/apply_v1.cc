@@ -89,9 +89,12 @@ absl::Status ApplyBlockIo(const Cgroup& group, const spec::BlockIo& io) {
 }
 
 absl::Status ApplyDevices(const Cgroup& group, const std::vector<spec::DeviceRule>& rules) {
-  if (rules.empty() || group.FolderOf("devices").empty()) return absl::OkStatus();  // guests reach no host device anyway
+  if (rules.empty() || group.FolderOf("devices").empty())
+    return absl::OkStatus();  // guests reach no host device anyway
   Files files(group, "devices");
-  const auto number = [](const std::optional<int64_t>& n) { return n && *n >= 0 ? absl::StrCat(*n) : std::string("*"); };
+  const auto number = [](const std::optional<int64_t>& n) {
+    return n && *n >= 0 ? absl::StrCat(*n) : std::string("*");
+  };
   for (const spec::DeviceRule& rule : rules) {
     const std::string type = rule.type.empty() ? "a" : rule.type;
     const std::string access = rule.access.empty() ? "rwm" : rule.access;

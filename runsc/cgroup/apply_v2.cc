@@ -13,7 +13,9 @@ std::string Maximum(int64_t value) { return value < 0 ? "max" : absl::StrCat(val
 class Files {
  public:
   explicit Files(const Cgroup& group) : folder_(group.folders()[0]) {}
-  void Write(const std::string& name, const std::string& value) { status_.Update(WriteFile(folder_ + "/" + name, value)); }
+  void Write(const std::string& name, const std::string& value) {
+    status_.Update(WriteFile(folder_ + "/" + name, value));
+  }
   bool Has(const char* name) const { return Exists(folder_ + "/" + name); }
   const absl::Status& status() const { return status_; }
 
@@ -25,7 +27,8 @@ class Files {
 void ApplyMemory(Files& files, const spec::Memory& memory) {
   // Version 1's swap limit includes memory.
   if (memory.swap && *memory.swap != 0 && files.Has("memory.swap.max")) {
-    const int64_t swap = *memory.swap < 0 ? -1 : std::max<int64_t>(*memory.swap - std::max<int64_t>(memory.limit.value_or(0), 0), 0);
+    const int64_t swap =
+        *memory.swap < 0 ? -1 : std::max<int64_t>(*memory.swap - std::max<int64_t>(memory.limit.value_or(0), 0), 0);
     files.Write("memory.swap.max", Maximum(swap));
   }
   if (memory.limit && *memory.limit != 0) files.Write("memory.max", Maximum(*memory.limit));
@@ -51,7 +54,8 @@ void ApplyCpu(Files& files, const spec::Cpu& cpu) {
 
 void Throttle(Files& files, const char* key, const std::vector<spec::ThrottleDevice>& devices) {
   for (const auto& device : devices) {
-    files.Write("io.max", absl::StrCat(device.major, ":", device.minor, " ", key, "=", device.rate == 0 ? "max" : absl::StrCat(device.rate)));
+    files.Write("io.max", absl::StrCat(device.major, ":", device.minor, " ", key, "=",
+                                       device.rate == 0 ? "max" : absl::StrCat(device.rate)));
   }
 }
 
@@ -76,13 +80,15 @@ absl::Status ApplyV2(const Cgroup& group, const spec::Resources& resources) {
   if (resources.memory) ApplyMemory(files, *resources.memory);
   if (resources.cpu) ApplyCpu(files, *resources.cpu);
   if (resources.block_io) ApplyBlockIo(files, *resources.block_io);
-  if (resources.pids && resources.pids->limit != 0) files.Write("pids.max", Maximum(HostPidsLimit(resources.pids->limit)));
+  if (resources.pids && resources.pids->limit != 0)
+    files.Write("pids.max", Maximum(HostPidsLimit(resources.pids->limit)));
   for (const spec::HugepageLimit& limit : resources.hugepage_limits) {
     files.Write(absl::StrCat("hugetlb.", limit.page_size, ".max"), absl::StrCat(limit.limit));
   }
   // Device rules need no program here: guests reach no host device, and our own processes open none.
   for (const auto& [name, value] : resources.unified) {
-    if (name.find('/') != std::string::npos) return absl::InvalidArgumentError("unified resource \"" + name + "\" must be a file name");
+    if (name.find('/') != std::string::npos)
+      return absl::InvalidArgumentError("unified resource \"" + name + "\" must be a file name");
     files.Write(name, value);
   }
   return files.status();

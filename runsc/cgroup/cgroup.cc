@@ -68,8 +68,9 @@ absl::Status MakeGroup(const std::string& controller, const std::string& mount, 
 }
 
 bool Known(const std::string& controller) {
-  static const std::set<std::string> kKnown = {"",        "blkio",   "cpu",  "cpuacct",  "cpuset",     "devices",
-                                               "freezer", "hugetlb", "memory", "net_cls", "perf_event", "pids", "name=systemd"};
+  static const std::set<std::string> kKnown = {"",           "blkio",   "cpu",         "cpuacct", "cpuset",
+                                               "devices",    "freezer", "hugetlb",     "memory",  "net_cls",
+                                               "perf_event", "pids",    "name=systemd"};
   return kKnown.contains(controller);
 }
 
@@ -102,12 +103,14 @@ absl::Status RemoveFolder(const std::string& folder) {
 }  // namespace
 
 absl::StatusOr<Cgroup> Cgroup::Create(const std::string& path, const std::string& id) {
-  if (path.find("..") != std::string::npos) return absl::InvalidArgumentError("linux.cgroupsPath: must not contain \"..\"");
+  if (path.find("..") != std::string::npos)
+    return absl::InvalidArgumentError("linux.cgroupsPath: must not contain \"..\"");
   const Hierarchies hierarchies = FindHierarchies();
   std::vector<std::string> folders;
   for (const auto& [controller, place] : hierarchies.places) {
     if (!Known(controller) || (controller.empty() && !hierarchies.unified())) continue;
-    const std::string below = !path.empty() && path[0] == '/' ? path : absl::StrCat(place.own, "/", path.empty() ? id : path);
+    const std::string below =
+        !path.empty() && path[0] == '/' ? path : absl::StrCat(place.own, "/", path.empty() ? id : path);
     const std::string folder = place.mount + below;
     if (auto status = MakeGroup(controller, place.mount, below); !status.ok()) {
       (void)Cgroup(folders).Remove();
@@ -122,8 +125,8 @@ absl::StatusOr<Cgroup> Cgroup::Create(const std::string& path, const std::string
 std::string Cgroup::FolderOf(const std::string& controller) const {
   // A folder's controller shows in its files.
   static const std::pair<const char*, const char*> kMarks[] = {
-      {"memory", "/memory.limit_in_bytes"}, {"cpu", "/cpu.shares"},         {"cpuacct", "/cpuacct.usage"},
-      {"cpuset", "/cpuset.cpus"},           {"pids", "/pids.current"},      {"blkio", "/blkio.throttle.io_serviced"},
+      {"memory", "/memory.limit_in_bytes"}, {"cpu", "/cpu.shares"},       {"cpuacct", "/cpuacct.usage"},
+      {"cpuset", "/cpuset.cpus"},           {"pids", "/pids.current"},    {"blkio", "/blkio.throttle.io_serviced"},
       {"devices", "/devices.list"},         {"freezer", "/freezer.state"}};
   if (unified()) return folders_[0];
   for (const auto& [name, mark] : kMarks) {

@@ -1,5 +1,5 @@
-// The control groups of one container: one folder in every version 1 hierarchy that carries a controller we know, or one
-// in the version 2 hierarchy. The sentry, the gofer and the stubs are in them.
+// The control groups of one container: one folder in every version 1 hierarchy that carries a controller we know, or
+// one in the version 2 hierarchy. The sentry, the gofer and the stubs are in them.
 #pragma once
 
 #include <sys/types.h>

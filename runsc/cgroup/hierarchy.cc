@@ -48,7 +48,8 @@ Hierarchies ParseHierarchies(const std::string& mountinfo, const std::string& cg
       const std::string name = Text(controller);
       for (const CgroupMount& mount : mounts) {
         const bool matches = name.empty() ? mount.v2
-                                          : !mount.v2 && std::find(mount.options.begin(), mount.options.end(), name) != mount.options.end();
+                                          : !mount.v2 && std::find(mount.options.begin(), mount.options.end(), name) !=
+                                                             mount.options.end();
         // The first one, as a host may have bound it to other places too.
         if (matches) found.places.try_emplace(name, Hierarchies::Place{mount.point, Below(parts[2], mount.root)});
       }

@@ -60,7 +60,9 @@ Json CpuV1(const Cgroup& group) {
 Json CpuV2(const std::string& folder) {
   const std::string stat = folder + "/cpu.stat";
   return {{"usage",
-           {{"total", Key(stat, "usage_usec") * 1000}, {"kernel", Key(stat, "system_usec") * 1000}, {"user", Key(stat, "user_usec") * 1000}}},
+           {{"total", Key(stat, "usage_usec") * 1000},
+            {"kernel", Key(stat, "system_usec") * 1000},
+            {"user", Key(stat, "user_usec") * 1000}}},
           {"throttling",
            {{"periods", Key(stat, "nr_periods")},
             {"throttledPeriods", Key(stat, "nr_throttled")},
@@ -75,8 +77,11 @@ Json MemoryV1(const Cgroup& group) {
                 {"max", Number(folder + prefix + "max_usage_in_bytes")},
                 {"failcnt", Number(folder + prefix + "failcnt")}};
   };
-  return {{"cache", Key(folder + "/memory.stat", "cache")}, {"usage", entry("/memory.")},       {"swap", entry("/memory.memsw.")},
-          {"kernel", entry("/memory.kmem.")},               {"raw", KeyValues(folder + "/memory.stat")}};
+  return {{"cache", Key(folder + "/memory.stat", "cache")},
+          {"usage", entry("/memory.")},
+          {"swap", entry("/memory.memsw.")},
+          {"kernel", entry("/memory.kmem.")},
+          {"raw", KeyValues(folder + "/memory.stat")}};
 }
 
 Json MemoryV2(const std::string& folder) {
@@ -87,7 +92,9 @@ Json MemoryV2(const std::string& folder) {
             {"usage", Number(folder + "/memory.current")},
             {"max", Number(folder + "/memory.peak")},
             {"failcnt", Key(folder + "/memory.events", "max")}}},
-          {"swap", {{"limit", ReadNumber(folder + "/memory.swap.max").value_or(kNone)}, {"usage", Number(folder + "/memory.swap.current")}}},
+          {"swap",
+           {{"limit", ReadNumber(folder + "/memory.swap.max").value_or(kNone)},
+            {"usage", Number(folder + "/memory.swap.current")}}},
           {"raw", KeyValues(folder + "/memory.stat")}};
 }
 
@@ -99,7 +106,8 @@ Json IoEntries(const std::string& path) {
   for (const auto line : absl::StrSplit(*text, '\n', absl::SkipEmpty())) {
     const std::vector<std::string> parts = absl::StrSplit(line, absl::ByAnyChar(": "), absl::SkipEmpty());
     uint64_t major, minor, value;
-    if (parts.size() == 4 && absl::SimpleAtoi(parts[0], &major) && absl::SimpleAtoi(parts[1], &minor) && absl::SimpleAtoi(parts[3], &value)) {
+    if (parts.size() == 4 && absl::SimpleAtoi(parts[0], &major) && absl::SimpleAtoi(parts[1], &minor) &&
+        absl::SimpleAtoi(parts[3], &value)) {
       all.push_back({{"major", major}, {"minor", minor}, {"op", parts[2]}, {"value", value}});
     }
   }

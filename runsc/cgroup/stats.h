@@ -15,8 +15,8 @@ namespace sandbox::cgroup {
 // missing.
 std::string StatsJson(const Cgroup& group);
 
-// Tells when a group ran out of memory. Version 1 says so by an event, before it kills and counts; version 2 by the count
-// of kills, in a file whose every change is an event.
+// Tells when a group ran out of memory. Version 1 says so by an event, before it kills and counts; version 2 by the
+// count of kills, in a file whose every change is an event.
 class OomWatch {
  public:
   explicit OomWatch(const Cgroup& group);

@@ -26,7 +26,8 @@ std::string Timestamp() {
 std::string LogRecord(const GlobalOptions& options, const char* level, const std::string& message) {
   const auto replace = nlohmann::json::error_handler_t::replace;
   if (options.log_format != "json") {
-    return "time=\"" + Timestamp() + "\" level=" + level + " msg=" + nlohmann::json(message).dump(-1, ' ', false, replace) + "\n";
+    return "time=\"" + Timestamp() + "\" level=" + level +
+           " msg=" + nlohmann::json(message).dump(-1, ' ', false, replace) + "\n";
   }
   const nlohmann::ordered_json record = {{"level", level}, {"msg", message}, {"time", Timestamp()}};
   return record.dump(-1, ' ', false, replace) + "\n";

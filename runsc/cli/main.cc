@@ -26,7 +26,8 @@ void DeclareGlobals(CLI::App& app, GlobalOptions& options) {
   app.add_option("--platform", options.platform, "How guest system calls are intercepted: systrap or ptrace")
       ->check(CLI::IsMember({"systrap", "ptrace", "auto"}))
       ->capture_default_str();
-  app.add_option("--network", options.network, "none: loopback only; host: sockets of the host in the network namespace that the bundle names "
+  app.add_option("--network", options.network,
+                 "none: loopback only; host: sockets of the host in the network namespace that the bundle names "
                  "(default: none for do, host for containers)")
       ->check(CLI::IsMember({"none", "host"}));
   app.add_option("--log", options.log, "File that errors are appended to");
@@ -41,7 +42,8 @@ void DeclareGlobals(CLI::App& app, GlobalOptions& options) {
   app.add_option("--rewrite", options.rewrite, "Rewrite hot system call sites of guests: on, or off for diagnosis")
       ->check(CLI::IsMember({"on", "off"}))
       ->capture_default_str();
-  app.add_flag("--rootless{true}", options.rootless, "true: run as an ordinary user even when started as root; auto: only when started as one")
+  app.add_flag("--rootless{true}", options.rootless,
+               "true: run as an ordinary user even when started as root; auto: only when started as one")
       ->check(CLI::IsMember({"true", "false", "auto"}))
       ->capture_default_str();
   app.add_flag("--systemd-cgroup", options.systemd_cgroup, "Accepted for engines; cgroups are managed directly");

@@ -24,12 +24,14 @@ Parser& Parser::Option(const char* names, int& value, const char* help) {
 }
 
 Parser& Parser::Option(const char* names, std::optional<int64_t>& value, const char* help) {
-  app_.add_option_function<int64_t>(names, [&value](const int64_t& given) { value = given; }, help);
+  app_.add_option_function<int64_t>(
+      names, [&value](const int64_t& given) { value = given; }, help);
   return *this;
 }
 
 Parser& Parser::Option(const char* names, std::optional<uint64_t>& value, const char* help) {
-  app_.add_option_function<uint64_t>(names, [&value](const uint64_t& given) { value = given; }, help);
+  app_.add_option_function<uint64_t>(
+      names, [&value](const uint64_t& given) { value = given; }, help);
   return *this;
 }
 
@@ -43,7 +45,8 @@ Parser& Parser::Option(const char* names, std::vector<uint32_t>& values, const c
   return *this;
 }
 
-Parser& Parser::Choice(const char* names, std::string& value, std::initializer_list<std::string> allowed, const char* help) {
+Parser& Parser::Choice(const char* names, std::string& value, std::initializer_list<std::string> allowed,
+                       const char* help) {
   ShowDefault(app_.add_option(names, value, help)->check(CLI::IsMember(std::vector<std::string>(allowed))), value);
   return *this;
 }
@@ -55,9 +58,11 @@ Parser& Parser::Flag(const char* names, bool& value, const char* help) {
 
 Parser& Parser::Ignored(const char* names, bool takes_value, const char* help) {
   if (takes_value) {
-    app_.add_option_function<std::string>(names, [](const std::string&) {}, help);
+    app_.add_option_function<std::string>(
+        names, [](const std::string&) {}, help);
   } else {
-    app_.add_flag_callback(names, [] {}, help);
+    app_.add_flag_callback(
+        names, [] {}, help);
   }
   return *this;
 }

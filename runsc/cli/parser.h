@@ -17,8 +17,8 @@ class Parser {
  public:
   explicit Parser(CLI::App& app) : app_(app) {}
 
-  // `names`: "-b,--bundle". What is bound keeps its value, shown as the default when it is not empty, if the option is not
-  // given; it must live as long as the command line is used. A list's option is given once for each element.
+  // `names`: "-b,--bundle". What is bound keeps its value, shown as the default when it is not empty, if the option is
+  // not given; it must live as long as the command line is used. A list's option is given once for each element.
   Parser& Option(const char* names, std::string& value, const char* help);
   Parser& Option(const char* names, int& value, const char* help);
   Parser& Option(const char* names, std::optional<int64_t>& value, const char* help);

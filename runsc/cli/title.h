@@ -1,5 +1,5 @@
-// The command line that ps(1) shows of a process of ours (proc(5), /proc/pid/cmdline): stand-ins carry the guest's, which is
-// what `docker top` prints.
+// The command line that ps(1) shows of a process of ours (proc(5), /proc/pid/cmdline): stand-ins carry the guest's,
+// which is what `docker top` prints.
 #pragma once
 
 #include <string>

@@ -53,7 +53,8 @@ void AddCreateOptions(cli::Parser& parser, CreateOptions& options) {
   parser.Option("--pid-file", options.pid_file, "File that gets the pid of the container's process");
   parser.Option("--console-socket", options.console_socket, "Unix socket that gets the terminal's descriptor");
   parser.Option("--preserve-fds", options.preserve_fds, "Descriptors besides 0, 1 and 2 to pass on, from 3");
-  parser.Choice("--overlay", options.overlay, {"memory", "none"}, "none: writes reach the bundle's root; memory: they are discarded");
+  parser.Choice("--overlay", options.overlay, {"memory", "none"},
+                "none: writes reach the bundle's root; memory: they are discarded");
   // What runc has for its own way of making containers.
   parser.Ignored("--no-pivot", false, "Accepted; the container's root is not a mount of the host");
   parser.Ignored("--no-new-keyring", false, "Accepted; the host's keyrings are out of reach");
@@ -73,8 +74,10 @@ absl::StatusOr<int> ParseSignal(const std::string& text) {
     if (known != nullptr && name == known) return number;
   }
   int offset = 0;
-  if (name.rfind("RTMIN+", 0) == 0 && absl::SimpleAtoi(name.substr(6), &offset) && offset >= 0 && offset <= 30) return 34 + offset;
-  if (name.rfind("RTMAX-", 0) == 0 && absl::SimpleAtoi(name.substr(6), &offset) && offset >= 0 && offset <= 30) return 64 - offset;
+  if (name.rfind("RTMIN+", 0) == 0 && absl::SimpleAtoi(name.substr(6), &offset) && offset >= 0 && offset <= 30)
+    return 34 + offset;
+  if (name.rfind("RTMAX-", 0) == 0 && absl::SimpleAtoi(name.substr(6), &offset) && offset >= 0 && offset <= 30)
+    return 64 - offset;
   if (name == "RTMIN") return 34;
   if (name == "RTMAX") return 64;
   return absl::InvalidArgumentError("unknown signal \"" + text + "\"");

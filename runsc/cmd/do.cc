@@ -46,7 +46,8 @@ spec::User CallerIds() {
 
 std::vector<spec::Rlimit> CallerRlimits() {
   std::vector<spec::Rlimit> limits;
-  for (const char* name : {"RLIMIT_STACK", "RLIMIT_NOFILE", "RLIMIT_CORE", "RLIMIT_NPROC", "RLIMIT_FSIZE", "RLIMIT_AS"}) {
+  for (const char* name :
+       {"RLIMIT_STACK", "RLIMIT_NOFILE", "RLIMIT_CORE", "RLIMIT_NPROC", "RLIMIT_FSIZE", "RLIMIT_AS"}) {
     rlimit value;
     if (::getrlimit(static_cast<__rlimit_resource_t>(*spec::RlimitNumber(name)), &value) == 0) {
       limits.push_back({name, value.rlim_cur, value.rlim_max});
@@ -64,7 +65,8 @@ class Do final : public cli::Command {
     parser.Option("--cwd", cwd_, "Working directory (default: the caller's)");
     parser.Option("-e,--env", env_, "NAME=VALUE to add to the environment");
     parser.Option("--hostname", hostname_, "Host name inside (default: the host's)");
-    parser.Choice("--overlay", overlay_, {"memory", "none"}, "memory: writes are kept in memory and discarded; none: they reach the host");
+    parser.Choice("--overlay", overlay_, {"memory", "none"},
+                  "memory: writes are kept in memory and discarded; none: they reach the host");
     parser.StopAtFirstWord("runsc [OPTIONS] do [--root DIR] [--cwd DIR] [--env NAME=VALUE] COMMAND [ARG ...]");
     parser_ = &parser;
   }

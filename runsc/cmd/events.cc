@@ -26,11 +26,14 @@ class Events final : public cli::Command {
   int Run(const cli::GlobalOptions& options) override {
     auto found = Find(options, id_, false);
     if (!found.ok()) return Fail(options, found.status());
-    if (CurrentStatus(found->state) == Status::kStopped) return Fail(options, absl::FailedPreconditionError("container not running"));
+    if (CurrentStatus(found->state) == Status::kStopped)
+      return Fail(options, absl::FailedPreconditionError("container not running"));
     absl::Duration interval;
     // A bare number is seconds.
-    if (!absl::ParseDuration(interval_, &interval) && !absl::ParseDuration(interval_ + "s", &interval)) interval = absl::ZeroDuration();
-    if (interval <= absl::ZeroDuration()) return Fail(options, absl::InvalidArgumentError("duration interval must be greater than 0"));
+    if (!absl::ParseDuration(interval_, &interval) && !absl::ParseDuration(interval_ + "s", &interval))
+      interval = absl::ZeroDuration();
+    if (interval <= absl::ZeroDuration())
+      return Fail(options, absl::InvalidArgumentError("duration interval must be greater than 0"));
     const auto group = cgroup::Cgroup::Existing(found->state.cgroups);
     if (!once_) return Follow(found->state, group, interval);
     Print("stats", cgroup::StatsJson(group));
@@ -39,7 +42,8 @@ class Events final : public cli::Command {
 
  private:
   void Print(const char* type, const std::string& data) const {
-    std::printf("{\"type\":\"%s\",\"id\":%s%s%s}\n", type, nlohmann::json(id_).dump().c_str(), data.empty() ? "" : ",\"data\":", data.c_str());
+    std::printf("{\"type\":\"%s\",\"id\":%s%s%s}\n", type, nlohmann::json(id_).dump().c_str(),
+                data.empty() ? "" : ",\"data\":", data.c_str());
     std::fflush(stdout);
   }
 
@@ -48,7 +52,8 @@ class Events final : public cli::Command {
     cgroup::OomWatch oom(group);
     while (process.valid()) {
       pollfd fds[2] = {{process.get(), POLLIN, 0}, oom.Poll()};
-      const int ready = ::poll(fds, 2, static_cast<int>(std::min<int64_t>(absl::ToInt64Milliseconds(interval), INT32_MAX)));
+      const int ready =
+          ::poll(fds, 2, static_cast<int>(std::min<int64_t>(absl::ToInt64Milliseconds(interval), INT32_MAX)));
       if (ready < 0 && errno != EINTR) return 1;
       if (ready == 0) Print("stats", cgroup::StatsJson(group));
       if (fds[1].revents != 0 && oom.Struck()) Print("oom", "");

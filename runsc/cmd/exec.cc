@@ -1,8 +1,8 @@
 // runsc exec: a further process in a running container.
+#include "runsc/container/exec.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_split.h"
 #include "runsc/cmd/container_commands.h"
-#include "runsc/container/exec.h"
 
 namespace sandbox::cmd {
 namespace {
@@ -69,12 +69,14 @@ class Exec final : public cli::Command {
     process.no_new_privileges = process.no_new_privileges || no_new_privs_;
     if (!caps_.empty()) {
       spec::Capabilities& sets = process.capabilities ? *process.capabilities : process.capabilities.emplace();
-      for (auto* set : {&sets.bounding, &sets.effective, &sets.permitted}) set->insert(set->end(), caps_.begin(), caps_.end());
+      for (auto* set : {&sets.bounding, &sets.effective, &sets.permitted})
+        set->insert(set->end(), caps_.begin(), caps_.end());
     }
     for (const uint32_t gid : gids_) process.user.additional_gids.push_back(gid);
     if (user_.empty()) return process;
     const std::vector<std::string> ids = absl::StrSplit(user_, absl::MaxSplits(':', 1));
-    if (!absl::SimpleAtoi(ids[0], &process.user.uid) || (ids.size() > 1 && !absl::SimpleAtoi(ids[1], &process.user.gid))) {
+    if (!absl::SimpleAtoi(ids[0], &process.user.uid) ||
+        (ids.size() > 1 && !absl::SimpleAtoi(ids[1], &process.user.gid))) {
       return absl::InvalidArgumentError("exec: --user wants UID[:GID]");
     }
     return process;

@@ -24,7 +24,8 @@ absl::StatusOr<Json> ReadConfig(const std::string& path) {
   if (text->find_first_not_of(" \t\r\n") == std::string::npos) return Json::object();
   Json config = Json::parse(*text, nullptr, /*allow_exceptions=*/false);
   if (!config.is_object()) return absl::InvalidArgumentError(path + ": not a JSON object");
-  if (config.contains("runtimes") && !config["runtimes"].is_object()) return absl::InvalidArgumentError(path + ": runtimes: must be an object");
+  if (config.contains("runtimes") && !config["runtimes"].is_object())
+    return absl::InvalidArgumentError(path + ": runtimes: must be an object");
   return config;
 }
 
@@ -33,8 +34,8 @@ absl::Status WriteConfig(const std::string& path, const Json& config) {
   struct stat old;
   const mode_t mode = ::stat(path.c_str(), &old) == 0 ? old.st_mode & 07777 : 0644;
   const UniqueFd fd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode));
-  if (!fd.valid() || ::write(fd.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()) || ::fsync(fd.get()) != 0 ||
-      ::rename(temporary.c_str(), path.c_str()) != 0) {
+  if (!fd.valid() || ::write(fd.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()) ||
+      ::fsync(fd.get()) != 0 || ::rename(temporary.c_str(), path.c_str()) != 0) {
     auto status = absl::InternalError(absl::StrCat("writing ", path, ": ", std::strerror(errno)));
     ::unlink(temporary.c_str());
     return status;
@@ -62,7 +63,8 @@ class Install final : public cli::Command {
     auto status = install_ ? Add(*config) : Take(*config);
     if (status.ok()) status = WriteConfig(config_file_, *config);
     if (!status.ok()) return Fail(options, status);
-    std::printf("%s: runtime %s %s; restart or reload Docker's daemon\n", config_file_.c_str(), runtime_.c_str(), install_ ? "added" : "removed");
+    std::printf("%s: runtime %s %s; restart or reload Docker's daemon\n", config_file_.c_str(), runtime_.c_str(),
+                install_ ? "added" : "removed");
     return 0;
   }
 
@@ -72,7 +74,8 @@ class Install final : public cli::Command {
     const ssize_t size = ::readlink("/proc/self/exe", self, sizeof(self));
     if (size <= 0) return absl::InternalError("where this binary is: " + std::string(std::strerror(errno)));
     if (config["runtimes"].contains(runtime_) && !clobber_) {
-      return absl::AlreadyExistsError(config_file_ + ": there is a runtime " + runtime_ + " already (--clobber replaces it)");
+      return absl::AlreadyExistsError(config_file_ + ": there is a runtime " + runtime_ +
+                                      " already (--clobber replaces it)");
     }
     Json entry = {{"path", std::string(self, static_cast<size_t>(size))}};
     if (!arguments_.empty()) entry["runtimeArgs"] = arguments_;

@@ -38,7 +38,9 @@ class ListCommand final : public cli::Command {
   static void PrintTable(const nlohmann::ordered_json& all) {
     const char* keys[] = {"id", "pid", "status", "bundle", "created", "owner"};
     const char* titles[] = {"ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"};
-    const auto text = [](const nlohmann::ordered_json& value) { return value.is_string() ? value.get<std::string>() : value.dump(); };
+    const auto text = [](const nlohmann::ordered_json& value) {
+      return value.is_string() ? value.get<std::string>() : value.dump();
+    };
     size_t widths[6];
     for (int i = 0; i < 6; ++i) {
       widths[i] = std::strlen(titles[i]);

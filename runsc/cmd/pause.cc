@@ -8,7 +8,9 @@ class PauseCommand final : public cli::Command {
  public:
   explicit PauseCommand(bool pause) : pause_(pause) {}
   const char* name() const override { return pause_ ? "pause" : "resume"; }
-  const char* help() const override { return pause_ ? "Stop all processes of a container" : "Let a paused container go on"; }
+  const char* help() const override {
+    return pause_ ? "Stop all processes of a container" : "Let a paused container go on";
+  }
   void Configure(cli::Parser& parser) override { parser.Word("id", id_, true, "Container id"); }
   int Run(const cli::GlobalOptions& options) override {
     auto found = Find(options, id_, true);

@@ -1,5 +1,6 @@
-// runsc ps: the processes of a container. The table has the guest's own pids; JSON is for engines, which look the pids up in
-// the host's /proc, so it lists the host processes that stand for guest processes, under the guests' command lines.
+// runsc ps: the processes of a container. The table has the guest's own pids; JSON is for engines, which look the pids
+// up in the host's /proc, so it lists the host processes that stand for guest processes, under the guests' command
+// lines.
 #include <cstdio>
 #include <ctime>
 
@@ -23,7 +24,8 @@ class Ps final : public cli::Command {
   int Run(const cli::GlobalOptions& options) override {
     auto found = Find(options, id_, false);
     if (!found.ok()) return Fail(options, found.status());
-    if (CurrentStatus(found->state) == Status::kStopped) return Fail(options, absl::FailedPreconditionError("container not running"));
+    if (CurrentStatus(found->state) == Status::kStopped)
+      return Fail(options, absl::FailedPreconditionError("container not running"));
     if (format_ == "json") {
       std::printf("%s\n", nlohmann::json(StandIns(found->state)).dump().c_str());
       return 0;
@@ -47,8 +49,9 @@ class Ps final : public cli::Command {
       char when[16];
       std::tm local = {};
       std::strftime(when, sizeof(when), "%H:%M", ::localtime_r(&start, &local));
-      std::printf("%-10u %7d %7d %-8s %02ld:%02ld:%02ld %s\n", row.value("uid", 0u), row.value("pid", 0), row.value("ppid", 0), when,
-                  cpu / 3600, cpu / 60 % 60, cpu % 60, row.value("name", std::string()).c_str());
+      std::printf("%-10u %7d %7d %-8s %02ld:%02ld:%02ld %s\n", row.value("uid", 0u), row.value("pid", 0),
+                  row.value("ppid", 0), when, cpu / 3600, cpu / 60 % 60, cpu % 60,
+                  row.value("name", std::string()).c_str());
     }
   }
 

@@ -10,9 +10,12 @@ namespace {
 
 const char* SupportName(syscalls::Support support) {
   switch (support) {
-    case syscalls::Support::kFull: return "full";
-    case syscalls::Support::kPartial: return "partial";
-    case syscalls::Support::kUnsupported: return "unsupported";
+    case syscalls::Support::kFull:
+      return "full";
+    case syscalls::Support::kPartial:
+      return "partial";
+    case syscalls::Support::kUnsupported:
+      return "unsupported";
   }
   return "";
 }
@@ -28,7 +31,8 @@ class Syscalls final : public cli::Command {
     if (format_ == "json") {
       nlohmann::ordered_json all = nlohmann::ordered_json::array();
       for (const syscalls::Row* row : syscalls::AllRows()) {
-        all.push_back({{"number", row->nr}, {"name", row->name}, {"support", SupportName(row->support)}, {"note", row->note}});
+        all.push_back(
+            {{"number", row->nr}, {"name", row->name}, {"support", SupportName(row->support)}, {"note", row->note}});
       }
       std::printf("%s\n", all.dump(2).c_str());
       return 0;

@@ -11,7 +11,8 @@ class Update final : public cli::Command {
   const char* help() const override { return "Change the limits of a container"; }
   void Configure(cli::Parser& parser) override {
     parser.Word("id", id_, true, "Container id");
-    parser.Option("-r,--resources", resources_file_, "File with linux.resources as in config.json (- = standard input)");
+    parser.Option("-r,--resources", resources_file_,
+                  "File with linux.resources as in config.json (- = standard input)");
     parser.Option("--memory", memory_.limit, "Memory limit, bytes");
     parser.Option("--memory-reservation", memory_.reservation, "Soft memory limit, bytes");
     parser.Option("--memory-swap", memory_.swap, "Limit of memory and swap together, bytes; -1 = none");
@@ -26,8 +27,10 @@ class Update final : public cli::Command {
     parser.Option("--cpu-idle", cpu_.idle, "1 = run only when nothing else does");
     parser.Option("--pids-limit", pids_, "Most tasks; -1 = no limit");
     parser.Option("--blkio-weight", blkio_weight_, "Relative weight of block I/O, 10 to 1000");
-    for (const char* obsolete : {"--kernel-memory", "--kernel-memory-tcp"}) parser.Ignored(obsolete, true, "Accepted; obsolete");
-    for (const char* name : {"--l3-cache-schema", "--mem-bw-schema"}) parser.Ignored(name, true, "Accepted; caches and bandwidth are not divided");
+    for (const char* obsolete : {"--kernel-memory", "--kernel-memory-tcp"})
+      parser.Ignored(obsolete, true, "Accepted; obsolete");
+    for (const char* name : {"--l3-cache-schema", "--mem-bw-schema"})
+      parser.Ignored(name, true, "Accepted; caches and bandwidth are not divided");
   }
   int Run(const cli::GlobalOptions& options) override {
     auto resources = MakeResources();

@@ -45,8 +45,11 @@ absl::Status ApplyNetworkSysctls(const spec::Spec& spec, bool own) {
   for (const auto& [name, value] : spec.linux_.sysctl) {
     std::string dotted = name;
     if (dotted.find('/') != std::string::npos) std::replace(dotted.begin(), dotted.end(), '/', '.');
-    if (dotted.rfind("net.", 0) != 0 || std::find(std::begin(kForSentry), std::end(kForSentry), dotted) != std::end(kForSentry)) continue;
-    if (!own) return absl::InvalidArgumentError("sysctl " + name + ": the container has no network namespace of its own");
+    if (dotted.rfind("net.", 0) != 0 ||
+        std::find(std::begin(kForSentry), std::end(kForSentry), dotted) != std::end(kForSentry))
+      continue;
+    if (!own)
+      return absl::InvalidArgumentError("sysctl " + name + ": the container has no network namespace of its own");
     if (auto status = ns::WriteSysctl(name, value); !status.ok()) return status;
   }
   return absl::OkStatus();

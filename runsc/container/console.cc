@@ -20,7 +20,9 @@
 namespace sandbox {
 namespace {
 
-absl::Status Failed(const std::string& what) { return absl::InternalError(absl::StrCat(what, ": ", std::strerror(errno))); }
+absl::Status Failed(const std::string& what) {
+  return absl::InternalError(absl::StrCat(what, ": ", std::strerror(errno)));
+}
 
 bool WriteAll(int fd, const char* data, size_t size) {
   while (size > 0) {
@@ -52,7 +54,8 @@ void CopyWindowSize(int from, int to) {
 sigset_t ForwardedSignals() {
   sigset_t mask;
   sigfillset(&mask);
-  for (const int signo : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT, SIGCHLD, SIGPIPE, SIGTSTP, SIGTTIN, SIGTTOU, SIGCONT}) {
+  for (const int signo : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT, SIGCHLD, SIGPIPE, SIGTSTP, SIGTTIN,
+                          SIGTTOU, SIGCONT}) {
     sigdelset(&mask, signo);
   }
   return mask;
@@ -83,7 +86,8 @@ absl::Status SendConsole(const std::string& socket_path, BorrowedFd master) {
   UniqueFd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   sockaddr_un address = {};
   address.sun_family = AF_UNIX;
-  if (socket_path.size() >= sizeof(address.sun_path)) return absl::InvalidArgumentError("console socket: path too long");
+  if (socket_path.size() >= sizeof(address.sun_path))
+    return absl::InvalidArgumentError("console socket: path too long");
   socket_path.copy(address.sun_path, sizeof(address.sun_path) - 1);
   if (!socket.valid() || ::connect(socket.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)) != 0) {
     return Failed("console socket " + socket_path);
@@ -107,12 +111,17 @@ absl::Status ServeForeground(BorrowedFd master, BorrowedFd until, const std::fun
     ::tcsetattr(0, TCSANOW, &changed);
     CopyWindowSize(0, master.get());
   }
-  Cleanup restore([&] { if (raw) ::tcsetattr(0, TCSANOW, &saved); });
+  Cleanup restore([&] {
+    if (raw) ::tcsetattr(0, TCSANOW, &saved);
+  });
   HoldSignals();
   const sigset_t forwarded = ForwardedSignals();
   const UniqueFd signals(::signalfd(-1, &forwarded, SFD_CLOEXEC));
   if (!signals.valid()) return Failed("signalfd");
-  pollfd fds[4] = {{master.get(), POLLIN, 0}, {master.valid() ? 0 : -1, POLLIN, 0}, {signals.get(), POLLIN, 0}, {until.get(), POLLIN, 0}};
+  pollfd fds[4] = {{master.get(), POLLIN, 0},
+                   {master.valid() ? 0 : -1, POLLIN, 0},
+                   {signals.get(), POLLIN, 0},
+                   {until.get(), POLLIN, 0}};
   for (;;) {
     if (::poll(fds, 4, -1) < 0) {
       if (errno == EINTR) continue;

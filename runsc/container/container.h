@@ -1,11 +1,12 @@
-// The life of a container, from the host's side. Each function is one runsc command; several of them may run at once, and
-// any may be killed at any point: what is left then is cleaned up by DeleteContainer.
+// The life of a container, from the host's side. Each function is one runsc command; several of them may run at once,
+// and any may be killed at any point: what is left then is cleaned up by DeleteContainer.
 //
-//   create: folder (locked) → cgroups → network namespace → sentry and gofer, forked → hooks → the sentry reports that the
+//   create: folder (locked) → cgroups → network namespace → sentry and gofer, forked → hooks → the sentry reports that
+//   the
 //           program is loaded → pid file, "created". Until then both end with runsc, which holds their boot connection.
 //   start:  the sentry lets the first process run.
-//   end:    the sentry reports the exit status to the gofer and ends; the gofer, whose pid is the container's, ends with it.
-//   delete: folder and cgroups go.
+//   end:    the sentry reports the exit status to the gofer and ends; the gofer, whose pid is the container's, ends
+//   with it. delete: folder and cgroups go.
 #pragma once
 
 #include <string>
@@ -26,13 +27,13 @@ struct CreateOptions {
   std::string console_socket;
   std::string overlay = "none";  // none, memory
   int preserve_fds = 0;
-  bool foreground = false;       // runsc serves the terminal itself
+  bool foreground = false;  // runsc serves the terminal itself
 };
 
 struct Created {
-  ContainerDir dir;              // locked
+  ContainerDir dir;  // locked
   ContainerState state;
-  UniqueFd master;               // of the terminal, with `foreground`
+  UniqueFd master;  // of the terminal, with `foreground`
 };
 
 absl::StatusOr<Created> CreateContainer(const cli::GlobalOptions& global, const CreateOptions& options);
@@ -44,8 +45,8 @@ absl::StatusOr<std::vector<std::string>> StartContainer(const ContainerDir& dir,
 // "container not running" when it is stopped, unless `all`.
 absl::Status KillContainer(const ContainerDir& dir, const ContainerState& state, int signo, bool all);
 
-// A container that runs is an error unless `force`, and so is one that does not exist. With `force` a runsc that is still
-// creating it is killed. Returns what failed without keeping it from being deleted (poststop hooks), for the log.
+// A container that runs is an error unless `force`, and so is one that does not exist. With `force` a runsc that is
+// still creating it is killed. Returns what failed without keeping it from being deleted (poststop hooks), for the log.
 absl::StatusOr<std::vector<std::string>> DeleteContainer(const std::string& root, const std::string& id, bool force);
 
 absl::Status PauseContainer(const ContainerDir& dir, ContainerState& state, bool pause);

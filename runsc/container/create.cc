@@ -4,12 +4,12 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <cerrno>
-#include <cstring>
 #include <algorithm>
+#include <cerrno>
 #include <climits>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <ctime>
 #include <optional>
 
@@ -59,15 +59,17 @@ bool HasMountPoints(const spec::Spec& spec) {
   const UniqueFd root(::open(spec.root.path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!root.valid()) return false;
   const auto within_another = [&](const spec::Mount& mount) {
-    return std::any_of(spec.mounts.begin(), spec.mounts.end(),
-                       [&](const spec::Mount& other) { return mount.destination.rfind(other.destination + "/", 0) == 0; });
+    return std::any_of(spec.mounts.begin(), spec.mounts.end(), [&](const spec::Mount& other) {
+      return mount.destination.rfind(other.destination + "/", 0) == 0;
+    });
   };
   for (const spec::Mount& mount : spec.mounts) {
     if (within_another(mount)) continue;
     open_how how = {};
     how.flags = O_PATH | O_CLOEXEC;
     how.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
-    const UniqueFd point(static_cast<int>(::syscall(SYS_openat2, root.get(), mount.destination.c_str(), &how, sizeof(how))));
+    const UniqueFd point(
+        static_cast<int>(::syscall(SYS_openat2, root.get(), mount.destination.c_str(), &how, sizeof(how))));
     if (!point.valid()) return false;
   }
   return true;
@@ -87,7 +89,8 @@ absl::Status CheckCgroupManager(const cli::GlobalOptions& global, const spec::Sp
 int ListenFds() {
   const char *pid = std::getenv("LISTEN_PID"), *fds = std::getenv("LISTEN_FDS");
   int meant_for, count;
-  if (pid == nullptr || fds == nullptr || !absl::SimpleAtoi(pid, &meant_for) || !absl::SimpleAtoi(fds, &count)) return 0;
+  if (pid == nullptr || fds == nullptr || !absl::SimpleAtoi(pid, &meant_for) || !absl::SimpleAtoi(fds, &count))
+    return 0;
   return meant_for == ::getpid() ? std::max(count, 0) : 0;
 }
 
@@ -95,7 +98,8 @@ int ListenFds() {
 absl::StatusOr<std::vector<BorrowedFd>> Preserved(int count) {
   std::vector<BorrowedFd> fds;
   for (int fd = 3; fd < 3 + count; ++fd) {
-    if (::fcntl(fd, F_GETFD) < 0) return absl::InvalidArgumentError(absl::StrCat("please check that preserved-fd ", fd, " is present"));
+    if (::fcntl(fd, F_GETFD) < 0)
+      return absl::InvalidArgumentError(absl::StrCat("please check that preserved-fd ", fd, " is present"));
     fds.emplace_back(fd);
   }
   return fds;
@@ -288,7 +292,8 @@ absl::Status Creation::RunCreateHooks() {
     if (status.ok()) status = RunHooks("createContainer", hooks.create_container, document, state_.container.pid);
     if (status.ok()) status = sandbox_->OpenView();
   }
-  // The sandbox boots meanwhile. When it cannot (no such program, say), hooks miss its processes: that is no reason to report.
+  // The sandbox boots meanwhile. When it cannot (no such program, say), hooks miss its processes: that is no reason to
+  // report.
   if (!status.ok() && sandbox_->HasReported()) {
     if (auto started = WaitStarted(); !started.ok()) return started;
   }
@@ -304,9 +309,7 @@ absl::StatusOr<Created> Creation::Run() {
   if (auto status = MakeTerminal(); !status.ok()) return status;
   if (auto status = Launch(); !status.ok()) return status;
   // From here on, processes are to be found by whoever cleans up after a killed runsc.
-  Cleanup end_sandbox([&] {
-    sandbox_.reset();
-  });
+  Cleanup end_sandbox([&] { sandbox_.reset(); });
   if (auto status = dir_.Save(state_); !status.ok()) return status;
   if (auto status = RunCreateHooks(); !status.ok()) return status;
   if (auto status = WaitStarted(); !status.ok()) return status;
@@ -330,7 +333,8 @@ absl::StatusOr<Created> CreateContainer(const cli::GlobalOptions& global, const 
   if (!bundle.ok()) return bundle.status();
   if (auto status = CheckNamespaces(bundle->spec); !status.ok()) return status;
   if (auto status = CheckRoot(bundle->spec); !status.ok()) return status;
-  if (auto status = CheckConsole(bundle->spec.process, options.console_socket, !options.foreground); !status.ok()) return status;
+  if (auto status = CheckConsole(bundle->spec.process, options.console_socket, !options.foreground); !status.ok())
+    return status;
   auto dir = ContainerDir::Create(global.root, options.id);
   if (!dir.ok()) return dir.status();
   return Creation(global, options, *std::move(bundle), *std::move(dir)).Run();

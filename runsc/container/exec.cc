@@ -29,7 +29,9 @@ using Kind = control::Message::Kind;
 
 constexpr char kExecName[] = "runsc-exec";
 
-absl::Status Failed(const std::string& what) { return absl::InternalError(absl::StrCat(what, ": ", std::strerror(errno))); }
+absl::Status Failed(const std::string& what) {
+  return absl::InternalError(absl::StrCat(what, ": ", std::strerror(errno)));
+}
 
 absl::StatusOr<UniqueFd> MemoryFile(const std::string& text) {
   auto file = MemoryFileWith("exec", text);
@@ -55,7 +57,8 @@ absl::StatusOr<std::vector<BorrowedFd>> Streams(BorrowedFd terminal, BorrowedFd 
     fds.push_back(terminal.valid() ? terminal : ::fcntl(fd, F_GETFD) < 0 ? null : BorrowedFd(fd));
   }
   for (int fd = 3; fd < 3 + preserved; ++fd) {
-    if (::fcntl(fd, F_GETFD) < 0) return absl::InvalidArgumentError(absl::StrCat("please check that preserved-fd ", fd, " is present"));
+    if (::fcntl(fd, F_GETFD) < 0)
+      return absl::InvalidArgumentError(absl::StrCat("please check that preserved-fd ", fd, " is present"));
     fds.emplace_back(fd);
   }
   return fds;
@@ -79,9 +82,11 @@ struct Request {
   if (status.ok()) status = stand_in.Prepare(request.terminal);
   if (status.ok()) {
     auto streams = Streams(request.terminal, request.null, request.options.preserve_fds);
-    status = streams.ok() ? StartProcess(stand_in.connection(), request.container, request.options.process, *streams) : streams.status();
+    status = streams.ok() ? StartProcess(stand_in.connection(), request.container, request.options.process, *streams)
+                          : streams.status();
   }
-  (void)control::Send(report, {status.ok() ? Kind::kOk : Kind::kFailed, control::ExitCodeOf(status), std::string(status.message())});
+  (void)control::Send(
+      report, {status.ok() ? Kind::kOk : Kind::kFailed, control::ExitCodeOf(status), std::string(status.message())});
   if (!status.ok()) ::_exit(1);
   // Whoever reads the process's output waits for the process, not for us.
   for (int fd = 0; fd < 3; ++fd) ::dup2(request.null.get(), fd);
@@ -113,7 +118,9 @@ absl::StatusOr<int> RunHere(Request request) {
   if (auto status = stand_in.Prepare({}); !status.ok()) return status;
   auto streams = Streams({}, request.null, request.options.preserve_fds);
   if (!streams.ok()) return streams.status();
-  if (auto status = StartProcess(stand_in.connection(), request.container, request.options.process, *streams); !status.ok()) return status;
+  if (auto status = StartProcess(stand_in.connection(), request.container, request.options.process, *streams);
+      !status.ok())
+    return status;
   if (!request.options.pid_file.empty()) {
     if (auto status = WritePidFile(request.options.pid_file, ::getpid()); !status.ok()) return status;
   }
@@ -122,7 +129,8 @@ absl::StatusOr<int> RunHere(Request request) {
 
 absl::StatusOr<int> ServeTerminal(pid_t stand_in, BorrowedFd master) {
   const UniqueFd until(static_cast<int>(::syscall(SYS_pidfd_open, stand_in, 0)));
-  if (auto status = ServeForeground(master, until.borrow(), [&](int signo) { ::kill(stand_in, signo); }); !status.ok()) return status;
+  if (auto status = ServeForeground(master, until.borrow(), [&](int signo) { ::kill(stand_in, signo); }); !status.ok())
+    return status;
   int status = 0;
   if (::waitpid(stand_in, &status, 0) < 0) return Failed("waitpid");
   return ExitCodeOfWait(status);
@@ -132,12 +140,16 @@ absl::StatusOr<int> ServeTerminal(pid_t stand_in, BorrowedFd master) {
 
 absl::StatusOr<int> ExecInContainer(const ContainerDir& dir, const ContainerState& state, const ExecOptions& options) {
   switch (CurrentStatus(state)) {
-    case Status::kStopped: return absl::FailedPreconditionError("cannot exec in a stopped container: container not running");
-    case Status::kCreating: return absl::FailedPreconditionError("cannot exec in a container that is being created");
+    case Status::kStopped:
+      return absl::FailedPreconditionError("cannot exec in a stopped container: container not running");
+    case Status::kCreating:
+      return absl::FailedPreconditionError("cannot exec in a container that is being created");
     case Status::kPaused:
-      if (!options.ignore_paused) return absl::FailedPreconditionError("cannot exec in a paused container (use --ignore-paused to override)");
+      if (!options.ignore_paused)
+        return absl::FailedPreconditionError("cannot exec in a paused container (use --ignore-paused to override)");
       break;
-    default: break;
+    default:
+      break;
   }
   if (auto status = CheckConsole(options.process, options.console_socket, options.detach); !status.ok()) return status;
   auto connection = dir.Connect(state);
@@ -152,7 +164,12 @@ absl::StatusOr<int> ExecInContainer(const ContainerDir& dir, const ContainerStat
       if (auto status = SendConsole(options.console_socket, pty.master.borrow()); !status.ok()) return status;
     }
   }
-  Request request{*std::move(connection), pty.slave.borrow(), null.borrow(), options, state.id, cgroup::Cgroup::Existing(state.cgroups)};
+  Request request{*std::move(connection),
+                  pty.slave.borrow(),
+                  null.borrow(),
+                  options,
+                  state.id,
+                  cgroup::Cgroup::Existing(state.cgroups)};
   if (!options.detach && !options.process.terminal) return RunHere(std::move(request));
   auto stand_in = ForkStandIn(std::move(request));
   if (!stand_in.ok()) return stand_in.status();
@@ -186,12 +203,18 @@ absl::Status RunHookInside(const ContainerDir& dir, const ContainerState& state,
   process.args = hook.args.empty() ? std::vector<std::string>{hook.path} : hook.args;
   process.args[0] = hook.path;
   process.env = hook.env;
-  process.capabilities = spec::Capabilities{spec::AllCapabilityNames(), spec::AllCapabilityNames(), {}, spec::AllCapabilityNames(), {}};
-  if (auto status = StartProcess(connection->borrow(), state.id, process, {input->borrow(), null.borrow(), null.borrow()}); !status.ok()) return status;
+  process.capabilities =
+      spec::Capabilities{spec::AllCapabilityNames(), spec::AllCapabilityNames(), {}, spec::AllCapabilityNames(), {}};
+  if (auto status =
+          StartProcess(connection->borrow(), state.id, process, {input->borrow(), null.borrow(), null.borrow()});
+      !status.ok())
+    return status;
   const timeval limit = {hook.timeout.value_or(0), 0};
   ::setsockopt(connection->get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
   auto exited = control::Receive(connection->borrow());
-  if (absl::IsUnavailable(exited.status())) return absl::DeadlineExceededError(absl::StrCat(hook.path, ": hook ran past specified timeout of ", limit.tv_sec, "s"));
+  if (absl::IsUnavailable(exited.status()))
+    return absl::DeadlineExceededError(
+        absl::StrCat(hook.path, ": hook ran past specified timeout of ", limit.tv_sec, "s"));
   if (!exited.ok()) return exited.status();
   if (exited->number == 0) return absl::OkStatus();
   return absl::InternalError(absl::StrCat(hook.path, ": exit code ", ExitCodeOfWait(exited->number)));

@@ -21,8 +21,8 @@ struct ExecOptions {
   bool ignore_paused = false;
 };
 
-// Runs the process to its end and returns its exit code; detached, returns 0 once it runs, leaving a stand-in behind whose
-// pid is in the pid file. Errors carry the exit code for runsc (control::ExitCodeOf).
+// Runs the process to its end and returns its exit code; detached, returns 0 once it runs, leaving a stand-in behind
+// whose pid is in the pid file. Errors carry the exit code for runsc (control::ExitCodeOf).
 absl::StatusOr<int> ExecInContainer(const ContainerDir& dir, const ContainerState& state, const ExecOptions& options);
 
 // Host processes that stand for guest processes: the container's and those of detached or terminal execs. Stubs are not

@@ -15,15 +15,17 @@
 #include <ctime>
 
 #include "absl/strings/str_cat.h"
-#include "base/unique_fd.h"
 #include "base/io/whole_file.h"
+#include "base/unique_fd.h"
 
 namespace sandbox {
 namespace {
 
 constexpr size_t kMaxOutput = 4096;
 
-absl::Status Failed(const std::string& what) { return absl::InternalError(absl::StrCat(what, ": ", std::strerror(errno))); }
+absl::Status Failed(const std::string& what) {
+  return absl::InternalError(absl::StrCat(what, ": ", std::strerror(errno)));
+}
 
 std::vector<char*> Pointers(const std::vector<std::string>& strings) {
   std::vector<char*> pointers;
@@ -39,9 +41,11 @@ struct Namespaces {
 };
 
 absl::StatusOr<Namespaces> NamespacesOf(pid_t pid) {
-  Namespaces of{UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0))), CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS};
+  Namespaces of{UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0))),
+                CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS};
   struct stat own, theirs;
-  if (!of.process.valid() || ::stat("/proc/self/ns/user", &own) != 0 || ::stat(absl::StrCat("/proc/", pid, "/ns/user").c_str(), &theirs) != 0) {
+  if (!of.process.valid() || ::stat("/proc/self/ns/user", &own) != 0 ||
+      ::stat(absl::StrCat("/proc/", pid, "/ns/user").c_str(), &theirs) != 0) {
     return Failed("namespaces for hooks");
   }
   // One's own cannot be entered (setns(2)).
@@ -95,10 +99,12 @@ std::string ReadOutput(int fd) {
   return output;
 }
 
-absl::Status RunHook(const std::string& name, const spec::Hook& hook, const std::string& state, const Namespaces& namespaces) {
+absl::Status RunHook(const std::string& name, const spec::Hook& hook, const std::string& state,
+                     const Namespaces& namespaces) {
   // Files rather than pipes: a hook that never reads cannot block us.
   const auto input = MemoryFileWith("hook", state), output = MemoryFileWith("hook", "");
-  if (!input.ok() || !output.ok()) return absl::ResourceExhaustedError(name + ": no memory file for its state and output");
+  if (!input.ok() || !output.ok())
+    return absl::ResourceExhaustedError(name + ": no memory file for its state and output");
   const int64_t deadline = hook.timeout ? NowMs() + *hook.timeout * 1000 : -1;
   const pid_t pid = ::fork();
   if (pid < 0) return Failed(name);
@@ -110,9 +116,11 @@ absl::Status RunHook(const std::string& name, const spec::Hook& hook, const std:
   int status = 0;
   while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
   }
-  if (!in_time) return absl::DeadlineExceededError(absl::StrCat(name, ": hook ran past specified timeout of ", *hook.timeout, "s"));
+  if (!in_time)
+    return absl::DeadlineExceededError(absl::StrCat(name, ": hook ran past specified timeout of ", *hook.timeout, "s"));
   if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return absl::OkStatus();
-  const std::string how = WIFSIGNALED(status) ? absl::StrCat("signal ", WTERMSIG(status)) : absl::StrCat("exit status ", WEXITSTATUS(status));
+  const std::string how = WIFSIGNALED(status) ? absl::StrCat("signal ", WTERMSIG(status))
+                                              : absl::StrCat("exit status ", WEXITSTATUS(status));
   return absl::InternalError(absl::StrCat(name, ": ", how, ", output: ", ReadOutput(output->get())));
 }
 

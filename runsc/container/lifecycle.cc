@@ -53,12 +53,15 @@ absl::Status RunStartHooks(const ContainerDir& dir, ContainerState& state) {
   const spec::Hooks& hooks = state.spec.hooks;
   for (size_t i = 0; i < hooks.start_container.size(); ++i) {
     auto status = RunHookInside(dir, state, hooks.start_container[i]);
-    if (!status.ok()) return absl::InternalError(absl::StrCat("error running startContainer hook #", i, ": ", std::string(status.message())));
+    if (!status.ok())
+      return absl::InternalError(
+          absl::StrCat("error running startContainer hook #", i, ": ", std::string(status.message())));
   }
   return absl::OkStatus();
 }
 
-// Specifications before 1.3 have poststart hooks that fail change nothing, and bundles say which one they are written for.
+// Specifications before 1.3 have poststart hooks that fail change nothing, and bundles say which one they are written
+// for.
 bool PoststartMayFail(const spec::Spec& spec) {
   int minor = 0;
   return std::sscanf(spec.oci_version.c_str(), "1.%d", &minor) == 1 && minor < 3;
@@ -77,10 +80,14 @@ absl::Status LockForDelete(ContainerDir& dir, bool force) {
 
 absl::StatusOr<std::vector<std::string>> StartContainer(const ContainerDir& dir, ContainerState& state) {
   switch (CurrentStatus(state)) {
-    case Status::kCreated: break;
-    case Status::kStopped: return absl::FailedPreconditionError("cannot start a container that has stopped");
-    case Status::kCreating: return absl::FailedPreconditionError("cannot start a container that is being created");
-    default: return absl::FailedPreconditionError("cannot start an already running container");
+    case Status::kCreated:
+      break;
+    case Status::kStopped:
+      return absl::FailedPreconditionError("cannot start a container that has stopped");
+    case Status::kCreating:
+      return absl::FailedPreconditionError("cannot start a container that is being created");
+    default:
+      return absl::FailedPreconditionError("cannot start an already running container");
   }
   auto status = RunStartHooks(dir, state);
   if (status.ok()) status = Ask(dir, state, {Kind::kStart, 0, ""});
@@ -125,7 +132,8 @@ absl::StatusOr<std::vector<std::string>> DeleteContainer(const std::string& root
   }
   const Status current = CurrentStatus(*state);
   if (!force && current != Status::kStopped && current != Status::kCreated) {
-    return absl::FailedPreconditionError(absl::StrCat("cannot delete container ", id, " that is not stopped: ", StatusName(current)));
+    return absl::FailedPreconditionError(
+        absl::StrCat("cannot delete container ", id, " that is not stopped: ", StatusName(current)));
   }
   if (auto status = End(*dir, *state); !status.ok()) return status;
   if (auto status = cgroup::Cgroup::Existing(state->cgroups).Remove(); !status.ok()) return status;
@@ -138,7 +146,8 @@ absl::StatusOr<std::vector<std::string>> DeleteContainer(const std::string& root
 absl::Status PauseContainer(const ContainerDir& dir, ContainerState& state, bool pause) {
   const Status wanted = pause ? Status::kRunning : Status::kPaused, current = CurrentStatus(state);
   if (current != wanted) {
-    return absl::FailedPreconditionError(pause ? absl::StrCat("container not running or created: ", StatusName(current)) : "container not paused");
+    return absl::FailedPreconditionError(pause ? absl::StrCat("container not running or created: ", StatusName(current))
+                                               : "container not paused");
   }
   if (auto status = Ask(dir, state, {pause ? Kind::kPause : Kind::kResume, 0, ""}); !status.ok()) return status;
   state.status = pause ? Status::kPaused : Status::kRunning;
@@ -180,7 +189,8 @@ absl::Status UpdateContainer(const ContainerDir& dir, ContainerState& state, con
   const auto group = cgroup::Cgroup::Existing(state.cgroups);
   if (group.empty()) return absl::FailedPreconditionError("the container has no cgroups: nothing can be limited");
   if (auto status = group.Apply(resources); !status.ok()) return status;
-  spec::Resources& merged = state.spec.linux_.resources ? *state.spec.linux_.resources : state.spec.linux_.resources.emplace();
+  spec::Resources& merged =
+      state.spec.linux_.resources ? *state.spec.linux_.resources : state.spec.linux_.resources.emplace();
   Merge(merged, resources);
   if (auto status = Ask(dir, state, {Kind::kUpdate, 0, boot::ToJson(GuestLimits(merged))}); !status.ok()) return status;
   return dir.Save(state);

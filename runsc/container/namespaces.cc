@@ -19,15 +19,17 @@ struct NamespaceType {
   const char* name;
   int flag;
 };
-constexpr NamespaceType kTypes[] = {{"pid", CLONE_NEWPID}, {"network", CLONE_NEWNET}, {"mount", CLONE_NEWNS}, {"ipc", CLONE_NEWIPC},
-                                    {"uts", CLONE_NEWUTS}, {"user", CLONE_NEWUSER},   {"cgroup", CLONE_NEWCGROUP}, {"time", CLONE_NEWTIME}};
+constexpr NamespaceType kTypes[] = {{"pid", CLONE_NEWPID},       {"network", CLONE_NEWNET}, {"mount", CLONE_NEWNS},
+                                    {"ipc", CLONE_NEWIPC},       {"uts", CLONE_NEWUTS},     {"user", CLONE_NEWUSER},
+                                    {"cgroup", CLONE_NEWCGROUP}, {"time", CLONE_NEWTIME}};
 
 absl::Status Bad(const std::string& what) { return absl::InvalidArgumentError("linux.namespaces: " + what); }
 
 absl::Status CheckPath(const std::string& path, const NamespaceType& type) {
   const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!fd.valid()) return Bad(absl::StrCat(path, ": ", std::strerror(errno)));
-  if (::ioctl(fd.get(), NS_GET_NSTYPE) != type.flag) return Bad(absl::StrCat(path, " is not a namespace of type \"", type.name, "\""));
+  if (::ioctl(fd.get(), NS_GET_NSTYPE) != type.flag)
+    return Bad(absl::StrCat(path, " is not a namespace of type \"", type.name, "\""));
   return absl::OkStatus();
 }
 
@@ -36,7 +38,8 @@ absl::Status CheckPath(const std::string& path, const NamespaceType& type) {
 absl::Status CheckNamespaces(const spec::Spec& spec) {
   const auto& namespaces = spec.linux_.namespaces;
   for (auto ns = namespaces.begin(); ns != namespaces.end(); ++ns) {
-    const auto type = std::find_if(std::begin(kTypes), std::end(kTypes), [&](const NamespaceType& known) { return ns->type == known.name; });
+    const auto type = std::find_if(std::begin(kTypes), std::end(kTypes),
+                                   [&](const NamespaceType& known) { return ns->type == known.name; });
     if (type == std::end(kTypes)) return Bad("unknown type \"" + ns->type + "\"");
     if (std::any_of(namespaces.begin(), ns, [&](const spec::Namespace& other) { return other.type == ns->type; })) {
       return Bad("\"" + ns->type + "\" is given twice");
@@ -44,7 +47,8 @@ absl::Status CheckNamespaces(const spec::Spec& spec) {
     if (ns->path.empty()) continue;
     if (auto status = CheckPath(ns->path, *type); !status.ok()) return status;
   }
-  if (spec::FindNamespace(spec, "user") == nullptr && (!spec.linux_.uid_mappings.empty() || !spec.linux_.gid_mappings.empty())) {
+  if (spec::FindNamespace(spec, "user") == nullptr &&
+      (!spec.linux_.uid_mappings.empty() || !spec.linux_.gid_mappings.empty())) {
     return absl::InvalidArgumentError("linux.uidMappings: there is no user namespace to have them");
   }
   return absl::OkStatus();

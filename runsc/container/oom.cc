@@ -9,7 +9,7 @@
 namespace sandbox {
 namespace {
 
-constexpr int kLowest = -999;   // -1000 would hide even a runaway sentry from the OOM killer
+constexpr int kLowest = -999;  // -1000 would hide even a runaway sentry from the OOM killer
 constexpr int kAboveSentry = 100;
 
 int Current(const std::string& path) {

@@ -63,7 +63,8 @@ bool IsPod(const std::map<std::string, std::string>& annotations) {
 std::string PodOf(const std::map<std::string, std::string>& annotations) {
   for (const auto& [type, id] : kNames) {
     const auto kind = annotations.find(type), sandbox = annotations.find(id);
-    if (kind != annotations.end() && kind->second == "container" && sandbox != annotations.end()) return sandbox->second;
+    if (kind != annotations.end() && kind->second == "container" && sandbox != annotations.end())
+      return sandbox->second;
   }
   return "";
 }

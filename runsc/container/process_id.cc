@@ -32,8 +32,8 @@ bool ReadStat(pid_t pid, Stat& stat) {
   const char* at = std::strrchr(text, ')');
   if (at == nullptr) return false;
   unsigned long start = 0;
-  const int found = std::sscanf(at + 1, " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %lu",
-                                &stat.state, &start);
+  const int found = std::sscanf(
+      at + 1, " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %lu", &stat.state, &start);
   stat.start_time = start;
   return found == 2;
 }

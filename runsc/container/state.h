@@ -16,18 +16,18 @@ const char* StatusName(Status status);
 
 struct ContainerState {
   std::string id;
-  std::string bundle;      // absolute
-  std::string created;     // RFC 3339
-  uint32_t owner = 0;      // uid of who created it
+  std::string bundle;                 // absolute
+  std::string created;                // RFC 3339
+  uint32_t owner = 0;                 // uid of who created it
   Status status = Status::kCreating;  // as last written; see CurrentStatus
-  ProcessId creator;       // runsc create, while kCreating
-  ProcessId container;     // the gofer: the pid that engines know
-  ProcessId sentry;        // of the pod's sandbox, for a further container of one
-  std::string sandbox;     // id of the container whose sandbox this one is in; empty = its own
-  std::string network;     // --network it was created with
+  ProcessId creator;                  // runsc create, while kCreating
+  ProcessId container;                // the gofer: the pid that engines know
+  ProcessId sentry;                   // of the pod's sandbox, for a further container of one
+  std::string sandbox;                // id of the container whose sandbox this one is in; empty = its own
+  std::string network;                // --network it was created with
   std::string platform;
   std::vector<std::string> cgroups;  // folders made for it, absolute
-  spec::Spec spec;         // config.json as it was at create, paths absolute
+  spec::Spec spec;                   // config.json as it was at create, paths absolute
 };
 
 // kStopped once the container's process or, while it was being created, its creator is gone.

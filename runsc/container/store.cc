@@ -27,11 +27,14 @@ constexpr char kDoesNotExist[] = "container does not exist";
 constexpr int kBacklog = 128;
 constexpr size_t kMaxState = 64 << 20;
 
-absl::Status Failed(const std::string& what) { return absl::InternalError(absl::StrCat(what, ": ", std::strerror(errno))); }
+absl::Status Failed(const std::string& what) {
+  return absl::InternalError(absl::StrCat(what, ": ", std::strerror(errno)));
+}
 
 absl::Status MakeParents(const std::string& path) {
   for (size_t slash = path.find('/', 1); slash != std::string::npos; slash = path.find('/', slash + 1)) {
-    if (::mkdir(path.substr(0, slash).c_str(), 0711) != 0 && errno != EEXIST) return Failed("mkdir " + path.substr(0, slash));
+    if (::mkdir(path.substr(0, slash).c_str(), 0711) != 0 && errno != EEXIST)
+      return Failed("mkdir " + path.substr(0, slash));
   }
   if (::mkdir(path.c_str(), 0711) != 0 && errno != EEXIST) return Failed("mkdir " + path);
   return absl::OkStatus();
@@ -98,7 +101,8 @@ absl::Status ContainerDir::Lock(bool wait) {
   do {
     result = ::flock(dir_.get(), LOCK_EX | (wait ? 0 : LOCK_NB));
   } while (result != 0 && errno == EINTR);
-  if (result != 0) return errno == EWOULDBLOCK ? absl::UnavailableError("the container is in use by another runsc") : Failed("flock");
+  if (result != 0)
+    return errno == EWOULDBLOCK ? absl::UnavailableError("the container is in use by another runsc") : Failed("flock");
   struct stat st;
   if (::fstat(dir_.get(), &st) != 0 || st.st_nlink == 0) return absl::NotFoundError(kDoesNotExist);
   return absl::OkStatus();
@@ -135,7 +139,9 @@ absl::Status ContainerDir::Remove() {
 }
 
 // A name that fits a socket address however long --root is.
-std::string ContainerDir::ProcPath(const char* name) const { return absl::StrCat("/proc/self/fd/", dir_.get(), "/", name); }
+std::string ContainerDir::ProcPath(const char* name) const {
+  return absl::StrCat("/proc/self/fd/", dir_.get(), "/", name);
+}
 
 absl::StatusOr<UniqueFd> ContainerDir::Listen() const {
   UniqueFd socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
@@ -168,7 +174,8 @@ absl::StatusOr<UniqueFd> ContainerDir::ConnectHere() const {
   name.copy(address.sun_path, sizeof(address.sun_path) - 1);
   if (!socket.valid() || ::connect(socket.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)) != 0) {
     // Nobody listens any more.
-    return errno == ECONNREFUSED || errno == ENOENT ? absl::FailedPreconditionError("container not running") : Failed("control socket");
+    return errno == ECONNREFUSED || errno == ENOENT ? absl::FailedPreconditionError("container not running")
+                                                    : Failed("control socket");
   }
   return socket;
 }
@@ -182,7 +189,8 @@ absl::StatusOr<UniqueFd> ContainerDir::MakeExitFile() const {
 absl::StatusOr<int> ContainerDir::ReadExitCode() const {
   auto text = ReadAt(dir_.borrow(), kExit);
   int code;
-  if (!text.ok() || !absl::SimpleAtoi(*text, &code)) return absl::NotFoundError("the container's exit code is not known");
+  if (!text.ok() || !absl::SimpleAtoi(*text, &code))
+    return absl::NotFoundError("the container's exit code is not known");
   return code;
 }
 

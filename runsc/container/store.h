@@ -1,5 +1,5 @@
-// The folder of --root: one folder a container, with state.json, the control socket and the exit code. The folder itself is
-// what is locked (flock(2)): by create, start and delete for as long as they work, by nobody for reading.
+// The folder of --root: one folder a container, with state.json, the control socket and the exit code. The folder
+// itself is what is locked (flock(2)): by create, start and delete for as long as they work, by nobody for reading.
 #pragma once
 
 #include <string>
@@ -39,7 +39,8 @@ class ContainerDir {
   const std::string& id() const { return id_; }
 
  private:
-  ContainerDir(std::string path, std::string id, UniqueFd dir) : path_(std::move(path)), id_(std::move(id)), dir_(std::move(dir)) {}
+  ContainerDir(std::string path, std::string id, UniqueFd dir)
+      : path_(std::move(path)), id_(std::move(id)), dir_(std::move(dir)) {}
   std::string ProcPath(const char* name) const;
   absl::StatusOr<UniqueFd> ConnectHere() const;
 

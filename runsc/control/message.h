@@ -4,7 +4,8 @@
 // Three kinds of connection carry them:
 //   boot      runsc create|run|do, from the fork to the moment the container is kept (kDetach) or ends
 //   stand-in  the host process that stands for a guest process (runsc/sandbox/stand_in.h): signals in, exit status out
-//   control   accepted from the socket in the container's state folder: one request, one kOk or kFailed each; kExec turns
+//   control   accepted from the socket in the container's state folder: one request, one kOk or kFailed each; kExec
+//   turns
 //             the connection into a stand-in's
 #pragma once
 
@@ -40,7 +41,7 @@ struct Message {
     kOk,
     kCreate,  // descriptors: runsc/boot/config.h, kJoin…. Makes the further container `container`; answered with
               // kStarted. It ends with the connection until kDetach is sent on it
-    kPause,  // stops the container's processes: none runs once this is answered
+    kPause,   // stops the container's processes: none runs once this is answered
     kResume,
     kUpdate,  // `text`: the new limits (boot::ToJson)
   };

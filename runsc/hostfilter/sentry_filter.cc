@@ -30,17 +30,16 @@ constexpr int kPlainCalls[] = {
     SYS_set_robust_list, SYS_rseq, SYS_set_tid_address, SYS_sched_yield, SYS_sched_getaffinity, SYS_sched_setaffinity,
     SYS_nanosleep, SYS_clock_nanosleep, SYS_clock_gettime, SYS_clock_getres, SYS_gettimeofday, SYS_epoll_create1,
     SYS_epoll_ctl, SYS_epoll_wait, SYS_epoll_pwait, SYS_eventfd2, SYS_poll, SYS_ppoll, SYS_recvmsg, SYS_sendmsg,
-    SYS_recvfrom, SYS_sendto, SYS_shutdown, SYS_getpid, SYS_gettid, SYS_getuid, SYS_geteuid, SYS_tgkill,
-    SYS_ftruncate, SYS_fallocate, SYS_dup, SYS_getrandom, SYS_sysinfo,
-    SYS_getrusage, SYS_times, SYS_membarrier, SYS_fsync, SYS_fdatasync, SYS_sync_file_range, SYS_copy_file_range,
-    SYS_fadvise64, SYS_getcpu, SYS_restart_syscall, SYS_uname, SYS_fstatfs, SYS_splice, SYS_getdents64,
-    SYS_timerfd_create, SYS_timerfd_settime, SYS_prlimit64,
+    SYS_recvfrom, SYS_sendto, SYS_shutdown, SYS_getpid, SYS_gettid, SYS_getuid, SYS_geteuid, SYS_tgkill, SYS_ftruncate,
+    SYS_fallocate, SYS_dup, SYS_getrandom, SYS_sysinfo, SYS_getrusage, SYS_times, SYS_membarrier, SYS_fsync,
+    SYS_fdatasync, SYS_sync_file_range, SYS_copy_file_range, SYS_fadvise64, SYS_getcpu, SYS_restart_syscall, SYS_uname,
+    SYS_fstatfs, SYS_splice, SYS_getdents64, SYS_timerfd_create, SYS_timerfd_settime, SYS_prlimit64,
     // control connections, from a listener that was donated
     SYS_accept4};
 
 // Terminal and pipe requests on descriptors that were donated as standard streams.
-constexpr unsigned long kIoctls[] = {FIONREAD, TCGETS, TCSETS, TCSETSW, TCSETSF, TIOCGWINSZ, TCSBRK, TCFLSH, TCXONC,
-                                     TIOCOUTQ, FIONBIO};
+constexpr unsigned long kIoctls[] = {FIONREAD, TCGETS, TCSETS, TCSETSW,  TCSETSF, TIOCGWINSZ,
+                                     TCSBRK,   TCFLSH, TCXONC, TIOCOUTQ, FIONBIO};
 
 class Filter {
  public:
@@ -54,8 +53,10 @@ class Filter {
     if (rc != 0 && rc != -EEXIST && error_ == 0) error_ = rc, failed_call_ = call;
   }
   void Allow(const HostRule& rule) {
-    if (rule.mask == 0) Allow(rule.nr);
-    else Allow(rule.nr, SCMP_CMP(rule.argument, SCMP_CMP_MASKED_EQ, rule.mask, rule.value));
+    if (rule.mask == 0)
+      Allow(rule.nr);
+    else
+      Allow(rule.nr, SCMP_CMP(rule.argument, SCMP_CMP_MASKED_EQ, rule.mask, rule.value));
   }
   // An answer instead of a trap, for calls that glibc tries first and falls back from.
   void Refuse(int call, int err) {

@@ -10,7 +10,7 @@
 namespace sandbox::hostfilter {
 
 struct SentryFilterOptions {
-  bool host_network = false;                // AF_INET/AF_INET6 sockets
+  bool host_network = false;                 // AF_INET/AF_INET6 sockets
   std::span<const HostRule> platform_rules;  // platform/<name>/host_rules.h
 };
 

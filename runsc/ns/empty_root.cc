@@ -27,7 +27,8 @@ absl::Status EnterEmptyRoot() {
   // pivot_root(".", ".") stacks the old root on the new one, so that no directory for it is needed (pivot_root(2)).
   if (::syscall(SYS_pivot_root, ".", ".") != 0) return Failed("pivot_root");
   if (::umount2(".", MNT_DETACH) != 0) return Failed("detaching the old root");
-  if (::mount(nullptr, "/", nullptr, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr) != 0) {
+  if (::mount(nullptr, "/", nullptr, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr) !=
+      0) {
     return Failed("making the empty root read-only");
   }
   return ::chdir("/") == 0 ? absl::OkStatus() : Failed("chdir /");

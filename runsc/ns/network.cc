@@ -17,7 +17,9 @@
 namespace sandbox::ns {
 namespace {
 
-absl::Status Failed(const std::string& what) { return absl::InternalError(absl::StrCat(what, ": ", std::strerror(errno))); }
+absl::Status Failed(const std::string& what) {
+  return absl::InternalError(absl::StrCat(what, ": ", std::strerror(errno)));
+}
 
 absl::Status BringLoopbackUp() {
   const UniqueFd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
@@ -42,14 +44,16 @@ absl::StatusOr<NetworkNamespace> NetworkNamespace::Enter(const std::string& path
   const UniqueFd wanted(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!wanted.valid() || ::setns(wanted.get(), CLONE_NEWNET) != 0) return Failed("network namespace " + path);
   struct stat before, after;
-  if (::fstat(old.get(), &before) != 0 || ::fstat(wanted.get(), &after) != 0) return Failed("network namespace " + path);
+  if (::fstat(old.get(), &before) != 0 || ::fstat(wanted.get(), &after) != 0)
+    return Failed("network namespace " + path);
   return NetworkNamespace(std::move(old), before.st_ino != after.st_ino);
 }
 
 absl::Status NetworkNamespace::Leave() {
   if (!old_.valid()) return absl::OkStatus();
   const UniqueFd old = std::move(old_);
-  return ::setns(old.get(), CLONE_NEWNET) == 0 || errno == EPERM ? absl::OkStatus() : Failed("leaving the network namespace");
+  return ::setns(old.get(), CLONE_NEWNET) == 0 || errno == EPERM ? absl::OkStatus()
+                                                                 : Failed("leaving the network namespace");
 }
 
 NetworkNamespace::~NetworkNamespace() { (void)Leave(); }

@@ -17,7 +17,8 @@ class NetworkNamespace {
   NetworkNamespace& operator=(NetworkNamespace&&) = delete;
   ~NetworkNamespace();
 
-  // Back to where the process was, if it may: who is root of a user namespace alone cannot go back to the host's, and stays.
+  // Back to where the process was, if it may: who is root of a user namespace alone cannot go back to the host's, and
+  // stays.
   absl::Status Leave();
   // Another than where the process was: a bundle may name the host's own.
   bool other() const { return other_; }

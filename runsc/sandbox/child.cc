@@ -45,7 +45,8 @@ bool ArrangeFds(const std::vector<std::pair<BorrowedFd, int>>& fds) {
   return ::syscall(SYS_close_range, next, ~0u, 0) == 0;
 }
 
-[[noreturn]] void ChildMain(const ChildOptions& options, BorrowedFd maps_written, pid_t parent, const std::function<int()>& main) {
+[[noreturn]] void ChildMain(const ChildOptions& options, BorrowedFd maps_written, pid_t parent,
+                            const std::function<int()>& main) {
   const auto fail = [&](const char* what) {
     std::fprintf(stderr, "runsc: %s: %s: %s\n", options.name, what, std::strerror(errno));
     ::_exit(1);

@@ -14,8 +14,8 @@
 namespace sandbox {
 
 struct ChildOptions {
-  const char* name;           // shown by ps
-  int namespaces = 0;         // CLONE_NEW*
+  const char* name;    // shown by ps
+  int namespaces = 0;  // CLONE_NEW*
   // With CLONE_NEWUSER: the host's ids in it. The child takes the first of each.
   std::vector<ns::IdMap> uid_map, gid_map;
   // Descriptors the child gets, as (ours, number in the child); 0, 1 and 2 are inherited unless they are replaced here,

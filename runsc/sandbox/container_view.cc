@@ -15,7 +15,9 @@
 namespace sandbox {
 namespace {
 
-absl::Status Failed(const std::string& what) { return absl::InternalError(absl::StrCat(what, ": ", std::strerror(errno))); }
+absl::Status Failed(const std::string& what) {
+  return absl::InternalError(absl::StrCat(what, ": ", std::strerror(errno)));
+}
 
 // A place below the root, resolved as the container would: its symbolic links are the image's, not to be trusted.
 UniqueFd OpenInRoot(BorrowedFd root, const std::string& path) {
@@ -29,15 +31,18 @@ std::string Name(const UniqueFd& fd) { return "/proc/self/fd/" + std::to_string(
 
 void ShowTree(BorrowedFd root, const HostTree& tree) {
   const UniqueFd point = OpenInRoot(root, tree.destination);
-  if (!point.valid() || ::mount(tree.host_path.c_str(), Name(point).c_str(), nullptr, MS_BIND | MS_REC, nullptr) != 0) return;
+  if (!point.valid() || ::mount(tree.host_path.c_str(), Name(point).c_str(), nullptr, MS_BIND | MS_REC, nullptr) != 0)
+    return;
   if (!tree.readonly) return;
   const UniqueFd mounted = OpenInRoot(root, tree.destination);
-  if (mounted.valid()) (void)::mount(nullptr, Name(mounted).c_str(), nullptr, MS_REMOUNT | MS_BIND | MS_RDONLY, nullptr);
+  if (mounted.valid())
+    (void)::mount(nullptr, Name(mounted).c_str(), nullptr, MS_REMOUNT | MS_BIND | MS_RDONLY, nullptr);
 }
 
 }  // namespace
 
-absl::Status EnterContainerView(const std::vector<HostTree>& trees, const std::function<absl::Status(BorrowedFd root)>& built) {
+absl::Status EnterContainerView(const std::vector<HostTree>& trees,
+                                const std::function<absl::Status(BorrowedFd root)>& built) {
   const std::string& path = trees[0].host_path;
   // pivot_root(2) wants a mount of its own.
   if (::mount(path.c_str(), path.c_str(), nullptr, MS_BIND | MS_REC, nullptr) != 0) return Failed("binding the root");

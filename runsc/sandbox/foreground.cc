@@ -14,8 +14,8 @@
 namespace sandbox {
 namespace {
 
-constexpr int kForwarded[] = {SIGHUP,  SIGINT,  SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGALRM,
-                              SIGCONT, SIGTSTP, SIGWINCH, SIGPIPE, SIGURG, SIGIO,  SIGPWR};
+constexpr int kForwarded[] = {SIGHUP,  SIGINT,  SIGQUIT,  SIGTERM, SIGUSR1, SIGUSR2, SIGALRM,
+                              SIGCONT, SIGTSTP, SIGWINCH, SIGPIPE, SIGURG,  SIGIO,   SIGPWR};
 
 }  // namespace
 

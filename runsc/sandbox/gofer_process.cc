@@ -42,13 +42,15 @@ void AddStandInFds(ChildOptions& options, const GoferStandIn& stand_in, int log_
   for (int stream = 0; stream < 3; ++stream) options.fds.emplace_back(BorrowedFd(log_fd), stream);
 }
 
-// Between the two bytes runsc runs hooks in this mount namespace. What they mounted in the root is then part of it, but not
-// what is mounted there for the host's eyes afterwards.
+// Between the two bytes runsc runs hooks in this mount namespace. What they mounted in the root is then part of it, but
+// not what is mounted there for the host's eyes afterwards.
 absl::Status WaitForHooks(BorrowedFd root, gofer::Tree& tree) {
   const UniqueFd gate(kGateFd);
   char byte = 0;
-  if (::write(gate.get(), &byte, 1) != 1 || ::read(gate.get(), &byte, 1) != 1) return absl::UnavailableError("runsc is gone");
-  const long copy = ::syscall(SYS_open_tree, root.get(), "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | AT_RECURSIVE);
+  if (::write(gate.get(), &byte, 1) != 1 || ::read(gate.get(), &byte, 1) != 1)
+    return absl::UnavailableError("runsc is gone");
+  const long copy =
+      ::syscall(SYS_open_tree, root.get(), "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | AT_RECURSIVE);
   if (copy < 0) return absl::InternalError(absl::StrCat("the root with the mounts of hooks: ", std::strerror(errno)));
   tree.root.reset(static_cast<int>(copy));
   return absl::OkStatus();

@@ -32,7 +32,9 @@ constexpr int kPrivateNamespaces = CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | C
 // Host ids of a root-started sentry: nobody. It owns nothing and needs nothing.
 constexpr uint32_t kNobody = 65534;
 
-absl::Status Failed(const std::string& what) { return absl::InternalError(absl::StrCat(what, ": ", std::strerror(errno))); }
+absl::Status Failed(const std::string& what) {
+  return absl::InternalError(absl::StrCat(what, ": ", std::strerror(errno)));
+}
 
 }  // namespace
 
@@ -72,7 +74,8 @@ bool IsNew(const spec::Spec& spec, std::string_view type) {
 std::vector<ns::IdMap> RootFirst(const std::vector<spec::IdMapping>& mappings) {
   std::vector<ns::IdMap> maps;
   for (const spec::IdMapping& one : mappings) maps.push_back({one.container_id, one.host_id, one.size});
-  std::stable_sort(maps.begin(), maps.end(), [](const ns::IdMap& a, const ns::IdMap& b) { return a.inside < b.inside; });
+  std::stable_sort(maps.begin(), maps.end(),
+                   [](const ns::IdMap& a, const ns::IdMap& b) { return a.inside < b.inside; });
   return maps;
 }
 
@@ -83,7 +86,8 @@ ChildOptions GoferOptions(const boot::BootConfig& config) {
   options.namespaces = kPrivateNamespaces;
   if (!config.container) options.namespaces |= CLONE_NEWNET;
   if (IsNew(config.spec, "cgroup")) options.namespaces |= CLONE_NEWCGROUP;
-  if (IsNew(config.spec, "user") && !config.spec.linux_.uid_mappings.empty() && !config.spec.linux_.gid_mappings.empty()) {
+  if (IsNew(config.spec, "user") && !config.spec.linux_.uid_mappings.empty() &&
+      !config.spec.linux_.gid_mappings.empty()) {
     // Owners of files are then the container's ids, and what the gofer may do with files is what they may.
     options.namespaces |= CLONE_NEWUSER;
     options.uid_map = RootFirst(config.spec.linux_.uid_mappings);

@@ -28,20 +28,21 @@ struct SandboxOptions {
 
   // The rest is for config.container, which outlives runsc. Descriptors are borrowed for the time of Launch.
   BorrowedFd listener;  // where the sentry accepts control connections
-  BorrowedFd terminal;  // the process's standard streams and the gofer's controlling terminal; invalid = runsc's streams
-  BorrowedFd record;    // gets the exit code
+  BorrowedFd
+      terminal;       // the process's standard streams and the gofer's controlling terminal; invalid = runsc's streams
+  BorrowedFd record;  // gets the exit code
   std::vector<std::pair<std::string, BorrowedFd>>
-      cgroup_files;                             // by name: what guests see of the container's control groups
-  std::vector<BorrowedFd> cgroup_procs;         // Join: files that move processes there
-  bool hooks = false;   // the gofer waits between WaitForView and OpenView
-  std::vector<BorrowedFd> preserved;            // the process's descriptors 3, 4, …
-  std::function<absl::Status(pid_t)> place;     // puts a process into the container's cgroups
+      cgroup_files;                          // by name: what guests see of the container's control groups
+  std::vector<BorrowedFd> cgroup_procs;      // Join: files that move processes there
+  bool hooks = false;                        // the gofer waits between WaitForView and OpenView
+  std::vector<BorrowedFd> preserved;         // the process's descriptors 3, 4, …
+  std::function<absl::Status(pid_t)> place;  // puts a process into the container's cgroups
 };
 
 class Sandbox {
  public:
-  // Starts the sentry and the gofer. They boot while the caller goes on; see WaitStarted. In the network namespace of the
-  // caller, unless the configuration asks for no network at all.
+  // Starts the sentry and the gofer. They boot while the caller goes on; see WaitStarted. In the network namespace of
+  // the caller, unless the configuration asks for no network at all.
   static absl::StatusOr<Sandbox> Launch(SandboxOptions options);
   // Starts a gofer for a further container of a running sandbox, whose sentry is asked to make it on `control`, a
   // control connection. The sentry is none of this object's.
@@ -56,8 +57,8 @@ class Sandbox {
   // gave; control::ExitCodeOf has the exit code.
   absl::Status WaitStarted();
 
-  // With `hooks`: waits until the gofer stands among the container's mounts, with the host's tree in reach still, for hooks to be
-  // run there. What they mount is the container's after OpenView, which lets it go on.
+  // With `hooks`: waits until the gofer stands among the container's mounts, with the host's tree in reach still, for
+  // hooks to be run there. What they mount is the container's after OpenView, which lets it go on.
   absl::Status WaitForView();
   absl::Status OpenView();
 

@@ -26,7 +26,8 @@ absl::Status StandIn::Prepare(BorrowedFd terminal) {
   sigset_t mask;
   sigfillset(&mask);
   // Our own faults, the filter's, and what only the kernel means.
-  for (const int signo : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT, SIGCHLD, SIGPIPE}) sigdelset(&mask, signo);
+  for (const int signo : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT, SIGCHLD, SIGPIPE})
+    sigdelset(&mask, signo);
   if (::sigprocmask(SIG_SETMASK, &mask, nullptr) != 0) {
     return absl::InternalError(absl::StrCat("sigprocmask: ", std::strerror(errno)));
   }
@@ -63,7 +64,8 @@ void StandIn::PassSignal() {
   if (!connection_.valid()) return;
   const char* origin = info.ssi_code == SI_KERNEL ? control::kFromTerminal : "";
   // A sentry that is gone shows on the connection next.
-  (void)control::Send(connection_.borrow(), {control::Message::Kind::kSignal, static_cast<int>(info.ssi_signo), origin});
+  (void)control::Send(connection_.borrow(),
+                      {control::Message::Kind::kSignal, static_cast<int>(info.ssi_signo), origin});
 }
 
 int StandIn::Run() {

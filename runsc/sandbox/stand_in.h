@@ -1,9 +1,9 @@
-// A host process that stands for a guest process: engines hold its pid, signal it, and reap it. It passes the signals it
-// gets on to the sentry and ends with the guest process's exit status. The gofer stands for the container's init, a
+// A host process that stands for a guest process: engines hold its pid, signal it, and reap it. It passes the signals
+// it gets on to the sentry and ends with the guest process's exit status. The gofer stands for the container's init, a
 // forked runsc for each `exec`; runsc itself in the foreground does the same (foreground.h).
 //
-// With a terminal it is the session leader whose controlling terminal is the host's pty: ^C, ^Z and window changes become
-// signals to it, which it marks as the terminal's, for the guest's foreground process group.
+// With a terminal it is the session leader whose controlling terminal is the host's pty: ^C, ^Z and window changes
+// become signals to it, which it marks as the terminal's, for the guest's foreground process group.
 #pragma once
 
 #include <signal.h>
@@ -24,8 +24,8 @@ class StandIn {
   StandIn(UniqueFd connection, UniqueFd sentry, UniqueFd record)
       : connection_(std::move(connection)), sentry_(std::move(sentry)), record_(std::move(record)) {}
 
-  // Blocks every signal it will forward and makes `terminal`, if valid, the controlling terminal of the calling process,
-  // which must lead a session without one. Call before other threads are made: they must not take the signals.
+  // Blocks every signal it will forward and makes `terminal`, if valid, the controlling terminal of the calling
+  // process, which must lead a session without one. Call before other threads are made: they must not take the signals.
   absl::Status Prepare(BorrowedFd terminal);
   // Returns the exit code: the guest process's, or 128 + SIGKILL when the sentry ended without reporting one.
   int Run();

@@ -46,7 +46,8 @@ bool IsBind(const Mount& mount) {
 }
 
 bool IsReadOnly(const Mount& mount) {
-  return std::any_of(mount.options.begin(), mount.options.end(), [](const std::string& option) { return option == "ro" || option == "rro"; });
+  return std::any_of(mount.options.begin(), mount.options.end(),
+                     [](const std::string& option) { return option == "ro" || option == "rro"; });
 }
 
 absl::StatusOr<Bundle> LoadBundle(const std::string& path) {

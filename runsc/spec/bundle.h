@@ -15,8 +15,8 @@ struct Bundle {
 
 // Errors name the file and the field: "/b/config.json: process.args: must not be empty".
 //
-// The host's proc and sys, which engines bind when the host lets them mount none, become mounts of the sandbox's own kernel: what
-// the host's say is not about this container.
+// The host's proc and sys, which engines bind when the host lets them mount none, become mounts of the sandbox's own
+// kernel: what the host's say is not about this container.
 absl::StatusOr<Bundle> LoadBundle(const std::string& path);
 
 // A bind mount by type or by option.

@@ -50,8 +50,8 @@ class JsonReader {
     out = j.get<bool>();
   }
   template <typename T>
-    requires(std::is_integral_v<T> && !std::is_same_v<T, bool>)
-  void Read(const nlohmann::json& j, const std::string& where, T& out) {
+  requires(std::is_integral_v<T> && !std::is_same_v<T, bool>) void Read(const nlohmann::json& j,
+                                                                        const std::string& where, T& out) {
     if (!j.is_number_integer()) return Fail(where, "must be an integer");
     bool fits;
     if (j.is_number_unsigned()) {
@@ -79,10 +79,11 @@ class JsonReader {
   }
   void Read(const nlohmann::json& j, const std::string& where, std::map<std::string, std::string>& out) {
     if (!j.is_object()) return Fail(where, "must be an object");
-    for (auto it = j.begin(); it != j.end() && status_.ok(); ++it) Read(it.value(), where + "." + it.key(), out[it.key()]);
+    for (auto it = j.begin(); it != j.end() && status_.ok(); ++it)
+      Read(it.value(), where + "." + it.key(), out[it.key()]);
   }
   template <typename T>
-    requires std::is_class_v<T>
+  requires std::is_class_v<T>
   void Read(const nlohmann::json& j, const std::string& where, T& out) {
     JsonReader nested(j, where, status_);
     if (status_.ok()) Fields(nested, out);

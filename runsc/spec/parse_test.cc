@@ -40,13 +40,18 @@ TEST(ParseSpec, ErrorsNameTheField) {
       {Minimal(R"(,"user":{"uid":"0"})"), "process.user.uid: must be an integer"},
       {Minimal(R"(,"env":["A=1",2])"), "process.env[1]: must be a string"},
       {Minimal(R"(,"env":["A\u0000=1"])"), "process.env[0]: must not contain a NUL character"},
-      {Minimal(R"(,"rlimits":[{"type":"RLIMIT_X","soft":1,"hard":1}])"), "process.rlimits[0].type: unknown limit \"RLIMIT_X\""},
-      {Minimal(R"(,"rlimits":[{"type":"RLIMIT_CPU","soft":2,"hard":1}])"), "process.rlimits[0]: soft limit exceeds the hard limit"},
-      {Minimal(R"(,"capabilities":{"effective":["CAP_NOPE"]})"), "process.capabilities.effective: unknown capability \"CAP_NOPE\""},
+      {Minimal(R"(,"rlimits":[{"type":"RLIMIT_X","soft":1,"hard":1}])"),
+       "process.rlimits[0].type: unknown limit \"RLIMIT_X\""},
+      {Minimal(R"(,"rlimits":[{"type":"RLIMIT_CPU","soft":2,"hard":1}])"),
+       "process.rlimits[0]: soft limit exceeds the hard limit"},
+      {Minimal(R"(,"capabilities":{"effective":["CAP_NOPE"]})"),
+       "process.capabilities.effective: unknown capability \"CAP_NOPE\""},
       {Minimal("", R"(,"mounts":[{"destination":"proc"}])"), "mounts[0].destination: must be an absolute path"},
       {Minimal("", R"(,"mounts":{})"), "mounts: must be an array"},
-      {R"({"ociVersion":"1.0.0","process":{"args":[],"cwd":"/"},"root":{"path":"r"}})", "process.args: must not be empty"},
-      {R"({"ociVersion":"1.0.0","process":{"args":["a"],"cwd":"x"},"root":{"path":"r"}})", "process.cwd: must be an absolute path"},
+      {R"({"ociVersion":"1.0.0","process":{"args":[],"cwd":"/"},"root":{"path":"r"}})",
+       "process.args: must not be empty"},
+      {R"({"ociVersion":"1.0.0","process":{"args":["a"],"cwd":"x"},"root":{"path":"r"}})",
+       "process.cwd: must be an absolute path"},
   };
   for (const BadCase& bad : cases) {
     const auto spec = ParseSpec(bad.json);

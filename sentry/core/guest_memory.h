@@ -57,29 +57,22 @@ class GuestPtr {
   constexpr GuestAddr addr() const { return addr_; }
   constexpr bool IsNull() const { return addr_.IsNull(); }
 
-  Result<T> Read(GuestMemory& memory) const
-    requires(D != Dir::kOut && GuestType<T>)
-  {
+  Result<T> Read(GuestMemory& memory) const requires(D != Dir::kOut && GuestType<T>) {
     T value;
     TRY(memory.Read(addr_, &value, sizeof(T)));
     return value;
   }
-  Result<void> Write(GuestMemory& memory, const T& value) const
-    requires(D != Dir::kIn && GuestType<T>)
-  {
+  Result<void> Write(GuestMemory& memory, const T& value) const requires(D != Dir::kIn && GuestType<T>) {
     return memory.Write(addr_, &value, sizeof(T));
   }
   // Element access for arrays passed as a first-element pointer; `count` is bounded by the caller before the call.
-  Result<std::vector<T>> ReadArray(GuestMemory& memory, size_t count) const
-    requires(D != Dir::kOut && GuestType<T>)
-  {
+  Result<std::vector<T>> ReadArray(GuestMemory& memory, size_t count) const requires(D != Dir::kOut && GuestType<T>) {
     std::vector<T> values(count);
     TRY(memory.Read(addr_, values.data(), count * sizeof(T)));
     return values;
   }
   Result<void> WriteArray(GuestMemory& memory, std::span<const T> values) const
-    requires(D != Dir::kIn && GuestType<T>)
-  {
+      requires(D != Dir::kIn && GuestType<T>) {
     return memory.Write(addr_, values.data(), values.size_bytes());
   }
 
@@ -87,9 +80,12 @@ class GuestPtr {
   GuestAddr addr_;
 };
 
-template <typename T> using InPtr = GuestPtr<T, Dir::kIn>;
-template <typename T> using OutPtr = GuestPtr<T, Dir::kOut>;
-template <typename T> using InOutPtr = GuestPtr<T, Dir::kInOut>;
+template <typename T>
+using InPtr = GuestPtr<T, Dir::kIn>;
+template <typename T>
+using OutPtr = GuestPtr<T, Dir::kOut>;
+template <typename T>
+using InOutPtr = GuestPtr<T, Dir::kInOut>;
 
 // A NUL-terminated guest string argument (path, name).
 class GuestStr {
@@ -121,7 +117,7 @@ class IoSequence {
   // Linux's MAX_RW_COUNT: larger requests are cut to it.
   static constexpr size_t kMaxBytes = 0x7ffff000;
 
-  static IoSequence Kernel(void* data, size_t size);        // caller keeps the bytes alive
+  static IoSequence Kernel(void* data, size_t size);  // caller keeps the bytes alive
   static IoSequence Guest(GuestMemory& memory, GuestAddr addr, size_t size);
   // EINVAL for more than IOV_MAX entries or a negative or overflowing total, EFAULT for an unreadable array.
   static Result<IoSequence> GuestIovecs(GuestMemory& memory, GuestAddr iov, uint64_t count);

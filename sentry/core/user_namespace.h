@@ -42,8 +42,8 @@ class UserNamespace final : public Namespace {
   // /proc/PID/uid_map and gid_map: written once, by whoever the rules let; `opener` opened the file. EPERM, EINVAL.
   Result<void> SetMap(IdKind kind, std::string_view text, const Credentials& opener, const Credentials& writer);
   std::string MapText(IdKind kind, const UserNamespace& reader) const;
-  // Of the initial namespace, before the first guest instruction: what MapText is to say to those in it, who may look for the
-  // ids of the host behind theirs. Nothing else comes of it.
+  // Of the initial namespace, before the first guest instruction: what MapText is to say to those in it, who may look
+  // for the ids of the host behind theirs. Nothing else comes of it.
   void ShowMap(IdKind kind, std::string text);
 
   // /proc/PID/setgroups. EPERM: forbidding it after gid_map was written, allowing it again.

@@ -12,12 +12,10 @@ namespace sandbox {
 
 // Poll events, values of POLLIN… (poll(2)); EPOLL* readiness bits are the same numbers.
 using EventMask = uint32_t;
-inline constexpr EventMask kEventIn = 0x001, kEventPri = 0x002, kEventOut = 0x004,
-                           kEventErr = 0x008, kEventHup = 0x010, kEventRdNorm = 0x040,
-                           kEventRdBand = 0x080, kEventWrNorm = 0x100, kEventWrBand = 0x200,
+inline constexpr EventMask kEventIn = 0x001, kEventPri = 0x002, kEventOut = 0x004, kEventErr = 0x008, kEventHup = 0x010,
+                           kEventRdNorm = 0x040, kEventRdBand = 0x080, kEventWrNorm = 0x100, kEventWrBand = 0x200,
                            kEventRdHup = 0x2000;
-inline constexpr EventMask kReadable = kEventIn | kEventRdNorm,
-                           kWritable = kEventOut | kEventWrNorm;
+inline constexpr EventMask kReadable = kEventIn | kEventRdNorm, kWritable = kEventOut | kEventWrNorm;
 // Always reported, asked for or not.
 inline constexpr EventMask kEventAlways = kEventErr | kEventHup;
 inline constexpr EventMask kAllEvents = 0xffffffff;

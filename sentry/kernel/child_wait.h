@@ -26,8 +26,8 @@ struct WaitSelector {
 struct WaitResult {
   int32_t pid = 0;  // as the caller numbers it; 0: WNOHANG found nothing
   uint32_t uid = 0;
-  int status = 0;    // Linux wait status
-  int code = 0;      // CLD_*
+  int status = 0;       // Linux wait status
+  int code = 0;         // CLD_*
   int code_status = 0;  // si_status
   Usage usage;
 };

@@ -47,7 +47,8 @@ bool FutexTable::Dequeue(FutexWaiter& waiter) {
 
 namespace {
 
-// With the bucket's lock held. The waiter is gone from its stack as soon as `bucket` is null, so the task is taken first.
+// With the bucket's lock held. The waiter is gone from its stack as soon as `bucket` is null, so the task is taken
+// first.
 void Release(FutexBucket& bucket, FutexWaiter& waiter, std::vector<TaskRef>& woken) {
   woken.push_back(waiter.task->shared_from_this());
   bucket.waiters.erase(waiter.position);

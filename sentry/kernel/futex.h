@@ -1,5 +1,5 @@
-// Futexes (futex(2), Linux: kernel/futex) that are not the host's: PI locks, and all where the platform makes no host calls (task_futex.cc). Waiters hang in hashed buckets,
-// keyed by the object that backs the word.
+// Futexes (futex(2), Linux: kernel/futex) that are not the host's: PI locks, and all where the platform makes no host
+// calls (task_futex.cc). Waiters hang in hashed buckets, keyed by the object that backs the word.
 //
 // No lock is held while guest memory is read: a waiter queues itself first and compares afterwards, so that a waker
 // that changed the word before waking cannot miss it.
@@ -38,8 +38,8 @@ struct FutexWaiter {
   uint32_t bitset = ~uint32_t{0};
   std::atomic<FutexBucket*> bucket{nullptr};  // null once woken
   std::list<FutexWaiter*>::iterator position;
-  bool pi = false;            // waits for ownership
-  bool in_transfer = false;   // PI: an unlock is choosing this waiter, which must stay until it has decided
+  bool pi = false;           // waits for ownership
+  bool in_transfer = false;  // PI: an unlock is choosing this waiter, which must stay until it has decided
   std::atomic<bool> woken{false};
   std::atomic<int32_t> owner_tid{0};  // PI: who held the lock when last looked at
 };
@@ -47,15 +47,17 @@ struct FutexWaiter {
 struct FutexBucket {
   Mutex mu{LockRank::kFutex};
   std::list<FutexWaiter*> waiters;
-  uint64_t arrivals = 0;      // counts enqueues, for compare-and-requeue
+  uint64_t arrivals = 0;  // counts enqueues, for compare-and-requeue
 };
 
 class FutexTable {
  public:
   // Each returns Linux's result. `shared` is the absence of FUTEX_PRIVATE_FLAG.
-  Result<void> Wait(Task& task, GuestAddr addr, bool shared, uint32_t expected, uint32_t bitset, const Deadline& deadline);
+  Result<void> Wait(Task& task, GuestAddr addr, bool shared, uint32_t expected, uint32_t bitset,
+                    const Deadline& deadline);
   Result<int> Wake(Task& task, GuestAddr addr, bool shared, int count, uint32_t bitset);
-  Result<int> Requeue(Task& task, GuestAddr from, GuestAddr to, bool shared, int wake, int requeue, const uint32_t* expected);
+  Result<int> Requeue(Task& task, GuestAddr from, GuestAddr to, bool shared, int wake, int requeue,
+                      const uint32_t* expected);
   Result<int> WakeOp(Task& task, GuestAddr first, GuestAddr second, bool shared, int wake, int wake2, uint32_t op);
   struct WaitVector {
     GuestAddr addr;

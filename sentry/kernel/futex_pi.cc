@@ -1,5 +1,5 @@
-// Priority-inheritance futexes, without the inheritance: ownership is handed over in arrival order (futex(2), "Priority-
-// inheritance futexes"; Linux: kernel/futex/pi.c). The word holds the owner's tid and FUTEX_WAITERS.
+// Priority-inheritance futexes, without the inheritance: ownership is handed over in arrival order (futex(2),
+// "Priority- inheritance futexes"; Linux: kernel/futex/pi.c). The word holds the owner's tid and FUTEX_WAITERS.
 #include <linux/futex.h>
 
 #include "base/cleanup.h"

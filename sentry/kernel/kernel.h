@@ -42,30 +42,30 @@ struct KernelOptions {
   SyscallDispatcher dispatch = nullptr;
   std::string hostname = "runsc";
   std::string domainname = "(none)";
-  bool strace = false;           // trace calls to the debug log
-  bool rewrite = true;           // rewrite call sites when the platform can
-  int32_t pid_max = 4194304;     // /proc/sys/kernel/pid_max; a new pid namespace's default
-  CgroupLimits limits;           // of the first container
+  bool strace = false;        // trace calls to the debug log
+  bool rewrite = true;        // rewrite call sites when the platform can
+  int32_t pid_max = 4194304;  // /proc/sys/kernel/pid_max; a new pid namespace's default
+  CgroupLimits limits;        // of the first container
   CgroupHost cgroup;
 };
 
 struct CreateProcessArgs {
-  std::string filename;          // looked up in PATH of envv when it has no slash
+  std::string filename;  // looked up in PATH of envv when it has no slash
   std::vector<std::string> argv, envv;
-  std::string cwd = "/";         // guest path
+  std::string cwd = "/";  // guest path
   RefPtr<MountNamespace> mounts;
-  CredentialsRef creds;          // null = root with all capabilities
+  CredentialsRef creds;  // null = root with all capabilities
   bool no_new_privs = false;
   RefPtr<const SeccompFilter> seccomp;  // what the process starts under (SeccompFilter::Make), or null
-  RefPtr<FdTable> fds;           // null = empty
+  RefPtr<FdTable> fds;                  // null = empty
   LimitSet limits = DefaultLimits();
   uint32_t umask = 022;
   RefPtr<ControllingTerminal> terminal;  // becomes the new session's, or null
   int oom_score_adj = 0;
-  RefPtr<UtsNamespace> uts;      // null = init's
-  RefPtr<IpcNamespace> ipc;      // null = init's
-  RefPtr<PidNamespace> pids;     // null = the root
-  RefPtr<Cgroup> cgroup;         // null = the first container's
+  RefPtr<UtsNamespace> uts;   // null = init's
+  RefPtr<IpcNamespace> ipc;   // null = init's
+  RefPtr<PidNamespace> pids;  // null = the root
+  RefPtr<Cgroup> cgroup;      // null = the first container's
   // The init of its pid namespace: number 1, whose end ends every other process. Otherwise a process beside it (runsc
   // exec).
   bool init = true;
@@ -114,12 +114,12 @@ class Kernel {
   const RefPtr<Cgroup>& first_cgroup() const { return first_cgroup_; }
 
   // --- Facts for /proc and sysinfo. ---
-  int64_t boot_time_ns() const { return boot_time_ns_; }          // CLOCK_REALTIME at the kernel's start
+  int64_t boot_time_ns() const { return boot_time_ns_; }  // CLOCK_REALTIME at the kernel's start
   int64_t start_monotonic_ns() const { return start_monotonic_ns_; }
   std::array<double, 3> load_averages();
-  uint64_t forks() const { return forks_.load(); }                // processes and threads made since boot
+  uint64_t forks() const { return forks_.load(); }  // processes and threads made since boot
   int running_tasks() const;
-  const RefPtr<UtsNamespace>& uts() const { return uts_; }        // init's
+  const RefPtr<UtsNamespace>& uts() const { return uts_; }  // init's
   const RefPtr<IpcNamespace>& ipc() const { return ipc_; }
 
   // Linux's tasklist_lock. Outermost of the guest-facing locks.
@@ -179,7 +179,7 @@ class Kernel {
   Mutex load_mu_{LockRank::kLeaf};
   std::array<double, 3> loads_ GUARDED_BY(load_mu_) = {};
   int64_t load_updated_ns_ GUARDED_BY(load_mu_) = 0;
-  std::atomic<uint32_t> departures_{0};          // counts tasks that left; the end of pid 1 sleeps on it
+  std::atomic<uint32_t> departures_{0};  // counts tasks that left; the end of pid 1 sleeps on it
 };
 
 }  // namespace sandbox

@@ -39,10 +39,10 @@ class PosixTimer : public std::enable_shared_from_this<PosixTimer> {
   int signo_ = SIGALRM;
   int notify_ = SIGEV_SIGNAL;
   uint64_t value_ = 0;
-  int32_t target_tid_ = 0;                  // SIGEV_THREAD_ID
-  std::atomic<uint64_t> missed_{0};         // expiries since the queued signal's first
+  int32_t target_tid_ = 0;           // SIGEV_THREAD_ID
+  std::atomic<uint64_t> missed_{0};  // expiries since the queued signal's first
   std::atomic<int> last_overrun_{0};
-  std::unique_ptr<IntervalTimer> real_;     // one of these two, by clock
+  std::unique_ptr<IntervalTimer> real_;  // one of these two, by clock
   std::unique_ptr<CpuTimer> cpu_;
 };
 

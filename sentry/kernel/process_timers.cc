@@ -16,9 +16,11 @@ constexpr int64_t kNsPerSecond = 1'000'000'000;
 
 }  // namespace
 
-CpuTimer::CpuTimer(std::function<uint64_t()> now, std::function<int()> threads,
-                   std::function<void(uint64_t)> on_expiry)
-    : now_(std::move(now)), threads_(std::move(threads)), on_expiry_(std::move(on_expiry)), timer_([this] { Check(); }) {}
+CpuTimer::CpuTimer(std::function<uint64_t()> now, std::function<int()> threads, std::function<void(uint64_t)> on_expiry)
+    : now_(std::move(now)),
+      threads_(std::move(threads)),
+      on_expiry_(std::move(on_expiry)),
+      timer_([this] { Check(); }) {}
 
 IntervalTimer::Setting CpuTimer::GetLocked(uint64_t now) const {
   if (next_ns_ == 0) return {};
@@ -75,28 +77,28 @@ void CpuTimer::Check() {
 }
 
 ProcessTimers::ProcessTimers(ThreadGroup& group)
-    : group_(group), real_([&group](uint64_t) {
-        (void)group.SendSignal(SignalInfo::Kernel(SIGALRM), SignalOrigin::kKernel);
-      }) {
+    : group_(group),
+      real_([&group](uint64_t) { (void)group.SendSignal(SignalInfo::Kernel(SIGALRM), SignalOrigin::kKernel); }) {
   const auto threads = [&group] { return group.thread_count(); };
   const auto send = [&group](int signo) {
     return [&group, signo](uint64_t) { (void)group.SendSignal(SignalInfo::Kernel(signo), SignalOrigin::kKernel); };
   };
   virtual_ = std::make_unique<CpuTimer>([&group] { return group.usage().user_ns; }, threads, send(SIGVTALRM));
   profiling_ = std::make_unique<CpuTimer>([&group] { return group.cpu_time_ns(); }, threads, send(SIGPROF));
-  limit_ = std::make_unique<CpuTimer>([&group] { return group.cpu_time_ns(); }, threads, [&group](uint64_t) {
-    const Limit limit = group.limits().Get(RLIMIT_CPU);
-    const bool over = limit.hard != RLIM_INFINITY && group.cpu_time_ns() >= limit.hard * kNsPerSecond;
-    (void)group.SendSignal(SignalInfo::Kernel(over ? SIGKILL : SIGXCPU), SignalOrigin::kKernel);
-  });
+  limit_ = std::make_unique<CpuTimer>(
+      [&group] { return group.cpu_time_ns(); }, threads,
+      [&group](uint64_t) {
+        const Limit limit = group.limits().Get(RLIMIT_CPU);
+        const bool over = limit.hard != RLIM_INFINITY && group.cpu_time_ns() >= limit.hard * kNsPerSecond;
+        (void)group.SendSignal(SignalInfo::Kernel(over ? SIGKILL : SIGXCPU), SignalOrigin::kKernel);
+      });
 }
 
 ProcessTimers::~ProcessTimers() = default;
 
 IntervalTimer::Setting ProcessTimers::SetInterval(int which, IntervalTimer::Setting setting) {
   if (which == ITIMER_REAL) {
-    const Deadline first =
-        setting.remaining_ns > 0 ? Deadline(DeadlineAfter(setting.remaining_ns)) : std::nullopt;
+    const Deadline first = setting.remaining_ns > 0 ? Deadline(DeadlineAfter(setting.remaining_ns)) : std::nullopt;
     return real_.Set(first, setting.interval_ns);
   }
   CpuTimer& timer = which == ITIMER_VIRTUAL ? *virtual_ : *profiling_;

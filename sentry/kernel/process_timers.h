@@ -21,7 +21,7 @@ class ThreadGroup;
 
 // Clocks a timer may follow besides the system-wide ones: CPU time of a group or of one of its threads.
 struct CpuClock {
-  int32_t tid = 0;        // 0 = the whole group
+  int32_t tid = 0;  // 0 = the whole group
 };
 
 // A timer on CPU time. Nothing interrupts us when a host thread has used so much, so the clock is looked at when it

@@ -203,7 +203,8 @@ void Ptrace::TracerExits(Task& tracer) {
       const bool thread_exited = tracee->ptrace_.thread_exited;
       ReleaseLocked(*tracee, 0);
       if (thread_exited) tracer.kernel().ForgetTaskLocked(*tracee);
-      if (tracee->group().zombie() && tracee->group().leader_ == tracee) ProcessTree::UntracedZombieLocked(tracee->group());
+      if (tracee->group().zombie() && tracee->group().leader_ == tracee)
+        ProcessTree::UntracedZombieLocked(tracee->group());
     }
   }
   for (const ThreadGroupRef& group : doomed) group->BeginGroupExit(SIGKILL);

@@ -20,11 +20,11 @@ class ThreadGroup;
 
 // Why a tracee stopped, as wait(2) tells it.
 struct PtraceReport {
-  int status = 0;              // signal, | 0x80 with PTRACE_O_TRACESYSGOOD, | PTRACE_EVENT_* << 8
-  uint64_t message = 0;        // PTRACE_GETEVENTMSG
-  bool has_info = true;        // false for a group-stop that was not seized: GETSIGINFO is EINVAL
+  int status = 0;        // signal, | 0x80 with PTRACE_O_TRACESYSGOOD, | PTRACE_EVENT_* << 8
+  uint64_t message = 0;  // PTRACE_GETEVENTMSG
+  bool has_info = true;  // false for a group-stop that was not seized: GETSIGINFO is EINVAL
   SignalInfo info = {};
-  uint8_t syscall_stop = 0;    // PTRACE_SYSCALL_INFO_*
+  uint8_t syscall_stop = 0;  // PTRACE_SYSCALL_INFO_*
 };
 
 // Something to do on the tracee's thread while it is stopped.
@@ -38,21 +38,21 @@ struct PtraceWork {
 struct PtraceState {
   enum class Resume { kContinue, kSyscall, kStep, kSysemu, kSysemuStep };
 
-  ThreadGroup* tracer = nullptr;   // null = not traced
-  int32_t tracer_tid = 0;          // only this thread of it may make requests
+  ThreadGroup* tracer = nullptr;  // null = not traced
+  int32_t tracer_tid = 0;         // only this thread of it may make requests
   bool seized = false;
-  uint32_t options = 0;            // PTRACE_O_*
+  uint32_t options = 0;  // PTRACE_O_*
 
-  bool stopped = false;            // in a stop that requests may be made in
-  bool unreported = false;         // wait has not returned it yet
-  bool listening = false;          // PTRACE_LISTEN
+  bool stopped = false;     // in a stop that requests may be made in
+  bool unreported = false;  // wait has not returned it yet
+  bool listening = false;   // PTRACE_LISTEN
   PtraceReport report;
-  bool resume = false;             // the tracer let it go
-  int signal = 0;                  // to be delivered when it goes on
+  bool resume = false;  // the tracer let it go
+  int signal = 0;       // to be delivered when it goes on
   Resume mode = Resume::kContinue;
   std::shared_ptr<PtraceWork> work;
 
-  bool thread_exited = false;      // a thread that is no leader and whose end was not reported yet
+  bool thread_exited = false;  // a thread that is no leader and whose end was not reported yet
   int exit_status = 0;
 };
 

@@ -17,16 +17,13 @@ constexpr size_t kFilterPenalty = 4;
 
 // Actions compare as signed numbers: KILL_PROCESS is the lowest.
 bool Overrides(uint32_t a, uint32_t b) {
-  const auto order = [](uint32_t verdict) {
-    return static_cast<int32_t>(verdict & SECCOMP_RET_ACTION_FULL);
-  };
+  const auto order = [](uint32_t verdict) { return static_cast<int32_t>(verdict & SECCOMP_RET_ACTION_FULL); };
   return order(a) < order(b);
 }
 
 }  // namespace
 
-SeccompFilter::SeccompFilter(std::vector<sock_filter> program, RefPtr<const SeccompFilter> previous,
-                             Options options)
+SeccompFilter::SeccompFilter(std::vector<sock_filter> program, RefPtr<const SeccompFilter> previous, Options options)
     : program_(std::move(program)), previous_(std::move(previous)), options_(std::move(options)) {
   chain_insns_ = program_.size();
   if (previous_ != nullptr) {
@@ -35,8 +32,7 @@ SeccompFilter::SeccompFilter(std::vector<sock_filter> program, RefPtr<const Secc
   }
   for (int nr = 0; nr < kCachedCalls; ++nr) {
     if (previous_ != nullptr && !previous_->always_allowed_[nr]) continue;
-    always_allowed_[nr] =
-        ConstantSeccompVerdict(program_, nr, AUDIT_ARCH_X86_64) == uint32_t{SECCOMP_RET_ALLOW};
+    always_allowed_[nr] = ConstantSeccompVerdict(program_, nr, AUDIT_ARCH_X86_64) == uint32_t{SECCOMP_RET_ALLOW};
   }
 }
 
@@ -51,13 +47,11 @@ SeccompFilter::~SeccompFilter() {
 }
 
 Result<RefPtr<SeccompFilter>> SeccompFilter::Make(std::vector<sock_filter> program,
-                                                  RefPtr<const SeccompFilter> previous,
-                                                  Options options) {
+                                                  RefPtr<const SeccompFilter> previous, Options options) {
   TRY(CheckSeccompProgram(program));
   const size_t before = previous == nullptr ? 0 : previous->chain_insns_ + kFilterPenalty;
   if (before + program.size() > kMaxChainInsns) return Err(ENOMEM);
-  return RefPtr<SeccompFilter>(
-      new SeccompFilter(std::move(program), std::move(previous), std::move(options)));
+  return RefPtr<SeccompFilter>(new SeccompFilter(std::move(program), std::move(previous), std::move(options)));
 }
 
 bool SeccompFilter::AlwaysAllows(std::span<const int> calls) const {
@@ -73,8 +67,7 @@ SeccompFilter::Verdict SeccompFilter::Run(const SeccompData& data) const {
     const uint32_t one = RunSeccompProgram(filter->program_, data);
     if (!Overrides(one, lowest)) continue;
     lowest = one;
-    verdict = {one & SECCOMP_RET_ACTION_FULL, static_cast<uint16_t>(one & SECCOMP_RET_DATA),
-               filter};
+    verdict = {one & SECCOMP_RET_ACTION_FULL, static_cast<uint16_t>(one & SECCOMP_RET_DATA), filter};
   }
   return verdict;
 }
@@ -117,8 +110,8 @@ Result<int64_t> InstallSeccompFilter(Task& task, uint64_t flags, std::vector<soc
     auto file = MakeRef<SeccompListenerFile>(options.listener);
     listener = TRY(task.fds().Install(task, std::move(file), true));
   }
-  const int64_t refused = TRY(task.AttachSeccomp({SECCOMP_MODE_FILTER, std::move(filter)},
-                                                 flags & SECCOMP_FILTER_FLAG_TSYNC));
+  const int64_t refused =
+      TRY(task.AttachSeccomp({SECCOMP_MODE_FILTER, std::move(filter)}, flags & SECCOMP_FILTER_FLAG_TSYNC));
   if (refused != 0) {
     if (listener) (void)task.fds().Close(task, *listener);
     if (flags & SECCOMP_FILTER_FLAG_TSYNC_ESRCH) return Err(ESRCH);

@@ -27,8 +27,8 @@ class SeccompFilter {
   };
   // EINVAL for a bad program, ENOMEM when the chain is too long (32768 instructions, each filter
   // counting 4 more).
-  static Result<RefPtr<SeccompFilter>> Make(std::vector<sock_filter> program,
-                                            RefPtr<const SeccompFilter> previous, Options options);
+  static Result<RefPtr<SeccompFilter>> Make(std::vector<sock_filter> program, RefPtr<const SeccompFilter> previous,
+                                            Options options);
   ~SeccompFilter();
 
   struct Verdict {
@@ -50,8 +50,7 @@ class SeccompFilter {
   bool HasListener() const;  // somewhere in the chain
 
  private:
-  SeccompFilter(std::vector<sock_filter> program, RefPtr<const SeccompFilter> previous,
-                Options options);
+  SeccompFilter(std::vector<sock_filter> program, RefPtr<const SeccompFilter> previous, Options options);
 
   static constexpr int kCachedCalls = 512;
   const std::vector<sock_filter> program_;

@@ -32,8 +32,7 @@ bool IsKnown(uint16_t code) {
       break;
   }
   const int op = BPF_OP(code);
-  if ((code & ~(0xf0 | BPF_X)) == BPF_JMP)
-    return op == BPF_JEQ || op == BPF_JGE || op == BPF_JGT || op == BPF_JSET;
+  if ((code & ~(0xf0 | BPF_X)) == BPF_JMP) return op == BPF_JEQ || op == BPF_JGE || op == BPF_JGT || op == BPF_JSET;
   if ((code & ~(0xf0 | BPF_X)) != BPF_ALU) return false;
   switch (op) {
     case BPF_ADD:
@@ -76,8 +75,7 @@ Result<void> CheckOperands(const sock_filter& insn, size_t at, size_t size) {
     default:
       break;
   }
-  if (BPF_CLASS(insn.code) == BPF_JMP && (at + insn.jt + 1 >= size || at + insn.jf + 1 >= size))
-    return Err(EINVAL);
+  if (BPF_CLASS(insn.code) == BPF_JMP && (at + insn.jt + 1 >= size || at + insn.jf + 1 >= size)) return Err(EINVAL);
   return {};
 }
 
@@ -129,8 +127,7 @@ class Machine {
           at += Jump(insn);
           break;
         case BPF_ALU:
-          if (!Compute(insn))
-            return SECCOMP_RET_KILL_THREAD;  // division by zero ends a program with 0
+          if (!Compute(insn)) return SECCOMP_RET_KILL_THREAD;  // division by zero ends a program with 0
           break;
         case BPF_LD:
           if (insn.code == (BPF_LD | BPF_W | BPF_ABS) && insn.k >= known_) return std::nullopt;
@@ -169,9 +166,7 @@ class Machine {
     }
   }
 
-  uint32_t Operand(const sock_filter& insn) const {
-    return BPF_SRC(insn.code) == BPF_X ? x_ : insn.k;
-  }
+  uint32_t Operand(const sock_filter& insn) const { return BPF_SRC(insn.code) == BPF_X ? x_ : insn.k; }
 
   size_t Jump(const sock_filter& insn) const {
     const uint32_t b = Operand(insn);
@@ -249,8 +244,7 @@ uint32_t RunSeccompProgram(std::span<const sock_filter> program, const SeccompDa
   return *Machine(data, sizeof(data)).Run(program);
 }
 
-std::optional<uint32_t> ConstantSeccompVerdict(std::span<const sock_filter> program, int nr,
-                                               uint32_t arch) {
+std::optional<uint32_t> ConstantSeccompVerdict(std::span<const sock_filter> program, int nr, uint32_t arch) {
   SeccompData data = {};
   data.nr = nr;
   data.arch = arch;

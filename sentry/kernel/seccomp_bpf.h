@@ -30,7 +30,6 @@ Result<void> CheckSeccompProgram(std::span<const sock_filter> program);
 uint32_t RunSeccompProgram(std::span<const sock_filter> program, const SeccompData& data);
 
 // The verdict if it depends on nothing but call number and architecture, for caching.
-std::optional<uint32_t> ConstantSeccompVerdict(std::span<const sock_filter> program, int nr,
-                                               uint32_t arch);
+std::optional<uint32_t> ConstantSeccompVerdict(std::span<const sock_filter> program, int nr, uint32_t arch);
 
 }  // namespace sandbox

@@ -9,8 +9,7 @@
 
 namespace sandbox {
 
-Result<std::optional<int64_t>> SeccompListener::Ask(Task& task, const seccomp_data& data,
-                                                    bool wait_killable) {
+Result<std::optional<int64_t>> SeccompListener::Ask(Task& task, const seccomp_data& data, bool wait_killable) {
   uint64_t id;
   {
     MutexLock lock(mu_);
@@ -33,8 +32,7 @@ Result<std::optional<int64_t>> SeccompListener::Ask(Task& task, const seccomp_da
       }
       received = request.state == State::kReceived;
     }
-    const auto slept =
-        received && wait_killable ? task.BlockKillable(std::nullopt) : task.Block(std::nullopt);
+    const auto slept = received && wait_killable ? task.BlockKillable(std::nullopt) : task.Block(std::nullopt);
     if (slept.ok()) continue;
     MutexLock lock(mu_);
     const Request& request = requests_[id];
@@ -109,11 +107,9 @@ Result<void> SeccompListener::CheckId(uint64_t id) {
   return {};
 }
 
-Result<int64_t> SeccompListener::AddDescriptor(Task& supervisor,
-                                               const seccomp_notif_addfd& request) {
+Result<int64_t> SeccompListener::AddDescriptor(Task& supervisor, const seccomp_notif_addfd& request) {
   if (request.newfd_flags & ~uint32_t{O_CLOEXEC}) return Err(EINVAL);
-  if (request.flags & ~uint32_t{SECCOMP_ADDFD_FLAG_SETFD | SECCOMP_ADDFD_FLAG_SEND})
-    return Err(EINVAL);
+  if (request.flags & ~uint32_t{SECCOMP_ADDFD_FLAG_SETFD | SECCOMP_ADDFD_FLAG_SEND}) return Err(EINVAL);
   const bool at = request.flags & SECCOMP_ADDFD_FLAG_SETFD;
   if (request.newfd != 0 && !at) return Err(EINVAL);
   const FileRef file = TRY(supervisor.fds().Get(Fd(static_cast<int32_t>(request.srcfd))));
@@ -152,8 +148,7 @@ Result<int64_t> SeccompListenerFile::Ioctl(Context& context, uint32_t request, u
     case SECCOMP_IOCTL_NOTIF_RECV: {
       seccomp_notif notif = TRY(InPtr<seccomp_notif>(addr).Read(memory));
       const auto bytes = std::as_bytes(std::span(&notif, 1));
-      if (std::any_of(bytes.begin(), bytes.end(), [](std::byte b) { return b != std::byte{0}; }))
-        return Err(EINVAL);
+      if (std::any_of(bytes.begin(), bytes.end(), [](std::byte b) { return b != std::byte{0}; })) return Err(EINVAL);
       TRY(BlockUntil(*task, listener_->queue_, kReadable | kEventHup, std::nullopt,
                      [&] { return listener_->TryReceive(&notif); }));
       TRY(OutPtr<seccomp_notif>(addr).Write(memory, notif));

@@ -71,7 +71,8 @@ class SemTable final : public IpcTable<SemaphoreSet> {
   static constexpr size_t kMaxInAll = 1'000'000;  // SEMMNS; Linux's default would let a guest take gigabytes
   SemTable() : IpcTable(kMaxSets) {}
   // /proc/sys/kernel/sem, with most() as the fourth.
-  std::atomic<size_t> per_set{SemaphoreSet::kMaxSemaphores}, in_all{kMaxInAll}, operations{SemaphoreSet::kMaxOperations};
+  std::atomic<size_t> per_set{SemaphoreSet::kMaxSemaphores}, in_all{kMaxInAll},
+      operations{SemaphoreSet::kMaxOperations};
   static RefPtr<SemTable> Of(IpcNamespace& ipc);
   Result<int> Get(Context& context, int32_t key, int count, int flags);
   // A process ended: what it did with SEM_UNDO is undone.

@@ -13,8 +13,8 @@ uint64_t Pages(uint64_t bytes) { return bytes / kPageSize + (bytes % kPageSize !
 
 }  // namespace
 
-ShmSegment::ShmSegment(WeakRef<ShmTable> table, RefPtr<SharedSegment> memory, uint64_t size, int32_t creator, int32_t key,
-                       std::shared_ptr<std::atomic<uint64_t>> all_pages)
+ShmSegment::ShmSegment(WeakRef<ShmTable> table, RefPtr<SharedSegment> memory, uint64_t size, int32_t creator,
+                       int32_t key, std::shared_ptr<std::atomic<uint64_t>> all_pages)
     : change_time(NowSeconds()),
       creator_pid(creator),
       table_(std::move(table)),

@@ -6,8 +6,8 @@
 
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/task_init.h"
-#include "sentry/time/timer.h"
 #include "sentry/time/clock.h"
+#include "sentry/time/timer.h"
 #include "sentry/vfs/file.h"
 
 namespace sandbox {

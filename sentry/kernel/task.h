@@ -79,11 +79,11 @@ class Task final : public Context, public platform::TrapHandler, public RefFromT
   FdTable& fds() { return *fds_->table; }
   RefPtr<FdTable> fds_ref() const;  // (any) null after exit
   FsContext& fs() { return *fs_; }
-  RefPtr<FsContext> fs_ref() const;       // (any) null after exit
-  Namespaces namespaces() const;          // (any) all of them
-  RefPtr<MountNamespace> mounts() const;  // (any)
-  RefPtr<UtsNamespace> uts() const;       // (any)
-  RefPtr<IpcNamespace> ipc() const;       // (any)
+  RefPtr<FsContext> fs_ref() const;           // (any) null after exit
+  Namespaces namespaces() const;              // (any) all of them
+  RefPtr<MountNamespace> mounts() const;      // (any)
+  RefPtr<UtsNamespace> uts() const;           // (any)
+  RefPtr<IpcNamespace> ipc() const;           // (any)
   RefPtr<NetNamespace> net() const override;  // (any)
   PidRef pid() const;                         // (any)
   // The namespace the task's own number is of; task->pid()->In(view) is its number in another.
@@ -119,8 +119,8 @@ class Task final : public Context, public platform::TrapHandler, public RefFromT
 
   // --- Signals. ---
   SignalSet signal_mask() const { return mask_.load(); }
-  SignalSet blocked_signals() const;                      // the same of any task: it may be changing it by itself (any)
-  void SetSignalMask(SignalSet mask);                     // own trap; SIGKILL and SIGSTOP are dropped
+  SignalSet blocked_signals() const;   // the same of any task: it may be changing it by itself (any)
+  void SetSignalMask(SignalSet mask);  // own trap; SIGKILL and SIGSTOP are dropped
   // For ppoll, pselect, epoll_pwait, sigsuspend: `mask` applies during the call; the old one is back when it returns,
   // or after the handler that interrupted it.
   void SetTemporaryMask(SignalSet mask);
@@ -189,7 +189,14 @@ class Task final : public Context, public platform::TrapHandler, public RefFromT
   // --- Accounting (any). ---
   Usage usage() const;
   int64_t start_time_ns() const { return start_time_ns_; }  // CLOCK_BOOTTIME
-  enum class State : char { kRunning = 'R', kSleeping = 'S', kStopped = 'T', kTracing = 't', kZombie = 'Z', kDead = 'X' };
+  enum class State : char {
+    kRunning = 'R',
+    kSleeping = 'S',
+    kStopped = 'T',
+    kTracing = 't',
+    kZombie = 'Z',
+    kDead = 'X'
+  };
   State state() const;
   // Number and arguments of the call being served, or nullopt (/proc/*/syscall); -1 number when none.
   int64_t current_syscall() const;
@@ -209,7 +216,7 @@ class Task final : public Context, public platform::TrapHandler, public RefFromT
   std::atomic<bool> no_new_privs{false};                                                // never taken back
   std::atomic<uint64_t> deadline_runtime_ns{0}, deadline_ns{0}, deadline_period_ns{0};  // SCHED_DEADLINE
   // sched_setaffinity(2): words of a cpu_set_t; empty = all. The host thread follows as far as the host lets it.
-  std::vector<uint64_t> cpu_affinity() const;       // (any)
+  std::vector<uint64_t> cpu_affinity() const;  // (any)
   // The same as far as it is still allowed (Linux: cpuset_cpus_allowed).
   std::vector<uint64_t> usable_cpus() const;        // (any)
   void SetCpuAffinity(std::vector<uint64_t> mask);  // (any)
@@ -350,8 +357,8 @@ class Task final : public Context, public platform::TrapHandler, public RefFromT
   std::atomic<SignalSet> mask_{0};
   std::atomic<bool> signal_work_{false};  // a deliverable signal, a stop or an exit is pending
   std::atomic<bool> killed_{false};
-  bool stop_joined_ = false;             // counted as stopped
-  bool stop_waived_ = false;             // its tracer let it run in spite of the group's stop
+  bool stop_joined_ = false;              // counted as stopped
+  bool stop_waived_ = false;              // its tracer let it run in spite of the group's stop
   std::atomic<bool> ptrace_trap_{false};  // PTRACE_EVENT_STOP, or the report of an exec, is due
   bool exited_ = false;
   std::atomic<SignalSet> raised_{0};
@@ -376,7 +383,8 @@ class Task final : public Context, public platform::TrapHandler, public RefFromT
   bool start_on_return_ = false;      // exec made a new thread_, which runs when the trap ends
   std::shared_ptr<VforkWait> vfork_;  // the parent that waits for this task's exec or exit
 
-  // task_defer.cc. The coroutine of the trap under way, if it has one; what it serves; the end of a wait with a deadline.
+  // task_defer.cc. The coroutine of the trap under way, if it has one; what it serves; the end of a wait with a
+  // deadline.
   std::unique_ptr<arch::Coroutine> coroutine_;
   const platform::Trap* trap_ = nullptr;
   std::unique_ptr<Timer> wait_timer_;

@@ -43,13 +43,9 @@ bool Task::Interrupted() const {
   return signal_work_.load() || killed_.load() || (raised_.load() & ~mask_.load()) != 0;
 }
 
-Result<void> Task::Block(const Deadline& deadline) {
-  return BlockAs(Sleep::kInterruptible, deadline);
-}
+Result<void> Task::Block(const Deadline& deadline) { return BlockAs(Sleep::kInterruptible, deadline); }
 
-Result<void> Task::BlockKillable(const Deadline& deadline) {
-  return BlockAs(Sleep::kKillable, deadline);
-}
+Result<void> Task::BlockKillable(const Deadline& deadline) { return BlockAs(Sleep::kKillable, deadline); }
 
 Result<void> Task::BlockAs(Sleep how, const Deadline& deadline) {
   RunDeferred();

@@ -74,7 +74,8 @@ struct TaskCloner {
     const RefPtr<SignalHandlers> old = parent.group_->handlers();
     RefPtr<SignalHandlers> handlers = Has(CLONE_SIGHAND) ? old : old->Fork();
     if (Has(kCloneClearSighand)) handlers->ResetCaught();
-    auto group = MakeRef<ThreadGroup>(kernel, pid, parent.group_->cgroup_, std::move(handlers), parent.group_->limits_.All());
+    auto group =
+        MakeRef<ThreadGroup>(kernel, pid, parent.group_->cgroup_, std::move(handlers), parent.group_->limits_.All());
     group->oom_score_adj.store(parent.group_->oom_score_adj.load());
     group->thp_disabled.store(parent.group_->thp_disabled.load());
     return group;

@@ -44,9 +44,7 @@ void Task::RunTrap(const platform::Trap& trap) {
   }
 }
 
-bool Task::HasWork() const {
-  return signal_work_.load() || raised_.load() != 0 || restart_code_ != 0;
-}
+bool Task::HasWork() const { return signal_work_.load() || raised_.load() != 0 || restart_code_ != 0; }
 
 void Task::ServeTrap(const platform::Trap& trap) {
   using Kind = platform::Trap::Kind;
@@ -91,8 +89,7 @@ void Task::ServeSyscall(const platform::Trap& trap) {
 void Task::FinishCall(Result<int64_t> result) {
   const int error = result.ok() ? 0 : result.error().value();
   // A wait under a temporary mask that was not interrupted leaves signals of that mask pending.
-  if (saved_mask_ && error < kErestartsys && error != EINTR)
-    SetSignalMask(*std::exchange(saved_mask_, std::nullopt));
+  if (saved_mask_ && error < kErestartsys && error != EINTR) SetSignalMask(*std::exchange(saved_mask_, std::nullopt));
   if (result.ok()) return thread_->SetReturn(*result);
   switch (error) {
     case kErestartsys:
@@ -112,8 +109,7 @@ void Task::ServeFault(const platform::Fault& fault) {
   if (fault.signo == SIGSEGV && mm_->GrowStack(*this, *thread_, fault.address)) return;
   if (!ValidSignal(fault.signo)) return ExitGroup(SIGKILL);
   fault_address_ = fault.address.value();
-  ForceSignal(SignalInfo::Fault(fault.signo, fault.code, fault.address.value()), fault.trapno,
-              fault.error);
+  ForceSignal(SignalInfo::Fault(fault.signo, fault.code, fault.address.value()), fault.trapno, fault.error);
 }
 
 void Task::ServeFailedOp(const platform::Trap& trap) {

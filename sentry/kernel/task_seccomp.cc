@@ -41,9 +41,9 @@ Result<int64_t> Task::AttachSeccomp(SeccompState next, bool all_threads) {
   if (all_threads) {
     for (const Task* other : group_->tasks_) {
       const SeccompState theirs = other->seccomp();
-      const bool fits = theirs.mode == SECCOMP_MODE_DISABLED ||
-                        (theirs.mode == SECCOMP_MODE_FILTER &&
-                         SeccompFilter::IsAncestor(theirs.filter.get(), own.filter.get()));
+      const bool fits =
+          theirs.mode == SECCOMP_MODE_DISABLED ||
+          (theirs.mode == SECCOMP_MODE_FILTER && SeccompFilter::IsAncestor(theirs.filter.get(), own.filter.get()));
       if (other != this && !fits) return other->tid();
     }
     for (Task* other : group_->tasks_) {
@@ -85,11 +85,9 @@ std::optional<Result<int64_t>> Task::CheckSeccomp(platform::Trap& trap, bool* sk
 }
 
 std::optional<Result<int64_t>> Task::Obey(const SeccompFilter::Verdict& verdict, const SeccompData& data, bool* skip) {
-  const bool kills =
-      verdict.action == SECCOMP_RET_KILL_PROCESS || verdict.action == SECCOMP_RET_KILL_THREAD;
+  const bool kills = verdict.action == SECCOMP_RET_KILL_PROCESS || verdict.action == SECCOMP_RET_KILL_THREAD;
   if (kills || verdict.action == SECCOMP_RET_LOG || verdict.filter->options().log) {
-    LOGF(kInfo, "seccomp: task %d (%s): call %d, action %#x", tid(), name().c_str(), data.nr,
-         verdict.action);
+    LOGF(kInfo, "seccomp: task %d (%s): call %d, action %#x", tid(), name().c_str(), data.nr, verdict.action);
   }
   switch (verdict.action) {
     case SECCOMP_RET_ALLOW:

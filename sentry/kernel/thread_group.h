@@ -48,7 +48,8 @@ enum class SignalOrigin {
 
 class ThreadGroup final : public RefFromThis<ThreadGroup> {
  public:
-  ThreadGroup(Kernel& kernel, PidRef pid, RefPtr<Cgroup> cgroup, RefPtr<SignalHandlers> handlers, const LimitSet& limits);
+  ThreadGroup(Kernel& kernel, PidRef pid, RefPtr<Cgroup> cgroup, RefPtr<SignalHandlers> handlers,
+              const LimitSet& limits);
   ~ThreadGroup();
 
   Kernel& kernel() const { return kernel_; }
@@ -57,16 +58,16 @@ class ThreadGroup final : public RefFromThis<ThreadGroup> {
   Cgroup& cgroup() const { return *cgroup_; }
 
   // --- Threads (any). ---
-  TaskRef leader() const;                // also as a zombie; null once reaped
-  std::vector<TaskRef> tasks() const;    // those that have not exited
+  TaskRef leader() const;              // also as a zombie; null once reaped
+  std::vector<TaskRef> tasks() const;  // those that have not exited
   int thread_count() const;
 
   // --- The process tree (any; a snapshot), in the root pid namespace's numbers. 0 for no parent. ---
   int32_t ppid() const;
   int32_t pgid() const;
   int32_t sid() const;
-  uint64_t terminal_device() const;      // 0 = none
-  int32_t foreground_pgid() const;       // of its terminal; -1 = none
+  uint64_t terminal_device() const;  // 0 = none
+  int32_t foreground_pgid() const;   // of its terminal; -1 = none
   std::vector<int32_t> child_tgids() const;
   ThreadGroupRef parent() const;
   bool is_session_leader() const { return sid() == tgid_; }
@@ -87,7 +88,7 @@ class ThreadGroup final : public RefFromThis<ThreadGroup> {
   void DiscardTimerSignal(const void* timer);
   RefPtr<SignalHandlers> handlers() const;
   SignalSet shared_pending() const;
-  bool stopped() const;                  // by job control
+  bool stopped() const;  // by job control
   // Ends the whole group with a wait status, as exit_group(2) or a fatal signal does. First caller wins.
   void BeginGroupExit(int wait_status);
   bool exiting() const { return exiting_.load(); }
@@ -162,15 +163,15 @@ class ThreadGroup final : public RefFromThis<ThreadGroup> {
   bool stop_complete_ GUARDED_BY(sig_mu_) = false;
   int stopping_ GUARDED_BY(sig_mu_) = 0;
   int stop_signal_ GUARDED_BY(sig_mu_) = 0;
-  bool stop_unreported_ GUARDED_BY(sig_mu_) = false;       // for wait with WUNTRACED
-  bool continue_unreported_ GUARDED_BY(sig_mu_) = false;   // for wait with WCONTINUED
-  int pending_notice_ GUARDED_BY(sig_mu_) = 0;             // CLD_STOPPED or CLD_CONTINUED the parent is owed
-  bool unkillable_ GUARDED_BY(sig_mu_) = false;            // pid 1: default actions do not apply
+  bool stop_unreported_ GUARDED_BY(sig_mu_) = false;      // for wait with WUNTRACED
+  bool continue_unreported_ GUARDED_BY(sig_mu_) = false;  // for wait with WCONTINUED
+  int pending_notice_ GUARDED_BY(sig_mu_) = 0;            // CLD_STOPPED or CLD_CONTINUED the parent is owed
+  bool unkillable_ GUARDED_BY(sig_mu_) = false;           // pid 1: default actions do not apply
 
   std::atomic<bool> exiting_{false};
   int group_status_ GUARDED_BY(sig_mu_) = 0;
-  Task* exec_task_ GUARDED_BY(sig_mu_) = nullptr;          // the thread that is becoming the only one
-  int live_ GUARDED_BY(sig_mu_) = 0;                       // threads that have not begun to exit
+  Task* exec_task_ GUARDED_BY(sig_mu_) = nullptr;  // the thread that is becoming the only one
+  int live_ GUARDED_BY(sig_mu_) = 0;               // threads that have not begun to exit
   Task* leader_task_ GUARDED_BY(sig_mu_) = nullptr;
   int leader_status_ GUARDED_BY(sig_mu_) = 0;
   std::atomic<bool> zombie_{false};
@@ -178,12 +179,12 @@ class ThreadGroup final : public RefFromThis<ThreadGroup> {
 
   // Tree lock.
   ThreadGroup* parent_ = nullptr;
-  int32_t parent_tid_ = 0;                // the thread that made it (__WNOTHREAD, PR_SET_PDEATHSIG)
-  int exit_signal_ = 0;                   // to the parent; 0 = none
+  int32_t parent_tid_ = 0;  // the thread that made it (__WNOTHREAD, PR_SET_PDEATHSIG)
+  int exit_signal_ = 0;     // to the parent; 0 = none
   std::map<int32_t, ThreadGroupRef> children_;
   std::vector<TaskRef> tracees_;  // of any of its threads (ptrace.h)
   RefPtr<ProcessGroup> process_group_;
-  TaskRef leader_;                        // until reaped
+  TaskRef leader_;  // until reaped
   bool reaped_ = false;
 
   mutable Mutex usage_mu_{LockRank::kLeaf};

@@ -36,8 +36,8 @@ void ThreadGroup::DiscardTimerSignal(const void* timer) {
 
 void ThreadGroup::DispositionChanged(int signo, const SignalAction& action) {
   const DefaultAction def = DefaultActionOf(signo);
-  const bool ignored = action.is_ignore() || (action.is_default() && (def == DefaultAction::kIgnore ||
-                                                                       def == DefaultAction::kContinue));
+  const bool ignored =
+      action.is_ignore() || (action.is_default() && (def == DefaultAction::kIgnore || def == DefaultAction::kContinue));
   if (!ignored) return;
   MutexLock lock(sig_mu_);
   pending_.Discard(SignalBit(signo));
@@ -129,7 +129,8 @@ void ThreadGroup::WakeForLocked(Task* target, int signo, SignalOrigin) {
   }
   if (taker == nullptr) return;
   const DefaultAction def = DefaultActionOf(signo);
-  const bool fatal = signo == SIGKILL || (!taker->traced() && def == DefaultAction::kTerminate && handlers_->Get(signo).is_default());
+  const bool fatal =
+      signo == SIGKILL || (!taker->traced() && def == DefaultAction::kTerminate && handlers_->Get(signo).is_default());
   if (fatal) return BeginGroupExitLocked(signo);
   taker->KickLocked();
 }

@@ -16,7 +16,7 @@ namespace sandbox::loader {
 
 // One PT_LOAD, all numbers relative to a load bias of zero.
 struct Segment {
-  uint64_t address = 0;     // p_vaddr
+  uint64_t address = 0;  // p_vaddr
   uint64_t file_offset = 0;
   uint64_t file_size = 0;
   uint64_t memory_size = 0;
@@ -27,11 +27,11 @@ struct Segment {
 struct ElfFile {
   bool position_independent = false;  // ET_DYN
   uint64_t entry = 0;
-  uint64_t header_address = 0;        // of the program headers in memory, 0 when no segment holds them
+  uint64_t header_address = 0;  // of the program headers in memory, 0 when no segment holds them
   uint16_t header_count = 0;
-  std::vector<Segment> segments;      // ascending, not overlapping, at least one
-  uint64_t alignment = 4096;          // largest power of two asked for by a segment
-  std::string interpreter;            // empty = none
+  std::vector<Segment> segments;  // ascending, not overlapping, at least one
+  uint64_t alignment = 4096;      // largest power of two asked for by a segment
+  std::string interpreter;        // empty = none
   bool executable_stack = false;
 
   uint64_t start() const { return segments.front().address & ~uint64_t{4095}; }

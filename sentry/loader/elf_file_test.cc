@@ -68,7 +68,10 @@ TEST(ElfFileTest, RefusesWhatIsNoProgramOfThisMachine) {
   EXPECT_TRUE(refused([](Image& i) { i.header().e_phentsize = 8; }));
   EXPECT_TRUE(refused([](Image& i) { i.header().e_phoff = ~uint64_t{0}; }));
   EXPECT_TRUE(refused([](Image& i) { i.program(1).p_type = i.program(2).p_type = PT_NULL; })) << "nothing to load";
-  EXPECT_TRUE(refused([](Image& i) { i.program(2).p_vaddr = 0x1000; i.program(2).p_offset = 0x1000; })) << "overlap";
+  EXPECT_TRUE(refused([](Image& i) {
+    i.program(2).p_vaddr = 0x1000;
+    i.program(2).p_offset = 0x1000;
+  })) << "overlap";
   EXPECT_TRUE(refused([](Image& i) { i.program(2).p_memsz = 0x100; })) << "smaller in memory than in the file";
   EXPECT_TRUE(refused([](Image& i) { i.program(2).p_vaddr = ~uint64_t{0} - 0xff; })) << "wraps";
   EXPECT_TRUE(refused([](Image& i) { i.program(2).p_memsz = ~uint64_t{0}; }));

@@ -9,10 +9,10 @@
 namespace sandbox::loader {
 
 struct MappedElf {
-  uint64_t bias = 0;             // added to the file's addresses
+  uint64_t bias = 0;  // added to the file's addresses
   GuestAddr entry;
-  GuestAddr end;                 // of the last segment, not rounded
-  std::vector<GuestRange> tails; // parts of file pages that belong to bss: to be zeroed once the ops ran
+  GuestAddr end;                  // of the last segment, not rounded
+  std::vector<GuestRange> tails;  // parts of file pages that belong to bss: to be zeroed once the ops ran
 };
 
 enum class Placement {

@@ -11,9 +11,9 @@
 namespace sandbox::loader {
 namespace {
 
-constexpr uint64_t kMaxStringBytes = 128 << 10;    // MAX_ARG_STRLEN
-constexpr uint64_t kMaxTotal = 6 << 20;            // three quarters of _STK_LIM
-constexpr uint64_t kMinTotal = 128 << 10;          // ARG_MAX
+constexpr uint64_t kMaxStringBytes = 128 << 10;  // MAX_ARG_STRLEN
+constexpr uint64_t kMaxTotal = 6 << 20;          // three quarters of _STK_LIM
+constexpr uint64_t kMinTotal = 128 << 10;        // ARG_MAX
 constexpr std::string_view kPlatform = "x86_64";
 constexpr uint64_t kAtRseqFeatureSize = 27, kAtRseqAlign = 28;
 

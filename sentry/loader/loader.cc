@@ -124,8 +124,8 @@ Result<Image> MapImage(Context& context, MemoryManager& mm, platform::Thread& th
                                                                                    : loader::Placement::kMappingArea;
   image.program = TRY(loader::MapElf(context, mm, thread, image.elf, file, placement));
   if (interpreter != nullptr) {
-    image.interpreter = TRY(loader::MapElf(context, mm, thread, interpreter_elf, *interpreter,
-                                           loader::Placement::kMappingArea));
+    image.interpreter =
+        TRY(loader::MapElf(context, mm, thread, interpreter_elf, *interpreter, loader::Placement::kMappingArea));
   }
   image.vdso = TRY(loader::MapVdso(context, mm, thread));
   // Such a program must not have its heap in the mapping area, where it could hardly grow.

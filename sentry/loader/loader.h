@@ -17,10 +17,10 @@
 namespace sandbox {
 
 struct LoadArgs {
-  FileRef file;               // from OpenForExec: an ELF program or a "#!" script
-  std::string filename;       // as given to execve: AT_EXECFN, and what a script's interpreter gets as argument
+  FileRef file;          // from OpenForExec: an ELF program or a "#!" script
+  std::string filename;  // as given to execve: AT_EXECFN, and what a script's interpreter gets as argument
   std::vector<std::string> argv, envv;
-  WalkBase base;              // for the interpreters named by the file
+  WalkBase base;  // for the interpreters named by the file
   // Called once with the file that will run (the interpreter of a script): applies set-id and file capabilities.
   // Returns the new program's credentials (AT_UID…) and whether it gained privilege (AT_SECURE).
   struct Identity {
@@ -28,20 +28,20 @@ struct LoadArgs {
     bool secure = false;
   };
   std::function<Result<Identity>(const FileRef& executable)> identify;
-  bool randomize = true;      // false for ADDR_NO_RANDOMIZE (personality(2))
+  bool randomize = true;  // false for ADDR_NO_RANDOMIZE (personality(2))
 };
 
 struct LoadedImage {
-  GuestAddr entry;            // initial instruction pointer
-  GuestAddr stack;            // initial stack pointer
-  FileRef executable;         // for /proc/*/exe (SetExecutable was called)
-  std::string name;           // base name for comm
-  CredentialsRef creds;       // from identify
+  GuestAddr entry;       // initial instruction pointer
+  GuestAddr stack;       // initial stack pointer
+  FileRef executable;    // for /proc/*/exe (SetExecutable was called)
+  std::string name;      // base name for comm
+  CredentialsRef creds;  // from identify
   bool secure = false;
 };
 
-// Maps the program into `mm`, whose address space is the one of `thread` (stopped, fresh), builds stack, auxv and vDSO, and
-// fills mm.SetLayout. ENOEXEC, ENOENT or EACCES for interpreters, ELOOP for nested scripts, E2BIG, ENOMEM.
+// Maps the program into `mm`, whose address space is the one of `thread` (stopped, fresh), builds stack, auxv and vDSO,
+// and fills mm.SetLayout. ENOEXEC, ENOENT or EACCES for interpreters, ELOOP for nested scripts, E2BIG, ENOMEM.
 Result<LoadedImage> Load(Context& context, MemoryManager& mm, platform::Thread& thread, const LoadArgs& args);
 
 }  // namespace sandbox

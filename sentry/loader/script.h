@@ -16,8 +16,8 @@ struct ScriptLine {
   std::string argument;  // the rest of the line as one argument; empty = none
 };
 
-// `head`: the first bytes of the file, at most kProbeSize, starting with "#!". ENOEXEC when there is no interpreter, or when its
-// name does not end within them.
+// `head`: the first bytes of the file, at most kProbeSize, starting with "#!". ENOEXEC when there is no interpreter, or
+// when its name does not end within them.
 Result<ScriptLine> ParseScriptLine(std::string_view head);
 
 }  // namespace sandbox::loader

@@ -20,9 +20,7 @@ static_assert(sizeof(kImage) <= kPageSize);
 class SharedPage final : public Mappable {
  public:
   explicit SharedPage(BorrowedFd fd) : fd_(fd) {}
-  Result<HostBacking> Back(Context&, uint64_t, uint64_t, const Use&) override {
-    return HostBacking{.fd = fd_};
-  }
+  Result<HostBacking> Back(Context&, uint64_t, uint64_t, const Use&) override { return HostBacking{.fd = fd_}; }
   Identity MappingIdentity() const override { return {}; }
 
  private:
@@ -43,8 +41,8 @@ BorrowedFd CodeFile() {
   return file.borrow();
 }
 
-Result<void> MapPage(Context& context, MemoryManager& mm, platform::Thread& thread, GuestAddr at,
-                     BorrowedFd fd, int prot, const char* label) {
+Result<void> MapPage(Context& context, MemoryManager& mm, platform::Thread& thread, GuestAddr at, BorrowedFd fd,
+                     int prot, const char* label) {
   MapRequest request{.hint = at, .length = kPageSize, .prot = prot};
   request.flags = MAP_PRIVATE | MAP_FIXED;
   request.mappable = MakeRef<SharedPage>(fd);

@@ -58,10 +58,18 @@ int OnHost(const Call& call, GuestAddr base) {
   long result = 0;
   void* mapped = nullptr;
   switch (call.what) {
-    case 0: mapped = ::mmap(at(call.page), call.count * kPageSize, call.prot, call.flags, -1, 0); break;
-    case 1: result = ::munmap(at(call.page), call.count * kPageSize); break;
-    case 2: result = ::mprotect(at(call.page), call.count * kPageSize, call.prot); break;
-    case 3: result = ::madvise(at(call.page), call.count * kPageSize, call.advice); break;
+    case 0:
+      mapped = ::mmap(at(call.page), call.count * kPageSize, call.prot, call.flags, -1, 0);
+      break;
+    case 1:
+      result = ::munmap(at(call.page), call.count * kPageSize);
+      break;
+    case 2:
+      result = ::mprotect(at(call.page), call.count * kPageSize, call.prot);
+      break;
+    case 3:
+      result = ::madvise(at(call.page), call.count * kPageSize, call.advice);
+      break;
     default:
       mapped = ::mremap(at(call.page), call.count * kPageSize, call.new_count * kPageSize, call.flags, at(call.to));
       break;
@@ -74,19 +82,26 @@ int InManager(const Call& call, GuestAddr base, MemoryManager& mm, Context& cont
   const uint64_t bytes = call.count * kPageSize;
   const auto error = [](auto result) { return result.ok() ? 0 : result.error().value(); };
   switch (call.what) {
-    case 0: return error(mm.Map(context, thread, {.hint = at(call.page), .length = bytes, .prot = call.prot, .flags = call.flags}));
-    case 1: return error(mm.Unmap(context, thread, at(call.page), bytes));
-    case 2: return error(mm.Protect(context, thread, at(call.page), bytes, call.prot));
-    case 3: return error(mm.Advise(context, thread, at(call.page), bytes, call.advice));
+    case 0:
+      return error(
+          mm.Map(context, thread, {.hint = at(call.page), .length = bytes, .prot = call.prot, .flags = call.flags}));
+    case 1:
+      return error(mm.Unmap(context, thread, at(call.page), bytes));
+    case 2:
+      return error(mm.Protect(context, thread, at(call.page), bytes, call.prot));
+    case 3:
+      return error(mm.Advise(context, thread, at(call.page), bytes, call.advice));
     default:
-      return error(mm.Remap(context, thread, at(call.page), bytes, call.new_count * kPageSize, call.flags, at(call.to)));
+      return error(
+          mm.Remap(context, thread, at(call.page), bytes, call.new_count * kPageSize, call.flags, at(call.to)));
   }
 }
 
 Call RandomCall(std::mt19937& random) {
   const auto below = [&](uint64_t n) { return std::uniform_int_distribution<uint64_t>(0, n - 1)(random); };
   static constexpr int kProts[] = {PROT_NONE, PROT_READ, PROT_READ | PROT_WRITE};
-  static constexpr int kAdvice[] = {MADV_DONTNEED, MADV_NORMAL, MADV_WIPEONFORK, MADV_KEEPONFORK, MADV_DONTFORK, MADV_DOFORK};
+  static constexpr int kAdvice[] = {MADV_DONTNEED,   MADV_NORMAL,   MADV_WIPEONFORK,
+                                    MADV_KEEPONFORK, MADV_DONTFORK, MADV_DOFORK};
   Call call = {};
   call.what = static_cast<int>(below(5));
   call.page = below(kPages - 1);

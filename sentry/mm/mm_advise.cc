@@ -144,8 +144,7 @@ GuestRange LockRange(GuestAddr addr, uint64_t length) {
 
 }  // namespace
 
-Result<void> MemoryManager::Advise(Context&, platform::Thread& thread, GuestAddr addr,
-                                   uint64_t length, int advice) {
+Result<void> MemoryManager::Advise(Context&, platform::Thread& thread, GuestAddr addr, uint64_t length, int advice) {
   const AdviceKind kind = KindOf(advice);
   // Injecting memory errors takes a privilege no guest has.
   if (advice == MADV_HWPOISON || advice == MADV_SOFT_OFFLINE) return Err(EPERM);
@@ -166,8 +165,7 @@ Result<void> MemoryManager::Advise(Context&, platform::Thread& thread, GuestAddr
         result = allowed;
         return false;
       }
-      const GuestRange part{std::max(vma.range.start, range.start),
-                            std::min(vma.range.end, range.end)};
+      const GuestRange part{std::max(vma.range.start, range.start), std::min(vma.range.end, range.end)};
       reached = part.end;
       if (!runs.empty() && runs.back().end == part.start)
         runs.back().end = part.end;
@@ -229,8 +227,7 @@ Result<void> MemoryManager::SetLocked(GuestRange range, bool locked) {
 }
 
 Result<void> MemoryManager::LockAll(Context& context, int flags) {
-  if (flags == 0 || (flags & ~(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT)) || flags == MCL_ONFAULT)
-    return Err(EINVAL);
+  if (flags == 0 || (flags & ~(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT)) || flags == MCL_ONFAULT) return Err(EINVAL);
   MutexLock lock(mu_);
   if (!context.creds().Has(CAP_IPC_LOCK)) {
     const uint64_t limit = context.rlimit(RLIMIT_MEMLOCK);
@@ -273,8 +270,7 @@ Result<void> MemoryManager::Sync(Context& context, GuestAddr addr, uint64_t leng
     if ((flags & MS_INVALIDATE) && vma.locked) return Err(EBUSY);
     if (!(flags & MS_SYNC) || !vma.writable_shared() || vma.mappable == nullptr) continue;
     // Stores are in the host's page cache already, so only durability is left to do.
-    auto backing = TRY(
-        vma.mappable->Back(context, vma.offset, vma.range.length(), {PROT_READ, PROT_READ, true}));
+    auto backing = TRY(vma.mappable->Back(context, vma.offset, vma.range.length(), {PROT_READ, PROT_READ, true}));
     if (backing.fd.valid() && fdatasync(backing.fd.get()) != 0 && errno == EIO) return Err(EIO);
   }
   if (!covered) return Err(ENOMEM);

@@ -85,8 +85,8 @@ class FakeThread final : public platform::Thread {
     switch (op.kind) {
       case Kind::kMapAnonymous:
       case Kind::kMapFile:
-        result = ::mmap(at, op.range.length(), op.prot, op.flags | MAP_FIXED, op.fd.get(),
-                        static_cast<off_t>(op.offset));
+        result =
+            ::mmap(at, op.range.length(), op.prot, op.flags | MAP_FIXED, op.fd.get(), static_cast<off_t>(op.offset));
         break;
       case Kind::kUnmap:
         return HostResult(::munmap(at, op.range.length())).ok() ? Result<void>() : LastErrno();

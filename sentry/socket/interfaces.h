@@ -1,5 +1,5 @@
-// The network that a sandbox shows: interfaces, addresses and routes (netdevice(7), rtnetlink(7)). With --network=none there is
-// the loopback interface only; another provider says where to ask before the first guest instruction.
+// The network that a sandbox shows: interfaces, addresses and routes (netdevice(7), rtnetlink(7)). With --network=none
+// there is the loopback interface only; another provider says where to ask before the first guest instruction.
 #pragma once
 
 #include <linux/if_link.h>
@@ -20,9 +20,9 @@ using InternetAddress = std::array<uint8_t, 16>;  // network order; the first fo
 inline constexpr size_t AddressSize(int family) { return family == 2 /* AF_INET */ ? 4 : 16; }
 
 struct InterfaceAddress {
-  int family = 0;     // AF_INET, AF_INET6
-  uint8_t prefix = 0; // bits
-  uint8_t scope = 0;  // RT_SCOPE_*
+  int family = 0;      // AF_INET, AF_INET6
+  uint8_t prefix = 0;  // bits
+  uint8_t scope = 0;   // RT_SCOPE_*
   InternetAddress bytes = {};
   InternetAddress broadcast = {};  // AF_INET; all zero = none
   uint32_t flags = 0;              // IFA_F_*
@@ -46,8 +46,8 @@ struct NetInterface {
 
 struct NetRoute {
   int family = 0;
-  uint8_t prefix = 0;  // bits of `destination`
-  uint32_t table = 0;  // RT_TABLE_*
+  uint8_t prefix = 0;                         // bits of `destination`
+  uint32_t table = 0;                         // RT_TABLE_*
   uint8_t protocol = 0, scope = 0, type = 0;  // RTPROT_*, RT_SCOPE_*, RTN_*
   uint32_t flags = 0;                         // RTNH_F_*
   int interface = 0;
@@ -66,8 +66,8 @@ NetState CurrentNetState(Context& context);
 void SetNetSource(std::function<NetState()> source);
 
 bool IsZero(const InternetAddress& address);
-// The route to an address: of the local table before the main one, the longest prefix, the lowest priority. Null when there is
-// none.
+// The route to an address: of the local table before the main one, the longest prefix, the lowest priority. Null when
+// there is none.
 const NetRoute* FindRoute(const NetState& state, int family, const InternetAddress& to);
 
 // SIOCGIFCONF, SIOCGIFFLAGS … of any socket; ENOTTY for other requests, EPERM for those that change something.

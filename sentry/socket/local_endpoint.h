@@ -41,7 +41,8 @@ class LocalEndpoint : public RefFromThis<LocalEndpoint> {
   bool listening() const;
   // connect(2) of a stream or seqpacket socket: ECONNREFUSED, EAGAIN for a full backlog (the caller is then woken when
   // there is room), EISCONN, EINVAL. `server_address`: what the accepted end is called, if not as the listener.
-  Result<void> ConnectTo(const LocalEndpointRef& listener, const ucred& creds, const SocketAddress* server_address = nullptr);
+  Result<void> ConnectTo(const LocalEndpointRef& listener, const ucred& creds,
+                         const SocketAddress* server_address = nullptr);
   Result<LocalEndpointRef> Accept();
 
   // Datagrams: the default destination, null to dissolve. EPERM when the target talks to another.

@@ -19,8 +19,8 @@ struct PacketDetails;  // sentry/socket/inet/packet_details.h
 
 // Ancillary data, decoded (cmsg(3), unix(7)).
 struct SocketControl {
-  std::vector<FileRef> rights;         // SCM_RIGHTS
-  std::optional<ucred> credentials;    // SCM_CREDENTIALS
+  std::vector<FileRef> rights;       // SCM_RIGHTS
+  std::optional<ucred> credentials;  // SCM_CREDENTIALS
   // Other items, as they are copied: level, type, payload (IP_PKTINFO, SO_TIMESTAMP …). What the guest sends is checked
   // by the protocol.
   struct Item {
@@ -52,15 +52,15 @@ struct SocketMessage {
 
 // Arguments of sendmsg(2) below the system call.
 struct SendRequest {
-  int flags = 0;      // MSG_*
-  SocketAddress to;   // empty = the connected peer
+  int flags = 0;     // MSG_*
+  SocketAddress to;  // empty = the connected peer
   SocketControl control;
 };
 
 // Results of recvmsg(2).
 struct ReceiveResult {
-  size_t bytes = 0;   // what the call returns; with MSG_TRUNC the real length of a datagram
-  int flags = 0;      // MSG_TRUNC, MSG_EOR, MSG_CTRUNC …
+  size_t bytes = 0;  // what the call returns; with MSG_TRUNC the real length of a datagram
+  int flags = 0;     // MSG_TRUNC, MSG_EOR, MSG_CTRUNC …
   SocketAddress from;
   SocketControl control;
   std::shared_ptr<const PacketDetails> details;  // of the last message taken

@@ -1,4 +1,5 @@
-// /proc/sys/net of the sandbox's initial network namespace: Linux's defaults, and what the container's configuration set.
+// /proc/sys/net of the sandbox's initial network namespace: Linux's defaults, and what the container's configuration
+// set.
 #pragma once
 
 #include <cstdint>

@@ -52,22 +52,38 @@ std::string OptionBytes(const void* data, size_t size) { return std::string(stat
 // Options that are plain switches without effect inside the sandbox, or read by the families.
 std::atomic<int>* SocketOptions::Flag(int name) {
   switch (name) {
-    case SO_PASSCRED: return &pass_credentials_;
-    case SO_REUSEADDR: return &reuse_address_;
-    case SO_REUSEPORT: return &reuse_port_;
-    case SO_BROADCAST: return &broadcast_;
-    case SO_KEEPALIVE: return &keep_alive_;
-    case SO_OOBINLINE: return &oob_inline_;
-    case SO_DONTROUTE: return &dont_route_;
-    case SO_DEBUG: return &debug_;
-    case SO_NO_CHECK: return &no_check_;
-    case SO_RXQ_OVFL: return &rx_queue_overflow_;
-    case SO_PASSSEC: return &pass_security_;
-    case SO_SELECT_ERR_QUEUE: return &select_error_queue_;
-    case SO_ZEROCOPY: return &zero_copy_;
-    case SO_NOFCS: return &no_fcs_;
-    case SO_WIFI_STATUS: return &wifi_status_;
-    default: return nullptr;
+    case SO_PASSCRED:
+      return &pass_credentials_;
+    case SO_REUSEADDR:
+      return &reuse_address_;
+    case SO_REUSEPORT:
+      return &reuse_port_;
+    case SO_BROADCAST:
+      return &broadcast_;
+    case SO_KEEPALIVE:
+      return &keep_alive_;
+    case SO_OOBINLINE:
+      return &oob_inline_;
+    case SO_DONTROUTE:
+      return &dont_route_;
+    case SO_DEBUG:
+      return &debug_;
+    case SO_NO_CHECK:
+      return &no_check_;
+    case SO_RXQ_OVFL:
+      return &rx_queue_overflow_;
+    case SO_PASSSEC:
+      return &pass_security_;
+    case SO_SELECT_ERR_QUEUE:
+      return &select_error_queue_;
+    case SO_ZEROCOPY:
+      return &zero_copy_;
+    case SO_NOFCS:
+      return &no_fcs_;
+    case SO_WIFI_STATUS:
+      return &wifi_status_;
+    default:
+      return nullptr;
   }
 }
 
@@ -116,7 +132,9 @@ Result<void> SocketOptions::Set(Context& context, int name, OptionIn value) {
           .store(BufferSize(number, send ? kMinSendBuffer : kMinReceiveBuffer, force));
       return {};
     }
-    case SO_RCVLOWAT: receive_low_water_.store(number < 0 ? std::numeric_limits<int>::max() : std::max(number, 1)); return {};
+    case SO_RCVLOWAT:
+      receive_low_water_.store(number < 0 ? std::numeric_limits<int>::max() : std::max(number, 1));
+      return {};
     case SO_PRIORITY:
       if ((number < 0 || number > kMaxPriorityUnprivileged) && !admin) return Err(EPERM);
       priority_.store(number);
@@ -126,34 +144,58 @@ Result<void> SocketOptions::Set(Context& context, int name, OptionIn value) {
       mark_.store(number);
       return {};
     case SO_TIMESTAMP:
-    case SO_TIMESTAMPNS: timestamp_option_.store(number != 0 ? name : 0); return {};
-    case SO_BUSY_POLL: busy_poll_.store(number); return {};
-    case SO_PEEK_OFF: peek_offset_.store(number); return {};
-    case SO_DETACH_FILTER: return Err(ENOENT);
-    default: return Err(ENOPROTOOPT);
+    case SO_TIMESTAMPNS:
+      timestamp_option_.store(number != 0 ? name : 0);
+      return {};
+    case SO_BUSY_POLL:
+      busy_poll_.store(number);
+      return {};
+    case SO_PEEK_OFF:
+      peek_offset_.store(number);
+      return {};
+    case SO_DETACH_FILTER:
+      return Err(ENOENT);
+    default:
+      return Err(ENOPROTOOPT);
   }
 }
 
 Result<std::string> SocketOptions::Get(int name) const {
   if (const std::atomic<int>* flag = Flag(name)) return OptionBytes(flag->load());
   switch (name) {
-    case SO_SNDBUF: return OptionBytes(send_buffer_.load());
-    case SO_RCVBUF: return OptionBytes(receive_buffer_.load());
-    case SO_RCVLOWAT: return OptionBytes(receive_low_water_.load());
-    case SO_SNDLOWAT: return OptionBytes(1);
-    case SO_PRIORITY: return OptionBytes(priority_.load());
-    case SO_MARK: return OptionBytes(mark_.load());
-    case SO_BUSY_POLL: return OptionBytes(busy_poll_.load());
-    case SO_PEEK_OFF: return OptionBytes(peek_offset_.load());
-    case SO_LOCK_FILTER: return OptionBytes(lock_filter_.load());
+    case SO_SNDBUF:
+      return OptionBytes(send_buffer_.load());
+    case SO_RCVBUF:
+      return OptionBytes(receive_buffer_.load());
+    case SO_RCVLOWAT:
+      return OptionBytes(receive_low_water_.load());
+    case SO_SNDLOWAT:
+      return OptionBytes(1);
+    case SO_PRIORITY:
+      return OptionBytes(priority_.load());
+    case SO_MARK:
+      return OptionBytes(mark_.load());
+    case SO_BUSY_POLL:
+      return OptionBytes(busy_poll_.load());
+    case SO_PEEK_OFF:
+      return OptionBytes(peek_offset_.load());
+    case SO_LOCK_FILTER:
+      return OptionBytes(lock_filter_.load());
     case SO_TIMESTAMP:
-    case SO_TIMESTAMPNS: return OptionBytes(timestamp_option_.load() == name ? 1 : 0);
-    case SO_BINDTODEVICE: return std::string();
-    case SO_INCOMING_CPU: return OptionBytes(-1);
-    case SO_INCOMING_NAPI_ID: return OptionBytes(0);
-    case SO_BSDCOMPAT: return OptionBytes(0);
-    case SO_MAX_PACING_RATE: return OptionBytes(-1);
-    case SO_ATTACH_FILTER: return std::string();
+    case SO_TIMESTAMPNS:
+      return OptionBytes(timestamp_option_.load() == name ? 1 : 0);
+    case SO_BINDTODEVICE:
+      return std::string();
+    case SO_INCOMING_CPU:
+      return OptionBytes(-1);
+    case SO_INCOMING_NAPI_ID:
+      return OptionBytes(0);
+    case SO_BSDCOMPAT:
+      return OptionBytes(0);
+    case SO_MAX_PACING_RATE:
+      return OptionBytes(-1);
+    case SO_ATTACH_FILTER:
+      return std::string();
     case SO_LINGER: {
       const struct linger linger = {linger_on_.load(), linger_seconds_.load()};
       return OptionBytes(&linger, sizeof(linger));
@@ -163,7 +205,8 @@ Result<std::string> SocketOptions::Get(int name) const {
       const timeval tv = ToTimeval(name == SO_RCVTIMEO ? receive_timeout_ns_.load() : send_timeout_ns_.load());
       return OptionBytes(&tv, sizeof(tv));
     }
-    default: return Err(ENOPROTOOPT);
+    default:
+      return Err(ENOPROTOOPT);
   }
 }
 

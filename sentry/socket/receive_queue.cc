@@ -145,7 +145,8 @@ Result<size_t> ReceiveQueue::ReadStream(IoSequence& to, int flags, bool split_cr
         if (!first) return done;
         return writer_finished_ || reader_finished_ ? Result<size_t>(size_t{0}) : Err(EAGAIN);
       }
-      if (!first && (to.empty() || (split_credentials && !SameSender(sender, messages_.front().credentials)))) return done;
+      if (!first && (to.empty() || (split_credentials && !SameSender(sender, messages_.front().credentials))))
+        return done;
       if (to.empty() && messages_.front().length > 0) return done;
       // A blocked sender is woken once, when half is free, not for every byte (Linux: unix_writable).
       const bool was_full = charged_ * 2 > limit_;

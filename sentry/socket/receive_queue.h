@@ -44,7 +44,7 @@ class ReceiveQueue {
   bool Clear();
 
   bool HasData() const;
-  bool AtEnd() const;         // empty and nothing will come
+  bool AtEnd() const;  // empty and nothing will come
   bool WriterFinished() const;
   bool ReaderFinished() const;
   size_t queued_bytes() const;

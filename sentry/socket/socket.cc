@@ -47,13 +47,20 @@ Result<void> Socket::SetOption(Context& context, int level, int name, OptionIn v
 Result<std::string> Socket::GetOption(Context&, int level, int name) {
   if (level != SOL_SOCKET) return Err(ENOPROTOOPT);
   switch (name) {
-    case SO_TYPE: return OptionBytes(type_);
-    case SO_DOMAIN: return OptionBytes(family_);
-    case SO_PROTOCOL: return OptionBytes(protocol_);
-    case SO_ERROR: return OptionBytes(TakeError());
-    case SO_ACCEPTCONN: return OptionBytes(listening() ? 1 : 0);
-    case SO_COOKIE: return OptionBytes(&ino_, sizeof(ino_));
-    default: return options_.Get(name);
+    case SO_TYPE:
+      return OptionBytes(type_);
+    case SO_DOMAIN:
+      return OptionBytes(family_);
+    case SO_PROTOCOL:
+      return OptionBytes(protocol_);
+    case SO_ERROR:
+      return OptionBytes(TakeError());
+    case SO_ACCEPTCONN:
+      return OptionBytes(listening() ? 1 : 0);
+    case SO_COOKIE:
+      return OptionBytes(&ino_, sizeof(ino_));
+    default:
+      return options_.Get(name);
   }
 }
 

@@ -65,7 +65,9 @@ class Socket : public FileDescription {
   Result<size_t> Read(Context& context, IoSequence& to, int64_t* offset, int rwf) override;
   Result<size_t> Write(Context& context, IoSequence& from, int64_t* offset, int rwf) override;
   bool writes_all() const override { return is_stream(); }
-  int64_t TransferTimeoutNs(bool write) const override { return write ? options_.send_timeout_ns() : options_.receive_timeout_ns(); }
+  int64_t TransferTimeoutNs(bool write) const override {
+    return write ? options_.send_timeout_ns() : options_.receive_timeout_ns();
+  }
   WaitQueue* wait_queue() override { return &wait_queue_; }
   Result<Attr> GetAttr(Context& context) override;
   std::string AnonymousName() const override;

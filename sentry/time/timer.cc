@@ -1,9 +1,9 @@
 #include "sentry/time/timer.h"
 
+#include <algorithm>
 #include <chrono>
 #include <condition_variable>
 #include <map>
-#include <algorithm>
 #include <memory>
 #include <thread>
 

@@ -22,10 +22,10 @@ namespace sandbox {
 namespace {
 
 constexpr int64_t kMaxWindowNs = 100'000'000;
-constexpr int64_t kMinSpanNs = 5'000'000;         // before it, the rate is not known well enough
-constexpr int64_t kAnchorNs = 10'000'000'000;     // how old an anchor gets: rates follow the host's clock discipline
-constexpr int64_t kMaxCorrectionNs = 50'000;      // beyond it, the host's clock was set or the machine slept
-constexpr int64_t kSameOffsetNs = 10'000;         // differences between clocks below this are noise of reading
+constexpr int64_t kMinSpanNs = 5'000'000;      // before it, the rate is not known well enough
+constexpr int64_t kAnchorNs = 10'000'000'000;  // how old an anchor gets: rates follow the host's clock discipline
+constexpr int64_t kMaxCorrectionNs = 50'000;   // beyond it, the host's clock was set or the machine slept
+constexpr int64_t kSameOffsetNs = 10'000;      // differences between clocks below this are noise of reading
 
 int64_t ReadHost(clockid_t clock) {
   timespec ts = {};
@@ -44,7 +44,8 @@ const bool host_uses_counter = [] {
 }();
 
 int64_t Elapsed(const VdsoParams& params, uint64_t counter) {
-  return static_cast<int64_t>((static_cast<unsigned __int128>(counter - params.base_counter) * params.ns_per_count) >> 32);
+  return static_cast<int64_t>((static_cast<unsigned __int128>(counter - params.base_counter) * params.ns_per_count) >>
+                              32);
 }
 
 }  // namespace
@@ -107,7 +108,8 @@ VdsoParams VdsoClock::Next(const VdsoParams& old, const Sample& anchor, const Sa
     const int64_t ahead = predicted - now.monotonic_ns;
     if (std::abs(ahead) < std::min(kMaxCorrectionNs, window_ns / 8)) {
       next.monotonic_ns = static_cast<uint64_t>(predicted);
-      next.ns_per_count = static_cast<uint64_t>((static_cast<unsigned __int128>(window_ns - ahead) << 32) / next.window);
+      next.ns_per_count =
+          static_cast<uint64_t>((static_cast<unsigned __int128>(window_ns - ahead) << 32) / next.window);
     }
     const auto keep = [&](int64_t offset, uint64_t old_ns) {
       const int64_t before = static_cast<int64_t>(old_ns) - static_cast<int64_t>(old.monotonic_ns);

@@ -17,8 +17,8 @@ Sample At(int64_t ns, int64_t noise = 0) {
 
 int64_t Read(const VdsoParams& page, int64_t at_ns) {
   const uint64_t passed = static_cast<uint64_t>(at_ns) * 3 - page.base_counter;
-  return static_cast<int64_t>(page.monotonic_ns +
-                              static_cast<uint64_t>((static_cast<unsigned __int128>(passed) * page.ns_per_count) >> 32));
+  return static_cast<int64_t>(
+      page.monotonic_ns + static_cast<uint64_t>((static_cast<unsigned __int128>(passed) * page.ns_per_count) >> 32));
 }
 
 constexpr int64_t kMs = 1'000'000;
@@ -58,7 +58,8 @@ TEST(VdsoClockTest, AStepOfTheHostIsTaken) {
   const VdsoParams page = VdsoClock::Next({}, At(0), At(100 * kMs));
   Sample later = At(200 * kMs);
   later.realtime_ns += 3'600'000'000'000;
-  EXPECT_NEAR(static_cast<double>(VdsoClock::Next(page, At(0), later).realtime_ns), static_cast<double>(later.realtime_ns), 1000);
+  EXPECT_NEAR(static_cast<double>(VdsoClock::Next(page, At(0), later).realtime_ns),
+              static_cast<double>(later.realtime_ns), 1000);
 }
 
 }  // namespace

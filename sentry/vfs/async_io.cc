@@ -97,9 +97,7 @@ void AsyncIo::Disable() {
 void AsyncIo::Signal(int code, int fd) {
   AsyncOwner to = owner();
   if (to.id == 0 || !to.send) return;
-  Defer([send = std::move(to.send), signo = signal(), code, fd] {
-    send(signo, code, BandOf(code), fd);
-  });
+  Defer([send = std::move(to.send), signo = signal(), code, fd] { send(signo, code, BandOf(code), fd); });
 }
 
 }  // namespace sandbox

@@ -28,7 +28,7 @@ struct Attr {
   uint32_t blksize = 4096;
   FileTime atime, mtime, ctime, btime;
   bool has_btime = false;
-  uint64_t attributes = 0;       // STATX_ATTR_*
+  uint64_t attributes = 0;  // STATX_ATTR_*
   uint64_t attributes_mask = 0;
 
   uint32_t type() const { return mode & S_IFMT; }

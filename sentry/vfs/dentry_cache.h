@@ -16,7 +16,8 @@ class DentryCache {
   static DentryCache& Get();
 
   static void Touch(Dentry& dentry) {
-    if (!dentry.recently_used_.load(std::memory_order_relaxed)) dentry.recently_used_.store(true, std::memory_order_relaxed);
+    if (!dentry.recently_used_.load(std::memory_order_relaxed))
+      dentry.recently_used_.store(true, std::memory_order_relaxed);
   }
   void Insert(const DentryRef& dentry);
   void Remove(Dentry& dentry);

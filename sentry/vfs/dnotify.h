@@ -12,8 +12,7 @@ namespace sandbox {
 // Watches the directory `directory` is open on for `events` (DN_*) until DN_MULTISHOT is missing
 // and one came, or the table `table` closes a descriptor of it. Adds to what it watches already.
 // ENOTDIR.
-Result<void> WatchDirectory(Context& context, const FileRef& directory, int fd, uint32_t events,
-                            const void* table);
+Result<void> WatchDirectory(Context& context, const FileRef& directory, int fd, uint32_t events, const void* table);
 // `table` closed a descriptor of `file`, or asked for no events any more.
 void UnwatchDirectory(Inode& inode, const FileDescription& file, const void* table);
 

@@ -54,8 +54,7 @@ int32_t FdTable::FindFree(int32_t from) const {
 }
 
 void FdTable::Put(int32_t fd, FileRef file, bool close_on_exec) {
-  if (fd >= static_cast<int32_t>(entries_.size()))
-    entries_.resize(std::max<size_t>(fd + 1, entries_.size() * 3 / 2));
+  if (fd >= static_cast<int32_t>(entries_.size())) entries_.resize(std::max<size_t>(fd + 1, entries_.size() * 3 / 2));
   entries_[fd] = {std::move(file), close_on_exec};
 }
 
@@ -70,14 +69,12 @@ Result<Fd> FdTable::Install(Context& context, FileRef file, bool close_on_exec, 
   return Fd(fd);
 }
 
-Result<std::pair<Fd, Fd>> FdTable::InstallPair(Context& context, FileRef a, FileRef b,
-                                               bool close_on_exec) {
+Result<std::pair<Fd, Fd>> FdTable::InstallPair(Context& context, FileRef a, FileRef b, bool close_on_exec) {
   const int32_t limit = Limit(context);
   MutexLock lock(mu_);
   const int32_t first = FindFree(0);
   int32_t second = first + 1;
-  while (second < static_cast<int32_t>(entries_.size()) && entries_[second].file != nullptr)
-    ++second;
+  while (second < static_cast<int32_t>(entries_.size()) && entries_[second].file != nullptr) ++second;
   if (second >= limit) return Err(EMFILE);
   first_free_hint_ = second + 1;
   Put(first, std::move(a), close_on_exec);
@@ -90,8 +87,7 @@ Result<void> FdTable::InstallAt(Context& context, Fd fd, FileRef file, bool clos
   FileRef old;
   {
     MutexLock lock(mu_);
-    if (fd.number() < static_cast<int32_t>(entries_.size()))
-      old = std::move(entries_[fd.number()].file);
+    if (fd.number() < static_cast<int32_t>(entries_.size())) old = std::move(entries_[fd.number()].file);
     Put(fd.number(), std::move(file), close_on_exec);
   }
   if (old != nullptr) (void)Released(context, this, std::move(old));  // dup2(2): its error is lost
@@ -110,8 +106,7 @@ Result<void> FdTable::Close(Context& context, Fd fd) {
   return Released(context, this, std::move(file));
 }
 
-Result<void> FdTable::CloseRange(Context& context, uint32_t first, uint32_t last,
-                                 bool set_cloexec_only) {
+Result<void> FdTable::CloseRange(Context& context, uint32_t first, uint32_t last, bool set_cloexec_only) {
   if (first > last) return Err(EINVAL);
   std::vector<FileRef> closed;
   {

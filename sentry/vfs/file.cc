@@ -19,8 +19,7 @@ constexpr int kSettableFlags = O_APPEND | O_NONBLOCK | O_ASYNC | O_DIRECT | O_NO
 
 }  // namespace
 
-FileDescription::FileDescription(Path path, int flags)
-    : path_(std::move(path)), flags_(flags & ~kCreationFlags) {}
+FileDescription::FileDescription(Path path, int flags) : path_(std::move(path)), flags_(flags & ~kCreationFlags) {}
 
 FileDescription::~FileDescription() {
   delete async_.load(std::memory_order_relaxed);
@@ -78,16 +77,12 @@ Result<size_t> FileDescription::Read(Context& context, IoSequence&, int64_t*, in
   return Err(inode != nullptr && inode->IsDir(context) ? EISDIR : EINVAL);
 }
 Result<size_t> FileDescription::Write(Context&, IoSequence&, int64_t*, int) { return Err(EINVAL); }
-Result<int64_t> FileDescription::Seek(Context&, int64_t, int) {
-  return Err(seekable() ? EINVAL : ESPIPE);
-}
+Result<int64_t> FileDescription::Seek(Context&, int64_t, int) { return Err(seekable() ? EINVAL : ESPIPE); }
 Result<void> FileDescription::Sync(Context&, bool) { return Err(EINVAL); }
 Result<void> FileDescription::Allocate(Context&, int, int64_t, int64_t) { return Err(EOPNOTSUPP); }
 Result<void> FileDescription::ReadDir(Context&, DirSink&, int64_t*) { return Err(ENOTDIR); }
 
-EventMask FileDescription::Readiness(Context&, EventMask interest) {
-  return interest & (kReadable | kWritable);
-}
+EventMask FileDescription::Readiness(Context&, EventMask interest) { return interest & (kReadable | kWritable); }
 
 Result<int64_t> FileDescription::Ioctl(Context&, uint32_t, uint64_t) { return Err(ENOTTY); }
 Result<RefPtr<Mappable>> FileDescription::GetMappable(Context&) { return Err(ENODEV); }

@@ -83,7 +83,7 @@ class FileDescription : public RefFromThis<FileDescription> {
   virtual Result<int64_t> Seek(Context& context, int64_t offset, int whence);
   virtual Result<void> Sync(Context& context, bool data_only);  // default EINVAL
   virtual Result<void> Allocate(Context& context, int mode, int64_t offset,
-                                int64_t length);  // fallocate; EOPNOTSUPP
+                                int64_t length);                               // fallocate; EOPNOTSUPP
   virtual Result<void> Advise(Context&, int64_t, int64_t, int) { return {}; }  // posix_fadvise
 
   // --- Directories. Emits entries from *position (0 = start; "." and ".." included) until the sink

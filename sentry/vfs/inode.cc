@@ -66,8 +66,8 @@ Result<InodeRef> Inode::Create(Context&, std::string_view, const CreateArgs&) { 
 Result<void> Inode::Link(Context&, std::string_view, const InodeRef&) { return Err(EPERM); }
 Result<void> Inode::Unlink(Context&, std::string_view, const InodeRef&) { return Err(EPERM); }
 Result<void> Inode::Rmdir(Context&, std::string_view, const InodeRef&) { return Err(EPERM); }
-Result<void> Inode::Rename(Context&, std::string_view, const InodeRef&, Inode&, std::string_view,
-                           const InodeRef&, unsigned) {
+Result<void> Inode::Rename(Context&, std::string_view, const InodeRef&, Inode&, std::string_view, const InodeRef&,
+                           unsigned) {
   return Err(EPERM);
 }
 Result<InodeRef> Inode::CreateUnlinked(Context&, const CreateArgs&) { return Err(EOPNOTSUPP); }
@@ -79,18 +79,14 @@ Result<FileRef> Inode::Open(Context& context, const Path& path, int flags) {
 }
 
 Result<std::string> Inode::GetXattr(Context&, std::string_view) { return Err(EOPNOTSUPP); }
-Result<void> Inode::SetXattr(Context&, std::string_view, std::string_view, int) {
-  return Err(EOPNOTSUPP);
-}
+Result<void> Inode::SetXattr(Context&, std::string_view, std::string_view, int) { return Err(EOPNOTSUPP); }
 Result<std::vector<std::string>> Inode::ListXattr(Context&) { return Err(EOPNOTSUPP); }
 Result<void> Inode::RemoveXattr(Context&, std::string_view) { return Err(EOPNOTSUPP); }
 
 Result<void> Inode::CheckAccess(Context& context, int mask) {
   const Credentials& creds = context.creds();
   // The common case of root needs no attributes.
-  if (creds.Has(CAP_DAC_OVERRIDE) &&
-      (!(mask & X_OK) || type_.load(std::memory_order_relaxed) == S_IFDIR))
-    return {};
+  if (creds.Has(CAP_DAC_OVERRIDE) && (!(mask & X_OK) || type_.load(std::memory_order_relaxed) == S_IFDIR)) return {};
   return CheckMode(creds, TRY(GetAccessAttr(context)), mask);
 }
 

@@ -49,8 +49,8 @@ class FileSystem : public RefFromThis<FileSystem> {
   // Extra options for the mount line in /proc/mounts, for example "size=64k,mode=1777"; empty =
   // none.
   virtual std::string MountOptions() const { return {}; }
-  // What the root is called in the file system that it is a part of, for a tree bound from the host (proc_pid_mountinfo(5),
-  // field 4); empty = it is a whole one.
+  // What the root is called in the file system that it is a part of, for a tree bound from the host
+  // (proc_pid_mountinfo(5), field 4); empty = it is a whole one.
   virtual std::string_view origin() const { return {}; }
   // False when something outside the sentry may change the tree: cached dentries are then
   // revalidated.
@@ -75,8 +75,7 @@ class FileSystem : public RefFromThis<FileSystem> {
 
 // Type and permission of an object to be created. `mode` has been masked by the umask.
 struct CreateArgs {
-  uint32_t mode =
-      0;  // S_IFREG, S_IFIFO, S_IFSOCK, S_IFCHR, S_IFBLK, S_IFDIR, S_IFLNK with permission bits
+  uint32_t mode = 0;   // S_IFREG, S_IFIFO, S_IFSOCK, S_IFCHR, S_IFBLK, S_IFDIR, S_IFLNK with permission bits
   uint64_t rdev = 0;   // device nodes
   std::string target;  // S_IFLNK
   uint32_t uid = 0, gid = 0;
@@ -122,8 +121,7 @@ class Inode : public RefFromThis<Inode> {
   // Only on file systems that are not exclusive(): what `name`, cached as `cached`, means now;
   // `cached` itself while it is still right, ENOENT when it is gone. Called without the directory's
   // lock. Default: Lookup.
-  virtual Result<InodeRef> Revalidate(Context& context, std::string_view name,
-                                      const InodeRef& cached);
+  virtual Result<InodeRef> Revalidate(Context& context, std::string_view name, const InodeRef& cached);
   // Only on exclusive() ones: a number that changes when names in this directory may mean something else for reasons
   // that the VFS does not know of. What was cached under another number is revalidated. CheckNames finds out whether
   // it has to change; it may ask the host.
@@ -137,9 +135,8 @@ class Inode : public RefFromThis<Inode> {
   virtual Result<void> Rmdir(Context& context, std::string_view name, const InodeRef& victim);
   // `flags`: RENAME_NOREPLACE, RENAME_EXCHANGE, RENAME_WHITEOUT. `victim` is what new_name names
   // now, or null.
-  virtual Result<void> Rename(Context& context, std::string_view old_name, const InodeRef& moved,
-                              Inode& new_dir, std::string_view new_name, const InodeRef& victim,
-                              unsigned flags);
+  virtual Result<void> Rename(Context& context, std::string_view old_name, const InodeRef& moved, Inode& new_dir,
+                              std::string_view new_name, const InodeRef& victim, unsigned flags);
   // O_TMPFILE: an unlinked regular file in this directory's file system. Default EOPNOTSUPP.
   virtual Result<InodeRef> CreateUnlinked(Context& context, const CreateArgs& args);
 
@@ -157,8 +154,7 @@ class Inode : public RefFromThis<Inode> {
 
   // --- Extended attributes. Defaults EOPNOTSUPP. `name` includes its namespace prefix. ---
   virtual Result<std::string> GetXattr(Context& context, std::string_view name);
-  virtual Result<void> SetXattr(Context& context, std::string_view name, std::string_view value,
-                                int flags);
+  virtual Result<void> SetXattr(Context& context, std::string_view name, std::string_view value, int flags);
   virtual Result<std::vector<std::string>> ListXattr(Context& context);
   virtual Result<void> RemoveXattr(Context& context, std::string_view name);
 

@@ -28,7 +28,8 @@ Result<size_t> Transfer(Context& context, FileDescription& file, bool write, int
   Deadline deadline;
   const int64_t timeout = file.TransferTimeoutNs(write);
   if (timeout > 0) deadline = MonotonicTime{MonotonicNow().ns + timeout};
-  result = BlockUntil(context, *queue, (write ? kWritable : kReadable) | kEventRdHup | kEventErr | kEventHup, deadline, attempt);
+  result = BlockUntil(context, *queue, (write ? kWritable : kReadable) | kEventRdHup | kEventErr | kEventHup, deadline,
+                      attempt);
   if (timeout > 0) {
     // signal(7): socket calls with a timeout are not restarted.
     if (result.Is(ETIMEDOUT)) return Err(EAGAIN);
@@ -112,14 +113,18 @@ Result<int64_t> SeekFile(Context& context, FileDescription& file, int64_t offset
   MutexLock lock(file.position_mutex());
   int64_t target = offset;
   switch (whence) {
-    case SEEK_SET: break;
+    case SEEK_SET:
+      break;
     case SEEK_CUR:
       if (__builtin_add_overflow(file.position(), offset, &target)) return Err(EOVERFLOW);
       break;
     case SEEK_END:
     case SEEK_DATA:
-    case SEEK_HOLE: target = TRY(file.Seek(context, offset, whence)); break;
-    default: return Err(EINVAL);
+    case SEEK_HOLE:
+      target = TRY(file.Seek(context, offset, whence));
+      break;
+    default:
+      return Err(EINVAL);
   }
   if (target < 0) return Err(EINVAL);
   file.position() = target;

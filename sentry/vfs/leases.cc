@@ -14,16 +14,15 @@ Result<void> Leases::Set(const Inode& inode, const FileRef& file, int fd, int ty
   if (type == F_UNLCK) {
     {
       MutexLock lock(mu_);
-      if (std::erase_if(leases_, [&](const Lease& lease) { return lease.key == file.get(); }) == 0)
-        return Err(EAGAIN);
+      if (std::erase_if(leases_, [&](const Lease& lease) { return lease.key == file.get(); }) == 0) return Err(EAGAIN);
     }
     queue_.Notify(kReadable);
     return {};
   }
   // Linux: check_conflicting_open.
   if (type == F_RDLCK && inode.HasWriters()) return Err(EAGAIN);
-  if (type == F_WRLCK && (inode.writers() != (file->writable() ? 1 : 0) ||
-                          inode.readers() != (file->writable() ? 0 : 1))) {
+  if (type == F_WRLCK &&
+      (inode.writers() != (file->writable() ? 1 : 0) || inode.readers() != (file->writable() ? 0 : 1))) {
     return Err(EAGAIN);
   }
   {
@@ -40,8 +39,7 @@ Result<void> Leases::Set(const Inode& inode, const FileRef& file, int fd, int ty
       return {};
     }
     // The answer to a break may only be what was asked for.
-    if (mine->breaking_to == F_UNLCK || (mine->breaking_to == F_RDLCK && type == F_WRLCK))
-      return Err(EAGAIN);
+    if (mine->breaking_to == F_UNLCK || (mine->breaking_to == F_RDLCK && type == F_WRLCK)) return Err(EAGAIN);
     mine->type = type;
     mine->breaking_to = -1;
     mine->fd = fd;
@@ -66,9 +64,7 @@ void Leases::Expire() {
       lease.breaking_to = -1;
     }
   }
-  std::erase_if(leases_, [&](const Lease& lease) {
-    return lease.breaking_to == F_UNLCK && lease.break_end <= now;
-  });
+  std::erase_if(leases_, [&](const Lease& lease) { return lease.breaking_to == F_UNLCK && lease.break_end <= now; });
 }
 
 Result<void> Leases::TryBreak(bool write, Deadline* until) {

@@ -12,8 +12,7 @@ T& OnDemand(std::atomic<T*>& slot) {
   if (T* made = slot.load(std::memory_order_acquire)) return *made;
   auto fresh = std::make_unique<T>();
   T* expected = nullptr;
-  if (slot.compare_exchange_strong(expected, fresh.get(), std::memory_order_acq_rel))
-    return *fresh.release();
+  if (slot.compare_exchange_strong(expected, fresh.get(), std::memory_order_acq_rel)) return *fresh.release();
   return *expected;
 }
 

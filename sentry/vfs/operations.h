@@ -11,10 +11,10 @@
 namespace sandbox {
 
 struct OpenOptions {
-  int flags = 0;        // O_*
-  uint32_t mode = 0;    // before the umask; used with O_CREAT and O_TMPFILE
+  int flags = 0;      // O_*
+  uint32_t mode = 0;  // before the umask; used with O_CREAT and O_TMPFILE
   uint32_t umask = 0;
-  uint64_t resolve = 0; // RESOLVE_*
+  uint64_t resolve = 0;  // RESOLVE_*
 };
 
 Result<FileRef> Open(Context&, const WalkBase&, std::string_view path, const OpenOptions&);
@@ -25,7 +25,8 @@ Result<FileRef> OpenForExec(Context&, const WalkBase&, std::string_view path, co
 
 Result<void> MakeNode(Context&, const WalkBase&, std::string_view path, uint32_t mode, uint64_t rdev, uint32_t umask);
 // As MakeNode, and returns the new inode (bind of a unix socket).
-Result<Path> MakeNodePath(Context&, const WalkBase&, std::string_view path, uint32_t mode, uint64_t rdev, uint32_t umask);
+Result<Path> MakeNodePath(Context&, const WalkBase&, std::string_view path, uint32_t mode, uint64_t rdev,
+                          uint32_t umask);
 Result<void> MakeDir(Context&, const WalkBase&, std::string_view path, uint32_t mode, uint32_t umask);
 Result<void> MakeSymlink(Context&, const WalkBase&, std::string_view target, std::string_view path);
 Result<void> MakeLink(Context&, const Path& target, const WalkBase&, std::string_view path);

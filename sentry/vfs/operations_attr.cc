@@ -39,9 +39,7 @@ class RealIdContext final : public Context {
   RefPtr<NetNamespace> net() const override { return caller_.net(); }
   void RaiseSignal(int signo) override { caller_.RaiseSignal(signo); }
   Result<void> Block(const Deadline& deadline) override { return caller_.Block(deadline); }
-  Result<void> BlockKillable(const Deadline& deadline) override {
-    return caller_.BlockKillable(deadline);
-  }
+  Result<void> BlockKillable(const Deadline& deadline) override { return caller_.BlockKillable(deadline); }
   void Wake() override { caller_.Wake(); }
   bool Interrupted() const override { return caller_.Interrupted(); }
 
@@ -70,8 +68,7 @@ Result<void> ChangeMode(Context& context, const Path& path, uint32_t mode) {
   return Apply(context, path, change, IN_ATTRIB);
 }
 
-Result<void> ChangeOwner(Context& context, const Path& path, std::optional<uint32_t> uid,
-                         std::optional<uint32_t> gid) {
+Result<void> ChangeOwner(Context& context, const Path& path, std::optional<uint32_t> uid, std::optional<uint32_t> gid) {
   TRY(RequireWritable(path));
   const Attr attr = TRY(path.dentry->inode()->GetAttr(context));
   const Credentials& creds = context.creds();
@@ -139,8 +136,7 @@ Result<void> Truncate(Context& context, const Path& path, uint64_t size) {
   if (type != S_IFREG) return Err(EINVAL);
   TRY(RequireWritable(path));
   TRY(inode.CheckAccess(context, W_OK));
-  if (Leases* leases = inode.leases_or_null())
-    TRY(leases->Break(context, /*write=*/true, /*wait=*/true));
+  if (Leases* leases = inode.leases_or_null()) TRY(leases->Break(context, /*write=*/true, /*wait=*/true));
   const Attr attr = TRY(inode.GetAttr(context));
   if (size > attr.size) TRY(CheckSizeLimit(context, size));
   TRY(inode.AcquireWrite());
@@ -167,8 +163,7 @@ Result<void> TruncateFile(Context& context, FileDescription& file, uint64_t size
 Result<void> CheckPathAccess(Context& context, const Path& path, int mask, bool effective) {
   Inode& inode = *path.dentry->inode();
   const uint32_t type = inode.Type(context);
-  if ((mask & X_OK) && type == S_IFREG && path.mount != nullptr &&
-      (path.mount->flags() & MS_NOEXEC))
+  if ((mask & X_OK) && type == S_IFREG && path.mount != nullptr && (path.mount->flags() & MS_NOEXEC))
     return Err(EACCES);
   if (mask != 0) {
     if (effective) {
@@ -179,8 +174,7 @@ Result<void> CheckPathAccess(Context& context, const Path& path, int mask, bool 
     }
   }
   // Special files on a read-only mount can be written to.
-  if ((mask & W_OK) && (type == S_IFREG || type == S_IFDIR || type == S_IFLNK))
-    TRY(RequireWritable(path));
+  if ((mask & W_OK) && (type == S_IFREG || type == S_IFDIR || type == S_IFLNK)) TRY(RequireWritable(path));
   return {};
 }
 

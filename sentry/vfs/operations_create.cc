@@ -37,14 +37,17 @@ Result<Path> MakeNodePath(Context& context, const WalkBase& base, std::string_vi
   switch (args.mode & S_IFMT) {
     case S_IFREG:
     case S_IFIFO:
-    case S_IFSOCK: break;
+    case S_IFSOCK:
+      break;
     case S_IFCHR:
     case S_IFBLK:
       // The overlay whiteout (0:0 character device) needs no capability.
       if (!context.creds().Has(CAP_MKNOD) && !((args.mode & S_IFMT) == S_IFCHR && rdev == 0)) return Err(EPERM);
       break;
-    case S_IFDIR: return Err(EPERM);
-    default: return Err(EINVAL);
+    case S_IFDIR:
+      return Err(EPERM);
+    default:
+      return Err(EINVAL);
   }
   return Make(context, base, path, std::move(args));
 }

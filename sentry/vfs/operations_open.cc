@@ -16,8 +16,7 @@ namespace sandbox {
 namespace {
 
 int AccessMask(int flags) {
-  static constexpr int kMasks[] = {R_OK, W_OK, R_OK | W_OK,
-                                   R_OK | W_OK};  // access mode 3: ioctl only, asks for both
+  static constexpr int kMasks[] = {R_OK, W_OK, R_OK | W_OK, R_OK | W_OK};  // access mode 3: ioctl only, asks for both
   int mask = kMasks[flags & O_ACCMODE];
   if (flags & O_TRUNC) mask |= W_OK;
   return mask;
@@ -128,8 +127,7 @@ Result<FileRef> OpenOrCreate(Context& context, const WalkBase& base, std::string
   for (int tries = 0; tries < 100; ++tries) {
     TRY(walker.ToLast());
     const std::string_view name = walker.last();
-    if (name.empty())
-      return OpenExisting(context, walker.at(), options.flags);  // "/" or a magic link's target
+    if (name.empty()) return OpenExisting(context, walker.at(), options.flags);  // "/" or a magic link's target
     if (IsDotName(name) || walker.trailing_slash()) return Err(EISDIR);
     for (;;) {
       Path found = TRY(walker.Child(name));
@@ -173,12 +171,9 @@ Result<FileRef> OpenUnlinked(Context& context, const WalkBase& base, std::string
 
 }  // namespace
 
-Result<FileRef> OpenPath(Context& context, const Path& path, int flags) {
-  return OpenExisting(context, path, flags);
-}
+Result<FileRef> OpenPath(Context& context, const Path& path, int flags) { return OpenExisting(context, path, flags); }
 
-Result<FileRef> Open(Context& context, const WalkBase& base, std::string_view path,
-                     const OpenOptions& options) {
+Result<FileRef> Open(Context& context, const WalkBase& base, std::string_view path, const OpenOptions& options) {
   const int flags = options.flags;
   if (!(flags & O_PATH)) {
     if ((flags & O_TMPFILE) == O_TMPFILE) return OpenUnlinked(context, base, path, options);
@@ -191,14 +186,12 @@ Result<FileRef> Open(Context& context, const WalkBase& base, std::string_view pa
   if (!(flags & O_PATH)) walk.open_flags = flags;
   Path found = TRY(Walk(context, base, path, walk));
   if (flags & O_PATH) {
-    return FileRef(
-        MakeRef<FileDescription>(std::move(found), flags & (O_PATH | O_DIRECTORY | O_NOFOLLOW)));
+    return FileRef(MakeRef<FileDescription>(std::move(found), flags & (O_PATH | O_DIRECTORY | O_NOFOLLOW)));
   }
   return OpenExisting(context, found, flags);
 }
 
-Result<FileRef> OpenForExec(Context& context, const WalkBase& base, std::string_view path,
-                            const WalkOptions& options) {
+Result<FileRef> OpenForExec(Context& context, const WalkBase& base, std::string_view path, const WalkOptions& options) {
   WalkOptions walk = options;
   walk.open_flags = O_RDONLY;
   const Path found = TRY(Walk(context, base, path, walk));

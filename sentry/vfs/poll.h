@@ -10,9 +10,9 @@
 namespace sandbox {
 
 struct PollEntry {
-  FileRef file;            // null entries are skipped and keep their `found`
-  EventMask wanted = 0;    // kEventAlways is added
-  EventMask found = 0;     // out: wanted & state
+  FileRef file;          // null entries are skipped and keep their `found`
+  EventMask wanted = 0;  // kEventAlways is added
+  EventMask found = 0;   // out: wanted & state
 };
 
 // Fills `found` of every entry and returns how many are not zero, once there is one or the deadline passes.

@@ -83,7 +83,8 @@ void RecordLocks::InsertRange(const RangeLock& lock) {
   ClearRange(lock.owner, lock.start, lock.end);
   RangeLock merged = lock;
   for (auto it = ranges_.begin(); it != ranges_.end();) {
-    const bool touches = it->owner == lock.owner && it->type == lock.type && it->start <= merged.end && merged.start <= it->end;
+    const bool touches =
+        it->owner == lock.owner && it->type == lock.type && it->start <= merged.end && merged.start <= it->end;
     if (!touches) {
       ++it;
       continue;
@@ -137,7 +138,8 @@ Result<void> RecordLocks::TryFlock(const void* description, LockType type, int32
   bool converted = false, granted = false;
   {
     MutexLock lock(mu_);
-    auto own = std::find_if(whole_.begin(), whole_.end(), [&](const WholeLock& w) { return w.description == description; });
+    auto own =
+        std::find_if(whole_.begin(), whole_.end(), [&](const WholeLock& w) { return w.description == description; });
     if (own != whole_.end()) {
       if (own->type == type) return {};
       // Converting drops the old lock first: flock(2) says a conversion is not atomic.

@@ -17,11 +17,11 @@ struct WalkBase {
 };
 
 struct WalkOptions {
-  bool follow_last = true;      // the final symbolic link
-  bool allow_empty = false;     // AT_EMPTY_PATH: "" names the start
-  bool require_dir = false;     // O_DIRECTORY and friends: ENOTDIR otherwise
-  uint64_t resolve = 0;         // RESOLVE_* of openat2
-  int open_flags = -1;          // what is found will be opened with these flags (Inode::WalkPlan)
+  bool follow_last = true;   // the final symbolic link
+  bool allow_empty = false;  // AT_EMPTY_PATH: "" names the start
+  bool require_dir = false;  // O_DIRECTORY and friends: ENOTDIR otherwise
+  uint64_t resolve = 0;      // RESOLVE_* of openat2
+  int open_flags = -1;       // what is found will be opened with these flags (Inode::WalkPlan)
 };
 
 // The object at `path`. Errors as path_resolution(7): ENOENT, ENOTDIR, EACCES, ELOOP (40 links), ENAMETOOLONG

@@ -46,7 +46,7 @@ class Walker {
   const Path& start_;
   const uint64_t resolve_;
   Path at_;
-  std::string buffer_;      // text of followed links and what came after them; `rest_` points into it or the caller's
+  std::string buffer_;  // text of followed links and what came after them; `rest_` points into it or the caller's
   std::string_view rest_;
   std::string_view last_;
   bool trailing_slash_ = false;

@@ -40,7 +40,8 @@ TEST_F(AttributeTest, OnlyTheOwnerMayChmod) {
               EXPECT_ERRNO(EPERM, chown(file_.c_str(), getuid(), -1));
               EXPECT_OK(chown(file_.c_str(), -1, -1));
               return 0;
-            }), 0);
+            }),
+            0);
 }
 
 TEST_F(AttributeTest, ChownClearsSetIdBits) {
@@ -71,7 +72,8 @@ TEST_F(AttributeTest, AnOwnerMayGiveTheFileToHisGroupOnly) {
               EXPECT_ERRNO(EPERM, chown(file_.c_str(), -1, 0));
               EXPECT_ERRNO(EPERM, chown(file_.c_str(), 0, -1));
               return 0;
-            }), 0);
+            }),
+            0);
 }
 
 TEST_F(AttributeTest, UtimensatSetsNanoseconds) {
@@ -102,12 +104,14 @@ TEST_F(AttributeTest, UtimensatErrors) {
               EXPECT_ERRNO(EPERM, utimensat(AT_FDCWD, file_.c_str(), times, 0));
               EXPECT_OK(utimensat(AT_FDCWD, file_.c_str(), nullptr, 0));  // write permission is enough for "now"
               return 0;
-            }), 0);
+            }),
+            0);
   ASSERT_OK(chmod(file_.c_str(), 0644));
   EXPECT_EQ(RunAsNobody([&] {
               EXPECT_ERRNO(EACCES, utimensat(AT_FDCWD, file_.c_str(), nullptr, 0));
               return 0;
-            }), 0);
+            }),
+            0);
 }
 
 TEST_F(AttributeTest, OldFormsWork) {

@@ -36,7 +36,8 @@ TEST_F(CwdTest, ChdirAndFchdirMove) {
               EXPECT_OK(chdir(".."));
               EXPECT_EQ(Cwd(), dir_.path());
               return 0;
-            }), 0);
+            }),
+            0);
 }
 
 TEST_F(CwdTest, GetcwdFollowsRenames) {
@@ -45,7 +46,8 @@ TEST_F(CwdTest, GetcwdFollowsRenames) {
               EXPECT_OK(rename((dir_ / "sub").c_str(), (dir_ / "other").c_str()));
               EXPECT_EQ(Cwd(), dir_ / "other");
               return 0;
-            }), 0);
+            }),
+            0);
 }
 
 TEST_F(CwdTest, Errors) {
@@ -64,7 +66,8 @@ TEST_F(CwdTest, Errors) {
               EXPECT_ERRNO(EACCES, chdir((dir_ / "sub").c_str()));
               EXPECT_ERRNO(EPERM, chroot("/"));
               return 0;
-            }), 0);
+            }),
+            0);
 }
 
 TEST_F(CwdTest, ChrootChangesWhatAbsolutePathsMean) {
@@ -78,7 +81,8 @@ TEST_F(CwdTest, ChrootChangesWhatAbsolutePathsMean) {
               EXPECT_EQ(Cwd(), "/");
               EXPECT_ERRNO(ENOENT, access(dir_.path().c_str(), F_OK));
               return 0;
-            }), 0);
+            }),
+            0);
 }
 
 TEST_F(CwdTest, UmaskReturnsTheOldOne) {

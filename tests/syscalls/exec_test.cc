@@ -68,41 +68,51 @@ int StatusOfChild(F body) {
 
 TEST(ExecTest, DispositionsAndMask) {
   EXPECT_EQ(StatusOfChild([] {
-    signal(SIGUSR1, SIG_IGN);
-    signal(SIGUSR2, [](int) {});
-    ExecHelper("ignored");
-  }), 0);
+              signal(SIGUSR1, SIG_IGN);
+              signal(SIGUSR2, [](int) {});
+              ExecHelper("ignored");
+            }),
+            0);
   EXPECT_EQ(StatusOfChild([] {
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGUSR1);
-    sigprocmask(SIG_BLOCK, &set, nullptr);
-    raise(SIGUSR1);
-    ExecHelper("mask");
-  }), 0);
+              sigset_t set;
+              sigemptyset(&set);
+              sigaddset(&set, SIGUSR1);
+              sigprocmask(SIG_BLOCK, &set, nullptr);
+              raise(SIGUSR1);
+              ExecHelper("mask");
+            }),
+            0);
 }
 
 TEST(ExecTest, CloseOnExec) {
   EXPECT_EQ(StatusOfChild([] {
-    dup2(0, 100);
-    dup3(0, 101, O_CLOEXEC);
-    ExecHelper("fds");
-  }), 0);
+              dup2(0, 100);
+              dup3(0, 101, O_CLOEXEC);
+              ExecHelper("fds");
+            }),
+            0);
 }
 
 TEST(ExecTest, ThreadBecomesTheLeader) {
   EXPECT_EQ(StatusOfChild([] {
-    pthread_t busy, exec;
-    pthread_create(&busy, nullptr, [](void*) -> void* {
-      for (;;) {
-      }
-    }, nullptr);
-    pthread_create(&exec, nullptr, [](void*) -> void* {
-      ExecHelper("pid");
-      return nullptr;
-    }, nullptr);
-    for (;;) pause();
-  }), 0);
+              pthread_t busy, exec;
+              pthread_create(
+                  &busy, nullptr,
+                  [](void*) -> void* {
+                    for (;;) {
+                    }
+                  },
+                  nullptr);
+              pthread_create(
+                  &exec, nullptr,
+                  [](void*) -> void* {
+                    ExecHelper("pid");
+                    return nullptr;
+                  },
+                  nullptr);
+              for (;;) pause();
+            }),
+            0);
 }
 
 TEST(ExecTest, VforkAndExec) {
@@ -117,11 +127,12 @@ TEST(ExecTest, VforkAndExec) {
 
 TEST(ExecTest, ExecveatByDescriptor) {
   EXPECT_EQ(StatusOfChild([] {
-    const int fd = open(kSelf, O_PATH);
-    char* const argv[] = {const_cast<char*>("helper"), nullptr};
-    char* const envp[] = {const_cast<char*>("EXEC_TEST_HELPER=pid"), nullptr};
-    syscall(SYS_execveat, fd, "", argv, envp, AT_EMPTY_PATH);
-  }), 0);
+              const int fd = open(kSelf, O_PATH);
+              char* const argv[] = {const_cast<char*>("helper"), nullptr};
+              char* const envp[] = {const_cast<char*>("EXEC_TEST_HELPER=pid"), nullptr};
+              syscall(SYS_execveat, fd, "", argv, envp, AT_EMPTY_PATH);
+            }),
+            0);
 }
 
 TEST(ExecTest, Errors) {

@@ -47,7 +47,8 @@ TEST_F(LockTest, ProcessLocksExcludeOtherProcesses) {
               EXPECT_EQ(query.l_len, 2);
               EXPECT_EQ(query.l_pid, getppid());
               return 0;
-            }), 0);
+            }),
+            0);
   struct flock query = Range(F_WRLCK, 0, 0);
   EXPECT_OK(fcntl(fd_.get(), F_GETLK, &query));
   EXPECT_EQ(query.l_type, F_UNLCK);

@@ -36,8 +36,8 @@ TEST(ForkTest, ChildHasACopyOfMemory) {
 }
 
 TEST(ForkTest, SharedMappingIsShared) {
-  auto* word = static_cast<std::atomic<int>*>(
-      mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+  auto* word =
+      static_cast<std::atomic<int>*>(mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
   ASSERT_NE(word, MAP_FAILED);
   const pid_t pid = fork();
   if (pid == 0) {

@@ -78,8 +78,8 @@ TEST(FutexTest, WakeCountsWaiters) {
 }
 
 TEST(FutexTest, SharedBetweenProcesses) {
-  auto* word = static_cast<std::atomic<int>*>(
-      mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+  auto* word =
+      static_cast<std::atomic<int>*>(mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
   const pid_t pid = fork();
   if (pid == 0) {
     while (*word == 0) Futex(word, FUTEX_WAIT, 0);
@@ -118,9 +118,7 @@ TEST(FutexTest, WakeOp) {
   guest::Helper waiter([&] { Futex(&second, FUTEX_WAIT_PRIVATE, 5); });
   guest::AwaitFutexWaiters(&second, 1);
   // second += 2; wakes its waiter because the old value was > 4.
-  EXPECT_EQ(FutexCount(&first, FUTEX_WAKE_OP_PRIVATE, 1, 1, &second,
-                       FUTEX_OP(FUTEX_OP_ADD, 2, FUTEX_OP_CMP_GT, 4)),
-            1);
+  EXPECT_EQ(FutexCount(&first, FUTEX_WAKE_OP_PRIVATE, 1, 1, &second, FUTEX_OP(FUTEX_OP_ADD, 2, FUTEX_OP_CMP_GT, 4)), 1);
   waiter.Join();
   EXPECT_EQ(second, 7);
 }
@@ -225,8 +223,8 @@ TEST(PiFutexTest, MutexIsExclusive) {
 
 TEST(RobustTest, DeadOwnerIsReported) {
   for (const int protocol : {PTHREAD_PRIO_NONE, PTHREAD_PRIO_INHERIT}) {
-    auto* mutex = static_cast<pthread_mutex_t*>(
-        mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+    auto* mutex =
+        static_cast<pthread_mutex_t*>(mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
     pthread_mutexattr_t attr;
     pthread_mutexattr_init(&attr);
     pthread_mutexattr_setrobust(&attr, PTHREAD_MUTEX_ROBUST);

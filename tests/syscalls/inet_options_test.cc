@@ -81,7 +81,9 @@ TEST_F(InetOptionsTest, CheckedAndReadBack) {
     const int fd = Open(c.family, c.type);
     errno = 0;
     EXPECT_EQ(setsockopt(fd, c.level, c.name, &c.value, sizeof(int)), c.error != 0 ? -1 : 0);
-    if (c.error != 0) { EXPECT_EQ(errno, c.error); }
+    if (c.error != 0) {
+      EXPECT_EQ(errno, c.error);
+    }
     int back = -99;
     socklen_t size = sizeof(back);
     ASSERT_EQ(getsockopt(fd, c.level, c.name, &back, &size), 0);
@@ -326,8 +328,8 @@ TEST_P(DatagramTest, ErrorQueue) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Families, DatagramTest,
-                         ::testing::Values(std::pair{AF_INET, 0}, std::pair{AF_INET6, 0}, std::pair{AF_INET, IPPROTO_UDPLITE},
-                                           std::pair{AF_INET6, IPPROTO_UDPLITE}));
+                         ::testing::Values(std::pair{AF_INET, 0}, std::pair{AF_INET6, 0},
+                                           std::pair{AF_INET, IPPROTO_UDPLITE}, std::pair{AF_INET6, IPPROTO_UDPLITE}));
 
 TEST_F(InetOptionsTest, Multicast) {
   const int receiver = Open(AF_INET, SOCK_DGRAM), sender = Open(AF_INET, SOCK_DGRAM);

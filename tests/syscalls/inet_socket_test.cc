@@ -86,7 +86,8 @@ TEST(TcpTest, DataAndHalfClose) {
 TEST(TcpTest, LargeTransfer) {
   Connection c;
   const std::string data(5 << 20, 'd');
-  std::thread sender([&] { EXPECT_EQ(send(c.client, data.data(), data.size(), 0), static_cast<ssize_t>(data.size())); });
+  std::thread sender(
+      [&] { EXPECT_EQ(send(c.client, data.data(), data.size(), 0), static_cast<ssize_t>(data.size())); });
   size_t got = 0;
   std::vector<char> buffer(100000);
   while (got < data.size()) {

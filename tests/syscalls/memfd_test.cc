@@ -20,8 +20,7 @@ TEST(MemfdTest, IsAnEmptyFileWithAName) {
   EXPECT_EQ(st.st_mode & 0777, 0777u);
   EXPECT_EQ(st.st_size, 0);
   char text[64] = {};
-  EXPECT_GT(readlink(("/proc/self/fd/" + std::to_string(fd.get())).c_str(), text, sizeof(text) - 1),
-            0);
+  EXPECT_GT(readlink(("/proc/self/fd/" + std::to_string(fd.get())).c_str(), text, sizeof(text) - 1), 0);
   EXPECT_STREQ(text, "/memfd:name (deleted)");
   EXPECT_EQ(write(fd.get(), "abc", 3), 3);
   EXPECT_EQ(lseek(fd.get(), 0, SEEK_CUR), 3);
@@ -74,8 +73,7 @@ TEST(MemfdTest, SealingMustBeAllowed) {
 TEST(MemfdTest, SharedMappingsAreSharedAcrossFork) {
   ScopedFd fd(memfd_create("m", 0));
   ASSERT_EQ(write(fd.get(), "hello", 5), 5);
-  auto* mapped =
-      static_cast<char*>(mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(), 0));
+  auto* mapped = static_cast<char*>(mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(), 0));
   ASSERT_NE(mapped, MAP_FAILED);
   EXPECT_EQ(std::string(mapped, 5), "hello");
   EXPECT_EQ(RunInChild([&] {
@@ -94,8 +92,7 @@ TEST(MemfdTest, SharedMappingsAreSharedAcrossFork) {
 
 TEST(MemfdTest, AccessPastTheEndIsSigbus) {
   ScopedFd fd(memfd_create("m", 0));
-  auto* mapped = static_cast<volatile char*>(
-      mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(), 0));
+  auto* mapped = static_cast<volatile char*>(mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(), 0));
   EXPECT_EQ(RunInChild([&] { return mapped[0]; }), 128 + SIGBUS);
 }
 
@@ -107,8 +104,7 @@ TEST(MemfdTest, SealedMappingNeverBecomesWritable) {
   ASSERT_NE(map, MAP_FAILED);
   EXPECT_ERRNO(EACCES, mprotect(map, 4096, PROT_READ | PROT_WRITE));
   EXPECT_OK(munmap(map, 4096));
-  EXPECT_ERRNO(EPERM, reinterpret_cast<long>(
-                          mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(), 0)));
+  EXPECT_ERRNO(EPERM, reinterpret_cast<long>(mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(), 0)));
 }
 
 }  // namespace

@@ -87,7 +87,8 @@ TEST_F(NodeTest, StickyDirectoriesProtectOthersFiles) {
               EXPECT_GE(fd, 0);
               EXPECT_OK(unlink((dir_ / "sticky/own").c_str()));
               return 0;
-            }), 0);
+            }),
+            0);
 }
 
 TEST_F(NodeTest, MknodMakesEveryType) {
@@ -106,7 +107,8 @@ TEST_F(NodeTest, MknodMakesEveryType) {
   EXPECT_EQ(RunAsNobody([&] {
               EXPECT_ERRNO(EPERM, mknod((dir_ / "dev").c_str(), S_IFCHR | 0644, makedev(1, 3)));
               return 0;
-            }), 0);
+            }),
+            0);
 }
 
 TEST_F(NodeTest, ADirectoryWithoutWritePermissionTakesNothing) {
@@ -118,7 +120,8 @@ TEST_F(NodeTest, ADirectoryWithoutWritePermissionTakesNothing) {
               EXPECT_ERRNO(EACCES, open((dir_ / "closed/g").c_str(), O_CREAT | O_WRONLY, 0644));
               EXPECT_ERRNO(EEXIST, mkdir((dir_ / "closed/f").c_str(), 0755));
               return 0;
-            }), 0);
+            }),
+            0);
 }
 
 TEST_F(NodeTest, ARemovedWorkingDirectoryTakesNothing) {
@@ -132,7 +135,8 @@ TEST_F(NodeTest, ARemovedWorkingDirectoryTakesNothing) {
               EXPECT_EQ(errno, ENOENT);
               EXPECT_OK(chdir(".."));
               return 0;
-            }), 0);
+            }),
+            0);
 }
 
 }  // namespace

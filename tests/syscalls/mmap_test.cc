@@ -25,9 +25,10 @@ TEST(MmapTest, AnonymousMemoryIsZeroAndPrivate) {
   for (size_t i = 0; i < 4 * kPage; i += 512) EXPECT_EQ(memory[i], 0);
   memory[0] = 'p';
   EXPECT_EQ(guest::RunInChild([&] {
-    memory[0] = 'c';
-    return 0;
-  }), 0);
+              memory[0] = 'c';
+              return 0;
+            }),
+            0);
   EXPECT_EQ(memory[0], 'p');
   EXPECT_OK(munmap(memory, 4 * kPage));
   EXPECT_EQ(guest::SignalOfRead(memory), SIGSEGV);
@@ -36,9 +37,10 @@ TEST(MmapTest, AnonymousMemoryIsZeroAndPrivate) {
 TEST(MmapTest, SharedAnonymousMemoryIsSharedWithChildren) {
   char* memory = MapAnonymous(1, PROT_READ | PROT_WRITE, MAP_SHARED);
   EXPECT_EQ(guest::RunInChild([&] {
-    memory[7] = 'c';
-    return 0;
-  }), 0);
+              memory[7] = 'c';
+              return 0;
+            }),
+            0);
   EXPECT_EQ(memory[7], 'c');
 }
 
@@ -48,7 +50,8 @@ TEST(MmapTest, ArgumentErrors) {
   EXPECT_ERRNO(EINVAL, Address(mmap(nullptr, kPage, PROT_READ, MAP_ANONYMOUS, -1, 0)));
   EXPECT_ERRNO(EBADF, Address(mmap(nullptr, kPage, PROT_READ, MAP_PRIVATE, -1, 0)));
   EXPECT_ERRNO(ENOMEM, Address(mmap(nullptr, ~size_t{0}, PROT_READ, anonymous, -1, 0)));
-  EXPECT_ERRNO(EINVAL, Address(mmap(reinterpret_cast<void*>(kPage * 100 + 1), kPage, PROT_READ, anonymous | MAP_FIXED, -1, 0)));
+  EXPECT_ERRNO(EINVAL,
+               Address(mmap(reinterpret_cast<void*>(kPage * 100 + 1), kPage, PROT_READ, anonymous | MAP_FIXED, -1, 0)));
   EXPECT_ERRNO(EINVAL, munmap(reinterpret_cast<void*>(1), kPage));
   EXPECT_ERRNO(EINVAL, munmap(nullptr, 0));
   EXPECT_OK(munmap(reinterpret_cast<void*>(kPage * 100), kPage));

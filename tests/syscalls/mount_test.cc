@@ -17,11 +17,14 @@ class MountTest : public testing::Test {
   // Runs `body` in a child with private mounts and a tmpfs on dir_/m.
   void InNamespace(const std::function<void()>& body) {
     EXPECT_EQ(RunInChild([&] {
-                if (unshare(CLONE_NEWNS) != 0 || mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) return 97;
-                if (mkdir(m_.c_str(), 0755) != 0 || mount("none", m_.c_str(), "tmpfs", 0, "size=1m,mode=700") != 0) return 96;
+                if (unshare(CLONE_NEWNS) != 0 || mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0)
+                  return 97;
+                if (mkdir(m_.c_str(), 0755) != 0 || mount("none", m_.c_str(), "tmpfs", 0, "size=1m,mode=700") != 0)
+                  return 96;
                 body();
                 return 0;
-              }), 0);
+              }),
+              0);
   }
   TempDir dir_;
   const std::string m_ = dir_ / "m";
@@ -143,7 +146,8 @@ TEST_F(MountTest, Errors) {
               EXPECT_ERRNO(EPERM, mount("none", "/tmp", "tmpfs", 0, nullptr));
               EXPECT_ERRNO(EPERM, umount2("/proc", 0));
               return 0;
-            }), 0);
+            }),
+            0);
 }
 
 }  // namespace

@@ -79,8 +79,7 @@ TEST_F(MqueueTest, OpenErrors) {
   EXPECT_ERRNO(ENOENT, syscall(SYS_mq_open, "", O_CREAT | O_RDWR, 0600, nullptr));
   EXPECT_ERRNO(EFAULT, syscall(SYS_mq_open, guest::BadPointer(), O_RDWR, 0, nullptr));
   const std::string too_long(256, 'x');
-  EXPECT_ERRNO(ENAMETOOLONG,
-               syscall(SYS_mq_open, too_long.c_str(), O_CREAT | O_RDWR, 0600, nullptr));
+  EXPECT_ERRNO(ENAMETOOLONG, syscall(SYS_mq_open, too_long.c_str(), O_CREAT | O_RDWR, 0600, nullptr));
   mq_attr bad{};
   bad.mq_maxmsg = 0;
   bad.mq_msgsize = 16;
@@ -116,8 +115,7 @@ TEST_F(MqueueTest, TimeoutIsAbsoluteAndChecked) {
   EXPECT_ERRNO(ETIMEDOUT, mq_timedreceive(queue, text, sizeof(text), nullptr, &past));
   timespec wrong{0, 1'000'000'000};
   EXPECT_ERRNO(EINVAL, syscall(SYS_mq_timedreceive, queue, text, sizeof(text), nullptr, &wrong));
-  EXPECT_ERRNO(EFAULT, syscall(SYS_mq_timedreceive, queue, text, sizeof(text), nullptr,
-                               guest::BadPointer()));
+  EXPECT_ERRNO(EFAULT, syscall(SYS_mq_timedreceive, queue, text, sizeof(text), nullptr, guest::BadPointer()));
   guest::Interrupter interrupter;
   EXPECT_ERRNO(EINTR, mq_receive(queue, text, sizeof(text), nullptr));
   EXPECT_OK(mq_close(queue));
@@ -156,8 +154,7 @@ TEST_F(MqueueTest, NotifiesOnceWithASignal) {
   EXPECT_ERRNO(EBUSY, mq_notify(queue_, &event));
   char text[128];
   const ssize_t size = pread(queue_, text, sizeof(text), 0);
-  EXPECT_EQ(std::string(text, size > 0 ? static_cast<size_t>(size) : 0)
-                .find("QSIZE:0          NOTIFY:0     SIGNO:10"),
+  EXPECT_EQ(std::string(text, size > 0 ? static_cast<size_t>(size) : 0).find("QSIZE:0          NOTIFY:0     SIGNO:10"),
             0u);
   ASSERT_OK(mq_send(queue_, "one", 3, 0));
   siginfo_t info{};
@@ -203,24 +200,21 @@ TEST_F(MqueueTest, UnlinkedQueueStaysUsable) {
 }
 
 TEST_F(MqueueTest, PermissionsOfOthers) {
-  EXPECT_EQ(
-      guest::RunAsNobody([&] {
-        if (mq_open(name_.c_str(), O_RDONLY) != -1 || errno != EACCES) return 1;
-        if (mq_unlink(name_.c_str()) != -1 || (errno != EACCES && errno != EPERM)) return 2;
-        mq_attr big{};
-        big.mq_maxmsg = 11;  // above msg_max
-        big.mq_msgsize = 16;
-        if (mq_open("/runsc-mq-nobody", O_CREAT | O_RDWR, 0600, &big) != -1 || errno != EINVAL)
-          return 3;
-        return 0;
-      }),
-      0);
+  EXPECT_EQ(guest::RunAsNobody([&] {
+              if (mq_open(name_.c_str(), O_RDONLY) != -1 || errno != EACCES) return 1;
+              if (mq_unlink(name_.c_str()) != -1 || (errno != EACCES && errno != EPERM)) return 2;
+              mq_attr big{};
+              big.mq_maxmsg = 11;  // above msg_max
+              big.mq_msgsize = 16;
+              if (mq_open("/runsc-mq-nobody", O_CREAT | O_RDWR, 0600, &big) != -1 || errno != EINVAL) return 3;
+              return 0;
+            }),
+            0);
 }
 
 TEST_F(MqueueTest, MountedFileSystem) {
   const guest::TempDir dir;
-  if (mount("none", dir.path().c_str(), "mqueue", 0, nullptr) != 0)
-    GTEST_SKIP() << "mounting needs CAP_SYS_ADMIN";
+  if (mount("none", dir.path().c_str(), "mqueue", 0, nullptr) != 0) GTEST_SKIP() << "mounting needs CAP_SYS_ADMIN";
   struct stat info {};
   EXPECT_OK(stat((dir.path() + name_).c_str(), &info));
   ASSERT_OK(mq_send(queue_, "12345", 5, 0));

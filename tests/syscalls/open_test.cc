@@ -129,7 +129,8 @@ TEST_F(OpenTest, TruncationNeedsWritePermission) {
               EXPECT_ERRNO(EACCES, open((dir_ / "file").c_str(), O_RDONLY | O_TRUNC));
               EXPECT_ERRNO(EACCES, open((dir_ / "file").c_str(), O_WRONLY));
               return 0;
-            }), 0);
+            }),
+            0);
   EXPECT_EQ(ReadFileText(dir_ / "file"), "text");
   ScopedFd fd(open((dir_ / "file").c_str(), O_WRONLY | O_TRUNC));
   EXPECT_EQ(ReadFileText(dir_ / "file"), "");
@@ -145,7 +146,8 @@ TEST_F(OpenTest, TheLimitOfDescriptorsGivesEmfile) {
               EXPECT_ERRNO(EBADF, dup2(0, 8));
               EXPECT_ERRNO(EINVAL, fcntl(0, F_DUPFD, 8));
               return 0;
-            }), 0);
+            }),
+            0);
 }
 
 TEST_F(OpenTest, TmpfileHasNoName) {
@@ -215,9 +217,7 @@ TEST_F(OpenTest, CloseRangeClosesOrMarks) {
   EXPECT_ERRNO(EINVAL, syscall(SYS_close_range, 200, 201, 8));
 }
 
-TEST_F(OpenTest, RunningProgramsCannotBeWritten) {
-  EXPECT_ERRNO(ETXTBSY, open("/proc/self/exe", O_WRONLY));
-}
+TEST_F(OpenTest, RunningProgramsCannotBeWritten) { EXPECT_ERRNO(ETXTBSY, open("/proc/self/exe", O_WRONLY)); }
 
 }  // namespace
 }  // namespace guest

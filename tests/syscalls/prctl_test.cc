@@ -1,10 +1,10 @@
 // prctl(2), arch_prctl(2), kcmp(2), personality(2).
+#include <asm/prctl.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <linux/capability.h>
 #include <linux/kcmp.h>
-#include <asm/prctl.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
@@ -35,7 +35,8 @@ TEST(PrctlTest, ProcessMadviseAndMrelease) {
     for (;;) pause();
   }
   const int pidfd = static_cast<int>(syscall(SYS_pidfd_open, pid, 0));
-  char* const page = static_cast<char*>(mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  char* const page =
+      static_cast<char*>(mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
   const iovec range = {page, 4096};
   EXPECT_EQ(syscall(SYS_process_madvise, -1, &range, 1, MADV_COLD, 0), -1);
   EXPECT_EQ(errno, EBADF);

@@ -17,10 +17,11 @@ int RunInChild(int (*body)()) {
 
 TEST(ProcessGroupTest, NewGroup) {
   EXPECT_EQ(RunInChild([] {
-    if (setpgid(0, 0) != 0) return 1;
-    if (getpgid(0) != getpid() || getpgrp() != getpid()) return 2;
-    return setpgid(0, getpid()) == 0 ? 0 : 3;
-  }), 0);
+              if (setpgid(0, 0) != 0) return 1;
+              if (getpgid(0) != getpid() || getpgrp() != getpid()) return 2;
+              return setpgid(0, getpid()) == 0 ? 0 : 3;
+            }),
+            0);
 }
 
 TEST(ProcessGroupTest, Errors) {
@@ -35,27 +36,29 @@ TEST(ProcessGroupTest, Errors) {
 
 TEST(SessionTest, NewSession) {
   EXPECT_EQ(RunInChild([] {
-    const pid_t sid = setsid();
-    if (sid != getpid() || getsid(0) != sid || getpgid(0) != sid) return 1;
-    if (setsid() != -1 || errno != EPERM) return 2;
-    return setpgid(0, 0) == -1 && errno == EPERM ? 0 : 3;
-  }), 0);
+              const pid_t sid = setsid();
+              if (sid != getpid() || getsid(0) != sid || getpgid(0) != sid) return 1;
+              if (setsid() != -1 || errno != EPERM) return 2;
+              return setpgid(0, 0) == -1 && errno == EPERM ? 0 : 3;
+            }),
+            0);
 }
 
 TEST(ProcessGroupTest, SignalReachesTheGroup) {
   EXPECT_EQ(RunInChild([] {
-    setpgid(0, 0);
-    const pid_t pid = fork();
-    if (pid == 0) {
-      for (;;) pause();
-    }
-    signal(SIGTERM, SIG_IGN);
-    kill(0, SIGTERM);
-    int status;
-    waitpid(pid, &status, 0);
-    // The child inherited nothing: it was forked before the disposition changed.
-    return WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM ? 0 : 1;
-  }), 0);
+              setpgid(0, 0);
+              const pid_t pid = fork();
+              if (pid == 0) {
+                for (;;) pause();
+              }
+              signal(SIGTERM, SIG_IGN);
+              kill(0, SIGTERM);
+              int status;
+              waitpid(pid, &status, 0);
+              // The child inherited nothing: it was forked before the disposition changed.
+              return WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM ? 0 : 1;
+            }),
+            0);
 }
 
 TEST(ProcessGroupTest, OrphanedStoppedGroupGetsHangup) {

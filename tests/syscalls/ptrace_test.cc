@@ -271,7 +271,8 @@ TEST(PtraceTest, ForkExecAndExitEvents) {
 TEST(PtraceTest, ThreadsAreTracees) {
   const pid_t pid = Traced([] {
     pthread_t thread;
-    pthread_create(&thread, nullptr, [](void*) -> void* { return nullptr; }, nullptr);
+    pthread_create(
+        &thread, nullptr, [](void*) -> void* { return nullptr; }, nullptr);
     pthread_join(thread, nullptr);
     return 0;
   });

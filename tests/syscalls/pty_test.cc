@@ -29,7 +29,9 @@ class PtyTest : public ::testing::Test {
     if (slave_ >= 0) close(slave_);
     if (master_ >= 0) close(master_);
   }
-  void Type(const std::string& text) { ASSERT_EQ(write(master_, text.data(), text.size()), static_cast<ssize_t>(text.size())); }
+  void Type(const std::string& text) {
+    ASSERT_EQ(write(master_, text.data(), text.size()), static_cast<ssize_t>(text.size()));
+  }
   std::string Read(int fd) {
     char buffer[4096];
     pollfd request = {fd, POLLIN, 0};
@@ -57,7 +59,9 @@ TEST_F(PtyTest, LinesEchoAndNewlines) {
 }
 
 TEST_F(PtyTest, EditingAndEndOfFile) {
-  Type("abx\x7f" "c\n");
+  Type(
+      "abx\x7f"
+      "c\n");
   EXPECT_EQ(Read(slave_), "abc\n");
   Type("\x04");
   EXPECT_EQ(Read(slave_), "");

@@ -197,7 +197,8 @@ TEST_F(ReadWriteTest, WritingDropsSetIdBits) {
   EXPECT_EQ(RunAsNobody([&] {
               const int fd = open((dir_ / "file").c_str(), O_WRONLY);
               return write(fd, "x", 1) == 1 ? 0 : 1;
-            }), 0);
+            }),
+            0);
   struct stat st;
   ASSERT_OK(fstat(fd_.get(), &st));
   EXPECT_EQ(st.st_mode & 07777, 0777u);

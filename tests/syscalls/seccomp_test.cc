@@ -35,8 +35,8 @@ int Install(Program program, unsigned flags = 0) {
 // `verdict` for call `nr`, everything else is allowed.
 Program OnCall(int nr, uint32_t verdict) {
   return {BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
-          BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, static_cast<uint32_t>(nr), 0, 1),
-          BPF_STMT(BPF_RET | BPF_K, verdict), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+          BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, static_cast<uint32_t>(nr), 0, 1), BPF_STMT(BPF_RET | BPF_K, verdict),
+          BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
 }
 
 void NoNewPrivs() { ASSERT_EQ(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0); }
@@ -97,8 +97,7 @@ TEST(SeccompTest, Errno) {
               EXPECT_OK(Install(OnCall(SYS_getsid, SECCOMP_RET_ERRNO | 0xffff)));
               EXPECT_ERRNO(4095, syscall(SYS_getsid, 0));
               EXPECT_GT(getpid(), 0);
-              EXPECT_NE(guest::ReadFileText("/proc/self/status").find("\nSeccomp:\t2\n"),
-                        std::string::npos);
+              EXPECT_NE(guest::ReadFileText("/proc/self/status").find("\nSeccomp:\t2\n"), std::string::npos);
               return 0;
             }),
             0);
@@ -261,8 +260,7 @@ TEST(SeccompTest, BadPrograms) {
   EXPECT_EQ(guest::RunInChild([&] {
               for (const Program& program : bad) EXPECT_TRUE(refused(program)) << &program - bad;
               // Written on one way only.
-              EXPECT_TRUE(refused({BPF_STMT(BPF_LD | BPF_IMM, 1),
-                                   BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 1, 0, 1),
+              EXPECT_TRUE(refused({BPF_STMT(BPF_LD | BPF_IMM, 1), BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 1, 0, 1),
                                    BPF_STMT(BPF_ST, 2), BPF_STMT(BPF_LD | BPF_MEM, 2), allow}));
               return 0;
             }),
@@ -316,44 +314,41 @@ void* SiblingMain(void* arg) {
 }
 
 TEST(SeccompTest, TsyncReachesAllThreads) {
-  EXPECT_EQ(
-      guest::RunInChild([] {
-        NoNewPrivs();
-        Sibling sibling;
-        pthread_t thread;
-        EXPECT_EQ(pthread_create(&thread, nullptr, SiblingMain, &sibling), 0);
-        while (sibling.tid == 0) sched_yield();
-        EXPECT_OK(Install(OnCall(SYS_getppid, SECCOMP_RET_ERRNO | 33), SECCOMP_FILTER_FLAG_TSYNC));
-        sibling.go = true;
-        void* error = nullptr;
-        pthread_join(thread, &error);
-        EXPECT_EQ(reinterpret_cast<long>(error), 33);
-        return 0;
-      }),
-      0);
+  EXPECT_EQ(guest::RunInChild([] {
+              NoNewPrivs();
+              Sibling sibling;
+              pthread_t thread;
+              EXPECT_EQ(pthread_create(&thread, nullptr, SiblingMain, &sibling), 0);
+              while (sibling.tid == 0) sched_yield();
+              EXPECT_OK(Install(OnCall(SYS_getppid, SECCOMP_RET_ERRNO | 33), SECCOMP_FILTER_FLAG_TSYNC));
+              sibling.go = true;
+              void* error = nullptr;
+              pthread_join(thread, &error);
+              EXPECT_EQ(reinterpret_cast<long>(error), 33);
+              return 0;
+            }),
+            0);
 }
 
 TEST(SeccompTest, TsyncNamesTheThreadThatRefuses) {
-  EXPECT_EQ(
-      guest::RunInChild([] {
-        NoNewPrivs();
-        Sibling sibling;
-        sibling.own_filter = true;
-        pthread_t thread;
-        EXPECT_EQ(pthread_create(&thread, nullptr, SiblingMain, &sibling), 0);
-        while (sibling.tid == 0) sched_yield();
-        EXPECT_EQ(Install(OnCall(SYS_getppid, SECCOMP_RET_ERRNO | 33), SECCOMP_FILTER_FLAG_TSYNC),
-                  sibling.tid);
-        EXPECT_ERRNO(ESRCH, Install(OnCall(SYS_getppid, SECCOMP_RET_ERRNO | 33),
-                                    SECCOMP_FILTER_FLAG_TSYNC | SECCOMP_FILTER_FLAG_TSYNC_ESRCH));
-        sibling.go = true;
-        void* error = nullptr;
-        pthread_join(thread, &error);
-        EXPECT_EQ(reinterpret_cast<long>(error), 0);
-        EXPECT_GE(syscall(SYS_getppid), 0);
-        return 0;
-      }),
-      0);
+  EXPECT_EQ(guest::RunInChild([] {
+              NoNewPrivs();
+              Sibling sibling;
+              sibling.own_filter = true;
+              pthread_t thread;
+              EXPECT_EQ(pthread_create(&thread, nullptr, SiblingMain, &sibling), 0);
+              while (sibling.tid == 0) sched_yield();
+              EXPECT_EQ(Install(OnCall(SYS_getppid, SECCOMP_RET_ERRNO | 33), SECCOMP_FILTER_FLAG_TSYNC), sibling.tid);
+              EXPECT_ERRNO(ESRCH, Install(OnCall(SYS_getppid, SECCOMP_RET_ERRNO | 33),
+                                          SECCOMP_FILTER_FLAG_TSYNC | SECCOMP_FILTER_FLAG_TSYNC_ESRCH));
+              sibling.go = true;
+              void* error = nullptr;
+              pthread_join(thread, &error);
+              EXPECT_EQ(reinterpret_cast<long>(error), 0);
+              EXPECT_GE(syscall(SYS_getppid), 0);
+              return 0;
+            }),
+            0);
 }
 
 // A child whose getppid(2) goes to us.
@@ -364,8 +359,7 @@ struct Supervised {
     pid = fork();
     if (pid == 0) {
       prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-      const int fd =
-          Install(OnCall(SYS_getppid, SECCOMP_RET_USER_NOTIF), SECCOMP_FILTER_FLAG_NEW_LISTENER);
+      const int fd = Install(OnCall(SYS_getppid, SECCOMP_RET_USER_NOTIF), SECCOMP_FILTER_FLAG_NEW_LISTENER);
       if (fd < 0) _exit(100);
       // The parent takes it with pidfd_getfd.
       if (write(pair[1], &fd, sizeof(fd)) != sizeof(fd)) _exit(101);

@@ -13,10 +13,11 @@ TEST(ShmTest, SharesBetweenProcessesAndGoesWithTheLastMapping) {
   auto* memory = static_cast<char*>(shmat(id, nullptr, 0));
   ASSERT_NE(memory, reinterpret_cast<char*>(-1));
   EXPECT_EQ(guest::RunInChild([&] {
-    memory[4999] = 'c';
-    shmid_ds info;
-    return shmctl(id, IPC_STAT, &info) == 0 && info.shm_nattch == 2 ? 0 : 1;
-  }), 0);
+              memory[4999] = 'c';
+              shmid_ds info;
+              return shmctl(id, IPC_STAT, &info) == 0 && info.shm_nattch == 2 ? 0 : 1;
+            }),
+            0);
   EXPECT_EQ(memory[4999], 'c');
   shmid_ds info;
   EXPECT_OK(shmctl(id, IPC_STAT, &info));

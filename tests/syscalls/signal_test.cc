@@ -225,16 +225,19 @@ TEST(SignalTest, AlternateStack) {
   stack.ss_sp = low;
   stack.ss_size = memory.size();
   ASSERT_EQ(sigaltstack(&stack, &old_stack), 0);
-  Handler handler(SIGUSR1, [](int) {
-    char here;
-    stack_t now;
-    sigaltstack(nullptr, &now);
-    inside = &here > low && &here < low + SIGSTKSZ * 4 && (now.ss_flags & SS_ONSTACK);
-    // It cannot be changed while in use.
-    stack_t other = now;
-    other.ss_flags = 0;
-    inside = inside && sigaltstack(&other, nullptr) == -1 && errno == EPERM;
-  }, SA_ONSTACK);
+  Handler handler(
+      SIGUSR1,
+      [](int) {
+        char here;
+        stack_t now;
+        sigaltstack(nullptr, &now);
+        inside = &here > low && &here < low + SIGSTKSZ * 4 && (now.ss_flags & SS_ONSTACK);
+        // It cannot be changed while in use.
+        stack_t other = now;
+        other.ss_flags = 0;
+        inside = inside && sigaltstack(&other, nullptr) == -1 && errno == EPERM;
+      },
+      SA_ONSTACK);
   inside = false;
   raise(SIGUSR1);
   EXPECT_TRUE(inside);
@@ -328,7 +331,8 @@ TEST(SignalTest, ReadIsInterruptedOrRestarted) {
   {
     static int write_end;
     write_end = fds[1];
-    Handler handler(SIGALRM, [](int) { (void)!write(write_end, "x", 1); }, SA_RESTART);
+    Handler handler(
+        SIGALRM, [](int) { (void)!write(write_end, "x", 1); }, SA_RESTART);
     guest::WhenAsleepIn later(SYS_read, [] { kill(getpid(), SIGALRM); });
     char c = 0;
     EXPECT_EQ(read(fds[0], &c, 1), 1);
@@ -344,13 +348,16 @@ TEST(SignalTest, ProcessSignalGoesToAThreadThatWantsIt) {
   pthread_t thread;
   static std::atomic<bool> ready;
   ready = false;
-  pthread_create(&thread, nullptr, [](void*) -> void* {
-    const sigset_t set = SetOf({SIGUSR1});
-    pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
-    ready = true;
-    while (count == 0) sched_yield();
-    return nullptr;
-  }, nullptr);
+  pthread_create(
+      &thread, nullptr,
+      [](void*) -> void* {
+        const sigset_t set = SetOf({SIGUSR1});
+        pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
+        ready = true;
+        while (count == 0) sched_yield();
+        return nullptr;
+      },
+      nullptr);
   while (!ready) sched_yield();
   kill(getpid(), SIGUSR1);
   pthread_join(thread, nullptr);

@@ -127,13 +127,15 @@ TEST_F(StatTest, AccessUsesTheRealIds) {
               EXPECT_OK(access(file.c_str(), F_OK));
               EXPECT_ERRNO(EACCES, access(file.c_str(), R_OK));
               return 0;
-            }), 0);
+            }),
+            0);
   EXPECT_EQ(RunInChild([&] {
               if (setresuid(65534, 0, 0) != 0) return 1;
               EXPECT_ERRNO(EACCES, access(file.c_str(), R_OK));
               EXPECT_OK(syscall(SYS_faccessat2, AT_FDCWD, file.c_str(), R_OK, AT_EACCESS));
               return 0;
-            }), 0);
+            }),
+            0);
 }
 
 TEST_F(StatTest, SearchPermissionIsNeededOnTheWay) {
@@ -145,7 +147,8 @@ TEST_F(StatTest, SearchPermissionIsNeededOnTheWay) {
               EXPECT_ERRNO(EACCES, stat((dir_ / "closed/none").c_str(), &st));
               EXPECT_OK(stat((dir_ / "closed").c_str(), &st));
               return 0;
-            }), 0);
+            }),
+            0);
 }
 
 }  // namespace

@@ -41,7 +41,8 @@ TEST_F(TruncateTest, Errors) {
   EXPECT_EQ(RunAsNobody([&] {
               EXPECT_ERRNO(EACCES, truncate(file_.c_str(), 0));
               return 0;
-            }), 0);
+            }),
+            0);
 }
 
 TEST_F(TruncateTest, FallocateExtendsUnlessToldNotTo) {

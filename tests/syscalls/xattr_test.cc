@@ -67,12 +67,14 @@ TEST_F(XattrTest, TrustedNamesAreHiddenFromUsers) {
               EXPECT_ERRNO(EPERM, setxattr(file_.c_str(), "trusted.t", "2", 1, 0));
               EXPECT_OK(setxattr(file_.c_str(), "user.u", "2", 1, 0));
               return 0;
-            }), 0);
+            }),
+            0);
   ASSERT_OK(chmod(file_.c_str(), 0644));
   EXPECT_EQ(RunAsNobody([&] {
               EXPECT_ERRNO(EACCES, setxattr(file_.c_str(), "user.u", "2", 1, 0));
               return 0;
-            }), 0);
+            }),
+            0);
 }
 
 }  // namespace

@@ -75,7 +75,9 @@ int RunInChild(const std::function<int()>& body) {
 int RunAsNobody(const std::function<int()>& body) {
   return RunInChild([&] {
     constexpr uid_t kNobody = 65534;
-    if (setgroups(0, nullptr) != 0 || setresgid(kNobody, kNobody, kNobody) != 0 || setresuid(kNobody, kNobody, kNobody) != 0) return 98;
+    if (setgroups(0, nullptr) != 0 || setresgid(kNobody, kNobody, kNobody) != 0 ||
+        setresuid(kNobody, kNobody, kNobody) != 0)
+      return 98;
     return body();
   });
 }

@@ -75,9 +75,8 @@ void AwaitSleepIn(pid_t tid, long nr) {
 }
 
 void AwaitFutexWaiters(const void* word, int count) {
-  Await(getpid(), "its futex waiters", [&] {
-    return syscall(SYS_futex, word, FUTEX_REQUEUE_PRIVATE, 0, INT_MAX, word, 0) == count;
-  });
+  Await(getpid(), "its futex waiters",
+        [&] { return syscall(SYS_futex, word, FUTEX_REQUEUE_PRIVATE, 0, INT_MAX, word, 0) == count; });
 }
 
 void AwaitState(pid_t tid, const char* states) {

@@ -1,5 +1,5 @@
-// What nearly every file includes; see precompiled.bzl. Headers still include what they use: //tools:header_check compiles them
-// without this.
+// What nearly every file includes; see precompiled.bzl. Headers still include what they use: //tools:header_check
+// compiles them without this.
 
 #include <algorithm>
 #include <array>

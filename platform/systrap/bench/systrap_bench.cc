@@ -69,10 +69,14 @@ class Task : public TrapHandler {
       return Finish(t);
     }
     switch (trap.nr) {
-      case kForkCall: return Fork(t, {});
-      case kThreadCall: return Fork(t, {.share_memory = true, .thread = true});
-      case kVforkCall: return Fork(t, {.share_memory = true});
-      case kExitCall: return Finish(t);
+      case kForkCall:
+        return Fork(t, {});
+      case kThreadCall:
+        return Fork(t, {.share_memory = true, .thread = true});
+      case kVforkCall:
+        return Fork(t, {.share_memory = true});
+      case kExitCall:
+        return Finish(t);
       case kWaitCall: {
         std::unique_lock lock(mu);
         if (dead_children == 0) {
@@ -109,7 +113,9 @@ class Task : public TrapHandler {
         thread->Start();
         return;
       }
-      default: t.SetReturn(1); return;
+      default:
+        t.SetReturn(1);
+        return;
     }
   }
 
@@ -146,16 +152,17 @@ class Task : public TrapHandler {
   }
 };
 
-#define CODE(name, text)                                                                                    \
+#define CODE(name, text)                                                            \
   asm(".pushsection .rodata\n" #name "_b:\n" text "\n" #name "_e:\n.popsection\n"); \
-  extern "C" const char name##_b[], name##_e[];                                                           \
+  extern "C" const char name##_b[], name##_e[];                                     \
   const std::string_view name(name##_b, name##_e - name##_b)
 
 #define LOOP(nr) "1: mov $" #nr ", %eax\nsyscall\ndec %rbx\njnz 1b\nmov $306, %eax\nsyscall\n"
 
 // What the trampoline of a rewritten call site does. The entry's address is in the data.
-#define FAST_LOOP(nr)                                                                                   \
-  "1: mov $" #nr ", %eax\nlea 2f(%rip), %r11\njmp *0x600000\nsyscall\n2: dec %rbx\njnz 1b\n" \
+#define FAST_LOOP(nr)                                                         \
+  "1: mov $" #nr                                                              \
+  ", %eax\nlea 2f(%rip), %r11\njmp *0x600000\nsyscall\n2: dec %rbx\njnz 1b\n" \
   "mov $306, %eax\nsyscall\n"
 
 CODE(code_short, LOOP(300));
@@ -169,8 +176,9 @@ CODE(code_map, LOOP(307));
 CODE(code_block, LOOP(310));
 CODE(code_short_block, LOOP(311));
 CODE(code_exec, "mov $308, %eax\ntest %rbx,%rbx\njnz 1f\nmov $306,%eax\n1: syscall\n");
-#define FORK_LOOP(nr)                                                                                     \
-  "1: mov $" #nr ", %eax\nsyscall\ntest %eax,%eax\njz 2f\nmov $309, %eax\nsyscall\ndec %rbx\njnz 1b\n" \
+#define FORK_LOOP(nr)                                                                   \
+  "1: mov $" #nr                                                                        \
+  ", %eax\nsyscall\ntest %eax,%eax\njz 2f\nmov $309, %eax\nsyscall\ndec %rbx\njnz 1b\n" \
   "2: mov $306, %eax\nsyscall\n"
 CODE(code_fork, FORK_LOOP(303));
 CODE(code_thread, FORK_LOOP(304));

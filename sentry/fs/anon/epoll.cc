@@ -11,7 +11,7 @@ constexpr uint32_t kPrivateBits = EPOLLWAKEUP | EPOLLONESHOT | EPOLLET | EPOLLEX
 // What may go with EPOLLEXCLUSIVE (Linux: EPOLLEXCLUSIVE_OK_BITS).
 constexpr uint32_t kExclusiveBits =
     kEventIn | kEventOut | kEventErr | kEventHup | EPOLLWAKEUP | EPOLLET | EPOLLEXCLUSIVE;
-constexpr int kMaxNesting = 4;      // Linux: EP_MAX_NESTS, sets below a set
+constexpr int kMaxNesting = 4;           // Linux: EP_MAX_NESTS, sets below a set
 constexpr size_t kMaxWatches = 1 << 20;  // Linux: /proc/sys/fs/epoll/max_user_watches
 
 // Serialises changes of who watches whom, so that loop checks see a stable graph.
@@ -20,8 +20,7 @@ Mutex topology_mu{LockRank::kEpoll};
 }  // namespace
 
 struct Epoll::Watch final : WaitEntry, RefFromThis<Watch> {
-  Watch(Epoll& set, int32_t fd, const FileRef& file)
-      : set(set), fd(fd), key(file.get()), file(file) {}
+  Watch(Epoll& set, int32_t fd, const FileRef& file) : set(set), fd(fd), key(file.get()), file(file) {}
   void Notify(EventMask hit) override { (void)set.MarkReady(*this, hit); }
   // Taken when a thread waits for it; a set that nobody waits on must not swallow what another's
   // thread would take.
@@ -149,13 +148,11 @@ bool Epoll::LeadsTo(const FileRef& file, const Epoll& target, int depth) {
   return false;
 }
 
-Result<void> Epoll::Add(Context& context, int32_t fd, const FileRef& file,
-                        const epoll_event& event) {
+Result<void> Epoll::Add(Context& context, int32_t fd, const FileRef& file, const epoll_event& event) {
   if (!file->pollable()) return Err(EPERM);
   auto* inner = dynamic_cast<Epoll*>(file.get());
   if ((event.events & EPOLLEXCLUSIVE) != 0 && inner != nullptr) return Err(EINVAL);
-  if ((event.events & EPOLLEXCLUSIVE) != 0 && (event.events & ~kExclusiveBits) != 0)
-    return Err(EINVAL);
+  if ((event.events & EPOLLEXCLUSIVE) != 0 && (event.events & ~kExclusiveBits) != 0) return Err(EINVAL);
   auto watch = MakeRef<Watch>(*this, fd, file);
   {
     // Only changes that can close a loop pay for the check: a set that is watched, or that watches
@@ -177,8 +174,7 @@ Result<void> Epoll::Add(Context& context, int32_t fd, const FileRef& file,
   return {};
 }
 
-Result<void> Epoll::Modify(Context& context, int32_t fd, const FileRef& file,
-                           const epoll_event& event) {
+Result<void> Epoll::Modify(Context& context, int32_t fd, const FileRef& file, const epoll_event& event) {
   WatchRef watch;
   {
     MutexLock lock(mu_);
@@ -241,8 +237,7 @@ std::vector<epoll_event> Epoll::Collect(Context& context, size_t max, bool waiti
   return found;
 }
 
-Result<std::vector<epoll_event>> Epoll::Wait(Context& context, size_t max,
-                                             const Deadline& deadline) {
+Result<std::vector<epoll_event>> Epoll::Wait(Context& context, size_t max, const Deadline& deadline) {
   using Events = std::vector<epoll_event>;
   max = std::min(max, kMaxWatches);
   if (auto events = Collect(context, max, false); !events.empty()) return events;
@@ -273,8 +268,7 @@ EventMask Epoll::Readiness(Context& context, EventMask) {
   std::vector<WatchRef> candidates;
   {
     MutexLock lock(ready_mu_);
-    for (Watch* w = ready_head_; w != nullptr; w = w->next)
-      candidates.push_back(w->shared_from_this());
+    for (Watch* w = ready_head_; w != nullptr; w = w->next) candidates.push_back(w->shared_from_this());
   }
   for (const WatchRef& watch : candidates) {
     const FileRef file = watch->file.lock();
@@ -296,8 +290,8 @@ std::string Epoll::FdInfo(Context&) {
     if (watch->file.expired()) continue;
     MutexLock ready(ready_mu_);
     char line[128];
-    std::snprintf(line, sizeof(line), "tfd: %8d events: %8x data: %16llx  pos:0 ino:0 sdev:0\n",
-                  watch->fd, watch->events, static_cast<unsigned long long>(watch->data));
+    std::snprintf(line, sizeof(line), "tfd: %8d events: %8x data: %16llx  pos:0 ino:0 sdev:0\n", watch->fd,
+                  watch->events, static_cast<unsigned long long>(watch->data));
     out += line;
   }
   return out;

@@ -62,8 +62,8 @@ std::string TimerFd::FdInfo(Context&) {
   const itimerspec now = Get();
   char text[256];
   std::snprintf(text, sizeof(text),
-                "clockid: %d\nticks: %llu\nsettime flags: 0%o\nit_value: (%lld, %ld)\nit_interval: (%lld, %ld)\n", clock_,
-                static_cast<unsigned long long>(ticks_.load()), set_flags_.load(),
+                "clockid: %d\nticks: %llu\nsettime flags: 0%o\nit_value: (%lld, %ld)\nit_interval: (%lld, %ld)\n",
+                clock_, static_cast<unsigned long long>(ticks_.load()), set_flags_.load(),
                 static_cast<long long>(now.it_value.tv_sec), now.it_value.tv_nsec,
                 static_cast<long long>(now.it_interval.tv_sec), now.it_interval.tv_nsec);
   return text;

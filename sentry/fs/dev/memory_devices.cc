@@ -59,9 +59,7 @@ class ZeroMapping final : public Mappable {
 class ZeroDevice final : public MemoryDevice {
  public:
   ZeroDevice(Path path, int flags, bool full) : MemoryDevice(std::move(path), flags), full_(full) {}
-  Result<size_t> Read(Context&, IoSequence& to, int64_t*, int) override {
-    return to.ZeroOut(to.remaining());
-  }
+  Result<size_t> Read(Context&, IoSequence& to, int64_t*, int) override { return to.ZeroOut(to.remaining()); }
   Result<size_t> Write(Context& context, IoSequence& from, int64_t* offset, int rwf) override {
     if (full_) return Err(ENOSPC);
     return MemoryDevice::Write(context, from, offset, rwf);
@@ -77,8 +75,7 @@ class ZeroDevice final : public MemoryDevice {
 
 class RandomDevice final : public MemoryDevice {
  public:
-  RandomDevice(Path path, int flags, bool pollable)
-      : MemoryDevice(std::move(path), flags), pollable_(pollable) {}
+  RandomDevice(Path path, int flags, bool pollable) : MemoryDevice(std::move(path), flags), pollable_(pollable) {}
   bool pollable() override { return pollable_; }
 
   Result<size_t> Read(Context& context, IoSequence& to, int64_t*, int) override {

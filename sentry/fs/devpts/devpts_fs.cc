@@ -207,7 +207,8 @@ Result<uint32_t> DevptsFs::Show(const RefPtr<HostTerminal>& terminal) {
   terminal->ShownAs(index, [weak, index] {
     if (auto fs = std::static_pointer_cast<DevptsFs>(weak.lock())) fs->Release(index);
   });
-  slaves_[index] = MakeRef<HostNode>(*this, options_.mode, terminal, options_.uid.value_or(0), options_.gid.value_or(0));
+  slaves_[index] =
+      MakeRef<HostNode>(*this, options_.mode, terminal, options_.uid.value_or(0), options_.gid.value_or(0));
   return index;
 }
 

@@ -63,26 +63,38 @@ bool ChangesTerminal(uint32_t request) {
     case TCSETSF:
     case TCXONC:
     case TCFLSH:
-    case TCSBRK: return true;
-    default: return false;
+    case TCSBRK:
+      return true;
+    default:
+      return false;
   }
 }
 
 // Exactly the requests that are safe to hand on; the sandbox's filter lets no other through.
 Result<int64_t> HostRequest(Context& context, int fd, uint32_t request, uint64_t argument) {
   switch (request) {
-    case TCGETS: return PassGet<abi::Termios>(context, fd, request, argument);
+    case TCGETS:
+      return PassGet<abi::Termios>(context, fd, request, argument);
     case TCSETS:
     case TCSETSW:
-    case TCSETSF: return PassSet<abi::Termios>(context, fd, request, argument);
-    case TIOCGWINSZ: return PassGet<winsize>(context, fd, request, argument);
-    case TIOCSWINSZ: TRY(InPtr<winsize>(GuestAddr(argument)).Read(context.memory())); return 0;  // the host's to decide
+    case TCSETSF:
+      return PassSet<abi::Termios>(context, fd, request, argument);
+    case TIOCGWINSZ:
+      return PassGet<winsize>(context, fd, request, argument);
+    case TIOCSWINSZ:
+      TRY(InPtr<winsize>(GuestAddr(argument)).Read(context.memory()));
+      return 0;  // the host's to decide
     case FIONREAD:
-    case TIOCOUTQ: return PassGet<int32_t>(context, fd, request, argument);
-    case TCXONC: return PassNumber(fd, request, argument, TCION);
-    case TCFLSH: return PassNumber(fd, request, argument, TCIOFLUSH);
-    case TCSBRK: return PassNumber(fd, request, 1, 1);  // drains; a break on the user's line is not for guests
-    default: return Err(ENOTTY);
+    case TIOCOUTQ:
+      return PassGet<int32_t>(context, fd, request, argument);
+    case TCXONC:
+      return PassNumber(fd, request, argument, TCION);
+    case TCFLSH:
+      return PassNumber(fd, request, argument, TCIOFLUSH);
+    case TCSBRK:
+      return PassNumber(fd, request, 1, 1);  // drains; a break on the user's line is not for guests
+    default:
+      return Err(ENOTTY);
   }
 }
 

@@ -49,7 +49,8 @@ class HostTty final : public HostFile {
   const RefPtr<HostTerminal> terminal_;
 };
 
-// The terminal behind a donated file (OpenDonated), to be the controlling one of the first process; null for other files.
+// The terminal behind a donated file (OpenDonated), to be the controlling one of the first process; null for other
+// files.
 RefPtr<HostTerminal> DonatedTerminal(const FileRef& file);
 
 }  // namespace sandbox

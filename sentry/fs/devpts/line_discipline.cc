@@ -9,7 +9,9 @@ namespace {
 
 bool IsControl(uint8_t c) { return c < 0x20 || c == 0x7f; }
 bool IsContinuation(uint8_t c) { return (c & 0xc0) == 0x80; }
-bool IsWord(uint8_t c) { return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '_' || c >= 0x80; }
+bool IsWord(uint8_t c) {
+  return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '_' || c >= 0x80;
+}
 
 }  // namespace
 
@@ -107,7 +109,10 @@ void LineDiscipline::Raise(int signo, uint8_t c) {
 
 bool LineDiscipline::ReceiveSignal(uint8_t c) {
   if (!termios_.Local(ISIG)) return false;
-  const int signo = termios_.Is(c, VINTR) ? SIGINT : termios_.Is(c, VQUIT) ? SIGQUIT : termios_.Is(c, VSUSP) ? SIGTSTP : 0;
+  const int signo = termios_.Is(c, VINTR)   ? SIGINT
+                    : termios_.Is(c, VQUIT) ? SIGQUIT
+                    : termios_.Is(c, VSUSP) ? SIGTSTP
+                                            : 0;
   if (signo == 0) return false;
   Raise(signo, c);
   return true;

@@ -24,12 +24,18 @@ TEST(LineDisciplineTest, DeliversWholeLines) {
 
 TEST(LineDisciplineTest, ErasesCharactersWordsAndLines) {
   LineDiscipline line;
-  line.Input("ab\x7f" "c\n");
+  line.Input(
+      "ab\x7f"
+      "c\n");
   EXPECT_EQ(TakeLine(line), "ac\n");
   EXPECT_EQ(line.TakeOutput(100), "ab\b \bc\r\n");
-  line.Input("one two\x17" "2\n");
+  line.Input(
+      "one two\x17"
+      "2\n");
   EXPECT_EQ(TakeLine(line), "one 2\n");
-  line.Input("gone\x15" "kept\n");
+  line.Input(
+      "gone\x15"
+      "kept\n");
   EXPECT_EQ(TakeLine(line), "kept\n");
   line.Input("\x7f\x7fx\n");
   EXPECT_EQ(TakeLine(line), "x\n");

@@ -14,7 +14,8 @@ constexpr int64_t kTenthNs = 100'000'000;  // the unit of VTIME
 
 }  // namespace
 
-PtyMaster::PtyMaster(Path path, int flags, RefPtr<Pty> pty) : FileDescription(std::move(path), flags), pty_(std::move(pty)) {}
+PtyMaster::PtyMaster(Path path, int flags, RefPtr<Pty> pty)
+    : FileDescription(std::move(path), flags), pty_(std::move(pty)) {}
 PtyMaster::~PtyMaster() { pty_->CloseMaster(); }
 
 Result<size_t> PtyMaster::Read(Context&, IoSequence& to, int64_t*, int) { return pty_->MasterRead(to); }
@@ -75,9 +76,12 @@ Result<size_t> PtySlave::Read(Context& context, IoSequence& to, int64_t*, int) {
   if (Task* task = Task::Of(context)) TRY(JobControl::CheckAccess(*task, *pty_, SIGTTIN));
   if (to.empty()) return size_t{0};
   switch (Judge(pty_->input_state(), to.remaining())) {
-    case Enough::kWait: return Err(EAGAIN);
-    case Enough::kNothing: return size_t{0};
-    case Enough::kTake: break;
+    case Enough::kWait:
+      return Err(EAGAIN);
+    case Enough::kNothing:
+      return size_t{0};
+    case Enough::kTake:
+      break;
   }
   {
     MutexLock lock(timer_mu_);

@@ -34,7 +34,8 @@ Result<void> CheckChange(Context& context, Terminal& terminal, bool from_master)
 
 Result<int64_t> SetTermios(Context& context, Pty& pty, uint64_t argument, bool two, bool flush, bool from_master) {
   TRY(CheckChange(context, pty, from_master));
-  const abi::Termios termios = two ? TRY(Get<abi::Termios2>(context, argument)).base : TRY(Get<abi::Termios>(context, argument));
+  const abi::Termios termios =
+      two ? TRY(Get<abi::Termios2>(context, argument)).base : TRY(Get<abi::Termios>(context, argument));
   if (flush) pty.Flush(true, false);
   pty.SetTermios(termios);
   return 0;
@@ -43,11 +44,20 @@ Result<int64_t> SetTermios(Context& context, Pty& pty, uint64_t argument, bool t
 Result<int64_t> FlowControl(Context& context, Pty& pty, uint64_t action, bool from_master) {
   TRY(CheckChange(context, pty, from_master));
   switch (action) {
-    case TCOOFF: pty.SetStopped(true); return 0;
-    case TCOON: pty.SetStopped(false); return 0;
-    case TCIOFF: pty.SendChar(VSTOP); return 0;
-    case TCION: pty.SendChar(VSTART); return 0;
-    default: return Err(EINVAL);
+    case TCOOFF:
+      pty.SetStopped(true);
+      return 0;
+    case TCOON:
+      pty.SetStopped(false);
+      return 0;
+    case TCIOFF:
+      pty.SendChar(VSTOP);
+      return 0;
+    case TCION:
+      pty.SendChar(VSTART);
+      return 0;
+    default:
+      return Err(EINVAL);
   }
 }
 
@@ -61,28 +71,48 @@ Result<int64_t> Flush(Context& context, Pty& pty, uint64_t what, bool from_maste
 // What both sides answer alike: on the master these speak of the slave's settings.
 Result<int64_t> CommonIoctl(Context& context, Pty& pty, uint32_t request, uint64_t argument, bool from_master) {
   switch (request) {
-    case TCGETS: return Give(context, argument, pty.termios());
-    case kTcGets2: return Give(context, argument, abi::Termios2{pty.termios()});
+    case TCGETS:
+      return Give(context, argument, pty.termios());
+    case kTcGets2:
+      return Give(context, argument, abi::Termios2{pty.termios()});
     case TCSETS:
-    case TCSETSW: return SetTermios(context, pty, argument, false, false, from_master);
-    case TCSETSF: return SetTermios(context, pty, argument, false, true, from_master);
+    case TCSETSW:
+      return SetTermios(context, pty, argument, false, false, from_master);
+    case TCSETSF:
+      return SetTermios(context, pty, argument, false, true, from_master);
     case kTcSets2:
-    case kTcSetsw2: return SetTermios(context, pty, argument, true, false, from_master);
-    case kTcSetsf2: return SetTermios(context, pty, argument, true, true, from_master);
-    case TIOCGWINSZ: return Give(context, argument, pty.window());
-    case TIOCSWINSZ: pty.SetWindow(TRY(Get<winsize>(context, argument))); return 0;
-    case TCXONC: return FlowControl(context, pty, argument, from_master);
-    case TCFLSH: return Flush(context, pty, argument, from_master);
+    case kTcSetsw2:
+      return SetTermios(context, pty, argument, true, false, from_master);
+    case kTcSetsf2:
+      return SetTermios(context, pty, argument, true, true, from_master);
+    case TIOCGWINSZ:
+      return Give(context, argument, pty.window());
+    case TIOCSWINSZ:
+      pty.SetWindow(TRY(Get<winsize>(context, argument)));
+      return 0;
+    case TCXONC:
+      return FlowControl(context, pty, argument, from_master);
+    case TCFLSH:
+      return Flush(context, pty, argument, from_master);
     case TCSBRK:  // what was written is with the other side already, and a break says nothing to it
-    case TCSBRKP: TRY(CheckChange(context, pty, from_master)); return 0;
-    case kTiocGetDiscipline: return Give(context, argument, int32_t{0});  // N_TTY
-    case kTiocSetDiscipline: return TRY(Get<int32_t>(context, argument)) == 0 ? Result<int64_t>(0) : Err(EINVAL);
+    case TCSBRKP:
+      TRY(CheckChange(context, pty, from_master));
+      return 0;
+    case kTiocGetDiscipline:
+      return Give(context, argument, int32_t{0});  // N_TTY
+    case kTiocSetDiscipline:
+      return TRY(Get<int32_t>(context, argument)) == 0 ? Result<int64_t>(0) : Err(EINVAL);
     case TIOCEXCL:
-    case TIOCNXCL: return 0;
-    case kTiocGetExclusive: return Give(context, argument, int32_t{0});
-    case kTiocGetDevice: return Give(context, argument, static_cast<uint32_t>(pty.device()));
-    case TIOCSTI: return Err(EIO);  // Linux: dev.tty.legacy_tiocsti = 0
-    default: break;
+    case TIOCNXCL:
+      return 0;
+    case kTiocGetExclusive:
+      return Give(context, argument, int32_t{0});
+    case kTiocGetDevice:
+      return Give(context, argument, static_cast<uint32_t>(pty.device()));
+    case TIOCSTI:
+      return Err(EIO);  // Linux: dev.tty.legacy_tiocsti = 0
+    default:
+      break;
   }
   const auto result = JobControlIoctl(context, pty, request, argument, from_master);
   return result.Is(kNotJobControl) ? Err(ENOTTY) : result;
@@ -90,18 +120,26 @@ Result<int64_t> CommonIoctl(Context& context, Pty& pty, uint32_t request, uint64
 
 }  // namespace
 
-Result<int64_t> JobControlIoctl(Context& context, Terminal& terminal, uint32_t request, uint64_t argument, bool from_master) {
+Result<int64_t> JobControlIoctl(Context& context, Terminal& terminal, uint32_t request, uint64_t argument,
+                                bool from_master) {
   Task* task = Task::Of(context);
   if (task == nullptr) return Err(ENOTTY);
   switch (request) {
-    case TIOCGPGRP: return Give(context, argument, TRY(JobControl::Foreground(*task, terminal, from_master)));
-    case TIOCGSID: return Give(context, argument, TRY(JobControl::SessionId(*task, terminal, from_master)));
+    case TIOCGPGRP:
+      return Give(context, argument, TRY(JobControl::Foreground(*task, terminal, from_master)));
+    case TIOCGSID:
+      return Give(context, argument, TRY(JobControl::SessionId(*task, terminal, from_master)));
     case TIOCSPGRP:
       TRY(JobControl::SetForeground(*task, terminal, TRY(Get<int32_t>(context, argument))));
       return 0;
-    case TIOCSCTTY: TRY(JobControl::Acquire(*task, terminal.self(), argument == 1)); return 0;
-    case TIOCNOTTY: TRY(JobControl::Release(*task, terminal.self())); return 0;
-    default: return Err(kNotJobControl);
+    case TIOCSCTTY:
+      TRY(JobControl::Acquire(*task, terminal.self(), argument == 1));
+      return 0;
+    case TIOCNOTTY:
+      TRY(JobControl::Release(*task, terminal.self()));
+      return 0;
+    default:
+      return Err(kNotJobControl);
   }
 }
 
@@ -116,11 +154,18 @@ Result<int64_t> PtySlaveIoctl(Context& context, Pty& pty, uint32_t request, uint
 
 Result<int64_t> PtyMasterIoctl(Context& context, Pty& pty, const Path& path, uint32_t request, uint64_t argument) {
   switch (request) {
-    case TIOCGPTN: return Give(context, argument, pty.index());
-    case TIOCSPTLCK: pty.SetLocked(TRY(Get<int32_t>(context, argument)) != 0); return 0;
-    case kTiocGetLock: return Give(context, argument, int32_t{pty.locked()});
-    case TIOCPKT: pty.SetPacketMode(TRY(Get<int32_t>(context, argument)) != 0); return 0;
-    case kTiocGetPacket: return Give(context, argument, int32_t{pty.packet_mode()});
+    case TIOCGPTN:
+      return Give(context, argument, pty.index());
+    case TIOCSPTLCK:
+      pty.SetLocked(TRY(Get<int32_t>(context, argument)) != 0);
+      return 0;
+    case kTiocGetLock:
+      return Give(context, argument, int32_t{pty.locked()});
+    case TIOCPKT:
+      pty.SetPacketMode(TRY(Get<int32_t>(context, argument)) != 0);
+      return 0;
+    case kTiocGetPacket:
+      return Give(context, argument, int32_t{pty.packet_mode()});
     case kTiocSignal:
       if (argument != SIGINT && argument != SIGQUIT && argument != SIGTSTP) return Err(EINVAL);
       pty.Signal(static_cast<int>(argument));
@@ -133,9 +178,12 @@ Result<int64_t> PtyMasterIoctl(Context& context, Pty& pty, const Path& path, uin
       auto slave = TRY(OpenPtySlave(context, std::static_pointer_cast<Pty>(pty.self()), place, flags));
       return int64_t{TRY(task->fds().Install(context, std::move(slave), (flags & O_CLOEXEC) != 0)).number()};
     }
-    case FIONREAD: return Give(context, argument, static_cast<int32_t>(pty.output_bytes()));
-    case TIOCOUTQ: return Give(context, argument, int32_t{0});
-    default: return CommonIoctl(context, pty, request, argument, true);
+    case FIONREAD:
+      return Give(context, argument, static_cast<int32_t>(pty.output_bytes()));
+    case TIOCOUTQ:
+      return Give(context, argument, int32_t{0});
+    default:
+      return CommonIoctl(context, pty, request, argument, true);
   }
 }
 

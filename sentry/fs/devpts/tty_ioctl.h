@@ -12,6 +12,7 @@ Result<int64_t> PtyMasterIoctl(Context& context, Pty& pty, const Path& path, uin
 // Sessions and foreground groups, the same for every kind of terminal. ENOIOCTLCMD (kNotJobControl) when the request is
 // none of these.
 inline constexpr int kNotJobControl = 515;
-Result<int64_t> JobControlIoctl(Context& context, Terminal& terminal, uint32_t request, uint64_t argument, bool from_master);
+Result<int64_t> JobControlIoctl(Context& context, Terminal& terminal, uint32_t request, uint64_t argument,
+                                bool from_master);
 
 }  // namespace sandbox

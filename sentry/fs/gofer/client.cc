@@ -113,9 +113,7 @@ Result<void> GoferClient::Hello() {
   return {};
 }
 
-GoferHandleRef GoferClient::Own(gofer::Handle value) {
-  return MakeRef<GoferHandle>(shared_from_this(), value);
-}
+GoferHandleRef GoferClient::Own(gofer::Handle value) { return MakeRef<GoferHandle>(shared_from_this(), value); }
 
 bool GoferClient::OpenJournal() {
   if (!journal_.BeginOpen()) return journal_.open();
@@ -149,16 +147,14 @@ Result<void> GoferCall::Run() {
   if (!request_.ok()) return Err(EIO);  // callers bound what they put in
   client_.round_trips_.fetch_add(1, std::memory_order_relaxed);
   const auto sent = lane_->channel.Send(request_.bytes(), passed_);
-  const auto got =
-      sent.ok() ? lane_->channel.Receive(lane_->reply, &fd_) : Result<size_t>(sent.error());
+  const auto got = sent.ok() ? lane_->channel.Receive(lane_->reply, &fd_) : Result<size_t>(sent.error());
   if (!got.ok()) {
     LOGF(kError, "gofer: connection lost: errno %d", got.error().value());
     return Err(EIO);
   }
   reply_ = gofer::Reader(std::span<const std::byte>(lane_->reply).first(*got));
   header_ = reply_.Get<gofer::ReplyHeader>();
-  if (!reply_.ok() || header_.op != op_ || header_.error < 0 || header_.error > 4095)
-    return Err(EIO);
+  if (!reply_.ok() || header_.op != op_ || header_.error < 0 || header_.error > 4095) return Err(EIO);
   if (client_.journal_.NoteDone(after_, header_.failed)) client_.Doubt();
   if (header_.error != 0 && op_ != Op::kWalk) return Err(header_.error);
   return {};

@@ -32,8 +32,7 @@ class GoferClient;
 // that is kept for good (the root of a tree, which may be mounted more than once).
 class GoferHandle {
  public:
-  GoferHandle(RefPtr<GoferClient> client, gofer::Handle value)
-      : client_(std::move(client)), value_(value) {}
+  GoferHandle(RefPtr<GoferClient> client, gofer::Handle value) : client_(std::move(client)), value_(value) {}
   ~GoferHandle();
   GoferHandle(const GoferHandle&) = delete;
   gofer::Handle value() const { return value_; }
@@ -52,8 +51,8 @@ struct GoferEntry {
 
 struct GoferWalk {
   std::vector<GoferEntry> entries;  // as far as objects exist
-  int error = 0;  // why the walk ended early; 0 also when a symbolic link ended it
-  UniqueFd fd;    // of the last entry, when an open was asked for and possible
+  int error = 0;                    // why the walk ended early; 0 also when a symbolic link ended it
+  UniqueFd fd;                      // of the last entry, when an open was asked for and possible
 };
 
 struct GoferLookup {
@@ -102,13 +101,12 @@ class GoferClient : public OutsideShare, public RefFromThis<GoferClient> {
   Result<GoferWalk> Walk(gofer::Handle dir, std::span<const std::string_view> names,
                          std::optional<uint32_t> open_flags);
   // One answer a name, in order; possibly fewer than asked for.
-  Result<std::vector<GoferLookup>> LookupMany(gofer::Handle dir,
-                                              std::span<const std::string_view> names);
+  Result<std::vector<GoferLookup>> LookupMany(gofer::Handle dir, std::span<const std::string_view> names);
   Result<gofer::FileAttr> GetAttr(gofer::Handle file);
   Result<gofer::FileAttr> SetAttr(gofer::Handle file, const gofer::SetAttrRequest& change);
   Result<std::pair<UniqueFd, gofer::FileAttr>> Open(gofer::Handle file, uint32_t flags);
-  Result<GoferCreated> Create(gofer::Handle dir, std::string_view name,
-                              const gofer::CreateRequest& what, std::string_view target);
+  Result<GoferCreated> Create(gofer::Handle dir, std::string_view name, const gofer::CreateRequest& what,
+                              std::string_view target);
   Result<GoferCreated> Tmpfile(gofer::Handle dir, const gofer::CreateRequest& what);
   struct Linked {
     gofer::FileAttr file, dir;
@@ -124,14 +122,13 @@ class GoferClient : public OutsideShare, public RefFromThis<GoferClient> {
     gofer::FileAttr old_dir, new_dir;
     bool room;
   };
-  Result<Renamed> Rename(gofer::Handle old_dir, std::string_view old_name,
-                         std::string_view new_name, const gofer::RenameRequest& what);
+  Result<Renamed> Rename(gofer::Handle old_dir, std::string_view old_name, std::string_view new_name,
+                         const gofer::RenameRequest& what);
   Result<std::string> ReadLink(gofer::Handle link);
   Result<GoferDirBatch> ReadDir(gofer::Handle dir, uint64_t position);
   Result<gofer::StatFsReply> StatFs(gofer::Handle file);
   Result<std::string> GetXattr(gofer::Handle file, std::string_view name);
-  Result<void> SetXattr(gofer::Handle file, std::string_view name, std::string_view value,
-                        int flags);
+  Result<void> SetXattr(gofer::Handle file, std::string_view name, std::string_view value, int flags);
   Result<std::vector<std::string>> ListXattr(gofer::Handle file);
   Result<void> RemoveXattr(gofer::Handle file, std::string_view name);
   Result<void> Sync(gofer::Handle file);

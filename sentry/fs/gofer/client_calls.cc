@@ -53,13 +53,11 @@ Result<GoferWalk> GoferClient::Walk(Handle dir, std::span<const std::string_view
   GoferWalk walk;
   walk.error = call.error();
   for (uint32_t i = 0; i < call.count(); ++i) walk.entries.push_back(TRY(GetEntry(call.reply())));
-  if (walk.entries.size() == names.size() && S_ISREG(walk.entries.back().attr.mode))
-    walk.fd = call.TakeFd();
+  if (walk.entries.size() == names.size() && S_ISREG(walk.entries.back().attr.mode)) walk.fd = call.TakeFd();
   return walk;
 }
 
-Result<std::vector<GoferLookup>> GoferClient::LookupMany(Handle dir,
-                                                         std::span<const std::string_view> names) {
+Result<std::vector<GoferLookup>> GoferClient::LookupMany(Handle dir, std::span<const std::string_view> names) {
   GoferCall call(*this, Op::kLookupMany, dir);
   PutNames(call.request(), names);
   TRY(call.Run());
@@ -112,8 +110,7 @@ Result<GoferCreated> GoferClient::FinishCreate(GoferCall& call) {
   return created;
 }
 
-Result<GoferCreated> GoferClient::Create(Handle dir, std::string_view name,
-                                         const gofer::CreateRequest& what,
+Result<GoferCreated> GoferClient::Create(Handle dir, std::string_view name, const gofer::CreateRequest& what,
                                          std::string_view target) {
   if (target.size() > gofer::kMaxTarget) return Err(ENAMETOOLONG);
   GoferCall call(*this, Op::kCreate, dir);
@@ -171,8 +168,7 @@ Result<GoferClient::Unlinked> GoferClient::Unlink(Handle dir, std::string_view n
   return Unlinked{TRY(GetFileAttr(call.reply())), call.room()};
 }
 
-Result<GoferClient::Renamed> GoferClient::Rename(Handle old_dir, std::string_view old_name,
-                                                 std::string_view new_name,
+Result<GoferClient::Renamed> GoferClient::Rename(Handle old_dir, std::string_view old_name, std::string_view new_name,
                                                  const gofer::RenameRequest& what) {
   GoferCall call(*this, Op::kRename, old_dir);
   RenameBody(old_name, new_name, what)(call.request());
@@ -250,8 +246,7 @@ Result<std::string> GoferClient::GetXattr(Handle file, std::string_view name) {
   return value;
 }
 
-Result<void> GoferClient::SetXattr(Handle file, std::string_view name, std::string_view value,
-                                   int flags) {
+Result<void> GoferClient::SetXattr(Handle file, std::string_view name, std::string_view value, int flags) {
   if (name.size() > gofer::kMaxXattrName) return Err(ERANGE);
   if (value.size() > gofer::kMaxXattrValue) return Err(E2BIG);
   GoferCall call(*this, Op::kSetXattr, file, static_cast<uint32_t>(flags));

@@ -86,8 +86,7 @@ Result<size_t> GoferFile::Read(Context&, IoSequence& to, int64_t* offset, int) {
     *offset += static_cast<int64_t>(*copied);
     if (*copied < *got || *got < want) break;
   }
-  if (!(flags() & O_NOATIME) && !read_noted_.exchange(true, std::memory_order_relaxed))
-    inode_->NoteRead();
+  if (!(flags() & O_NOATIME) && !read_noted_.exchange(true, std::memory_order_relaxed)) inode_->NoteRead();
   return total;
 }
 
@@ -175,8 +174,7 @@ Result<RefPtr<Mappable>> GoferFile::GetMappable(Context& context) {
   const int access = flags() & O_ACCMODE;
   if (exact->access != access) exact = TRY(inode_->HostFileExact(access));
   const Attr attr = TRY(inode_->GetAttr(context));
-  Mappable::Identity identity{inode_->device(), attr.ino,
-                              path().empty() ? "" : PathToString(path(), Path{})};
+  Mappable::Identity identity{inode_->device(), attr.ino, path().empty() ? "" : PathToString(path(), Path{})};
   return RefPtr<Mappable>(MakeRef<GoferMappable>(inode_, std::move(exact), std::move(identity)));
 }
 

@@ -1,5 +1,5 @@
-// Donated host descriptors: regular files that the gofer opened for us, and the bounded cache that keeps them open after
-// the guest closed them, so that opening a hot file again costs no round trip.
+// Donated host descriptors: regular files that the gofer opened for us, and the bounded cache that keeps them open
+// after the guest closed them, so that opening a hot file again costs no round trip.
 #pragma once
 
 #include <cstdint>
@@ -42,7 +42,9 @@ class HostFileCache {
     HostFileRef file;
   };
   // Inodes are at least 8-byte aligned, which leaves the low bits for the access mode.
-  static uintptr_t Key(const GoferInode& inode, int access) { return reinterpret_cast<uintptr_t>(&inode) | static_cast<uintptr_t>(access); }
+  static uintptr_t Key(const GoferInode& inode, int access) {
+    return reinterpret_cast<uintptr_t>(&inode) | static_cast<uintptr_t>(access);
+  }
 
   Mutex mu_{LockRank::kLeaf};
   std::list<Entry> lru_ GUARDED_BY(mu_);  // most recent first

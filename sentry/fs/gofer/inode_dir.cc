@@ -148,7 +148,8 @@ Result<DirListingRef> GoferInode::Listing() {
 Result<InodeRef> GoferInode::Revalidate(Context& context, std::string_view name, const InodeRef& cached) {
   if (tree_->exclusive()) return Lookup(context, name);
   // Answered within the validity of attributes: the entry was found when they were.
-  if (const auto known = std::dynamic_pointer_cast<GoferInode>(cached); known != nullptr && known->IsFresh()) return cached;
+  if (const auto known = std::dynamic_pointer_cast<GoferInode>(cached); known != nullptr && known->IsFresh())
+    return cached;
   return Lookup(context, name);
 }
 
@@ -236,7 +237,8 @@ void GoferInode::WalkAhead(Context&, std::string_view name, const WalkPlan& plan
     at->PutAhead(names[i], *child);
     at = std::move(*child);
   }
-  if (found == names.size() && walk->fd.valid()) at->AddHostFile(std::move(walk->fd), static_cast<int>(*open_flags & O_ACCMODE));
+  if (found == names.size() && walk->fd.valid())
+    at->AddHostFile(std::move(walk->fd), static_cast<int>(*open_flags & O_ACCMODE));
   if (walk->error == ENOENT && found < names.size() && at->type_ == S_IFDIR) {
     at->PutAhead(names[found], nullptr);
     at->NoteMiss();

@@ -89,8 +89,8 @@ Result<size_t> HostFile::WriteSome(const void* data, size_t size, int64_t* offse
   return host::Write(fd_.borrow(), data, std::min(size, kPolledWrite));
 }
 
-// Whoever shares the description goes on where another was: standard output and error of one file are two of these. A pread
-// moves nothing.
+// Whoever shares the description goes on where another was: standard output and error of one file are two of these. A
+// pread moves nothing.
 void HostFile::TakeHostOffset(int64_t* offset) NO_THREAD_SAFETY_ANALYSIS {
   if (!shares_offset_ || offset != &position()) return;
   const auto at = host::Seek(fd_.borrow(), 0, SEEK_CUR);

@@ -44,10 +44,11 @@ class HostFile : public FileDescription {
 
   const UniqueFd fd_;
   const bool regular_;
-  const bool shares_offset_;  // with others who have the host's description: host processes, and further donations of it
-  int64_t host_offset_ = -1;  // as last seen or set; guarded by position_mutex()
-  const uint32_t type_;                // S_IFMT bits
-  std::atomic<bool> can_nowait_{true}; // RWF_NOWAIT worked so far
+  const bool
+      shares_offset_;  // with others who have the host's description: host processes, and further donations of it
+  int64_t host_offset_ = -1;            // as last seen or set; guarded by position_mutex()
+  const uint32_t type_;                 // S_IFMT bits
+  std::atomic<bool> can_nowait_{true};  // RWF_NOWAIT worked so far
   HostPollable pollable_;
 };
 

@@ -54,8 +54,7 @@ class MqueueRoot final : public Inode {
     if (it == queues_.end()) return Err(ENOENT);
     return InodeRef(it->second);
   }
-  Result<InodeRef> Create(Context& context, std::string_view name,
-                          const CreateArgs& args) override {
+  Result<InodeRef> Create(Context& context, std::string_view name, const CreateArgs& args) override {
     if (!S_ISREG(args.mode)) return Err(EPERM);
     auto queue = TRY(std::static_pointer_cast<MqueueFs>(fs())->MakeQueue(context, args));
     MutexLock lock(mu_);
@@ -80,11 +79,9 @@ class MqueueRoot final : public Inode {
       queues.assign(queues_.begin(), queues_.end());
     }
     for (const auto& [name, queue] : queues) entries.emplace_back(name, InoOf(*queue));
-    for (auto at = static_cast<size_t>(std::max<int64_t>(*position, 0)); at < entries.size();
-         ++at) {
+    for (auto at = static_cast<size_t>(std::max<int64_t>(*position, 0)); at < entries.size(); ++at) {
       const uint8_t type = at < 2 ? DT_DIR : DT_REG;
-      if (!sink.Emit(entries[at].first, entries[at].second, type, static_cast<int64_t>(at) + 1))
-        return;
+      if (!sink.Emit(entries[at].first, entries[at].second, type, static_cast<int64_t>(at) + 1)) return;
       *position = static_cast<int64_t>(at) + 1;
     }
   }
@@ -132,8 +129,7 @@ Result<void> CheckShape(Context& context, const MqueueAccounts& limits, const Mq
 uint64_t Cost(const MqueueShape& shape) {
   const auto messages = static_cast<uint64_t>(shape.max_messages);
   const auto priorities = static_cast<uint64_t>(std::min(shape.max_messages, kPriorities));
-  return messages * kMessageCost + priorities * kPriorityCost +
-         messages * static_cast<uint64_t>(shape.message_size);
+  return messages * kMessageCost + priorities * kPriorityCost + messages * static_cast<uint64_t>(shape.message_size);
 }
 
 // A name is one component (Linux: lookup_one_len).
@@ -146,8 +142,7 @@ Result<void> CheckName(std::string_view name) {
 
 const FileSystemTypeRegistrar registrar({
     .name = "mqueue",
-    .create = [](Context& context, std::string_view,
-                 std::string_view) -> Result<RefPtr<FileSystem>> {
+    .create = [](Context& context, std::string_view, std::string_view) -> Result<RefPtr<FileSystem>> {
       const Task* task = Task::Of(context);
       if (task == nullptr) return Err(EINVAL);  // boot names the namespace itself
       return RefPtr<FileSystem>(MqueueNamespace::Of(*task->ipc())->fs());
@@ -163,8 +158,7 @@ RefPtr<MqueueFs> MqueueFs::Create() {
 }
 
 RefPtr<MqueueNamespace> MqueueNamespace::Of(IpcNamespace& ipc) {
-  return ipc.Table<MqueueNamespace>(IpcNamespace::kMqueue,
-                                    [] { return MakeRef<MqueueNamespace>(); });
+  return ipc.Table<MqueueNamespace>(IpcNamespace::kMqueue, [] { return MakeRef<MqueueNamespace>(); });
 }
 
 Result<FsStat> MqueueFs::StatFs(Context&) {
@@ -209,8 +203,8 @@ Result<RefPtr<Mqueue>> MqueueFs::MakeQueue(Context& context, const CreateArgs& a
   return MakeRef<Mqueue>(*this, args, shape, accounts_, cost);
 }
 
-Result<FileRef> MqueueNamespace::Open(Context& context, std::string_view name, int flags,
-                                      uint32_t mode, const MqueueShape* shape) {
+Result<FileRef> MqueueNamespace::Open(Context& context, std::string_view name, int flags, uint32_t mode,
+                                      const MqueueShape* shape) {
   TRY(CheckName(name));
   const Path root = RootPath();
   Path found{root.mount, nullptr};

@@ -17,11 +17,9 @@ namespace sandbox {
 // alive, not their file system.
 class MqueueAccounts {
  public:
-  static constexpr size_t kMaxBytes = 64
-                                      << 20;  // what all queues may hold: it is the sentry's memory
+  static constexpr size_t kMaxBytes = 64 << 20;  // what all queues may hold: it is the sentry's memory
 
-  std::atomic<int64_t> queues_max{256}, msg_max{10}, msgsize_max{8192}, msg_default{10},
-      msgsize_default{8192};
+  std::atomic<int64_t> queues_max{256}, msg_max{10}, msgsize_max{8192}, msg_default{10}, msgsize_default{8192};
 
   bool TakeBytes(size_t bytes);
   void ReturnBytes(size_t bytes) { bytes_.fetch_sub(bytes, std::memory_order_relaxed); }
@@ -57,8 +55,7 @@ class MqueueFs final : public FileSystem {
   InodeRef root_;
   const std::shared_ptr<MqueueAccounts> accounts_ = std::make_shared<MqueueAccounts>();
   std::atomic<uint64_t> next_ino_{1};
-  const MqueueShape* wanted_shape_ =
-      nullptr;  // of the mq_open under way, null = the defaults; lock as above
+  const MqueueShape* wanted_shape_ = nullptr;  // of the mq_open under way, null = the defaults; lock as above
 };
 
 // The queues of one IPC namespace, with a mount that no mount namespace shows, to resolve names in.
@@ -71,8 +68,7 @@ class MqueueNamespace {
 
   // mq_open(3) with the umask applied to `mode`. `shape` null = the defaults. EACCES, EEXIST,
   // EINVAL, EMFILE (RLIMIT_MSGQUEUE), ENOENT, ENOSPC.
-  Result<FileRef> Open(Context& context, std::string_view name, int flags, uint32_t mode,
-                       const MqueueShape* shape);
+  Result<FileRef> Open(Context& context, std::string_view name, int flags, uint32_t mode, const MqueueShape* shape);
   Result<void> Unlink(Context& context, std::string_view name);
 
  private:

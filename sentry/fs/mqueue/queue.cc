@@ -16,8 +16,7 @@ constexpr uint64_t kFileSize = 80;
 void SendCookie(const MqueueNotice& notice, char mark) {
   std::string cookie(notice.cookie.begin(), notice.cookie.end());
   cookie.back() = mark;
-  if (auto* netlink = dynamic_cast<NetlinkSocket*>(notice.socket.get()))
-    netlink->DeliverFromKernel(std::move(cookie));
+  if (auto* netlink = dynamic_cast<NetlinkSocket*>(notice.socket.get())) netlink->DeliverFromKernel(std::move(cookie));
 }
 
 void Tell(Context& sender, const MqueueNotice& notice) {
@@ -30,13 +29,9 @@ void Tell(Context& sender, const MqueueNotice& notice) {
 
 }  // namespace
 
-Mqueue::Mqueue(MqueueFs& fs, const CreateArgs& args, const MqueueShape& shape,
-               std::shared_ptr<MqueueAccounts> accounts, uint64_t cost)
-    : Inode(fs),
-      accounts_(std::move(accounts)),
-      shape_(shape),
-      cost_(cost),
-      charged_uid_(args.uid) {
+Mqueue::Mqueue(MqueueFs& fs, const CreateArgs& args, const MqueueShape& shape, std::shared_ptr<MqueueAccounts> accounts,
+               uint64_t cost)
+    : Inode(fs), accounts_(std::move(accounts)), shape_(shape), cost_(cost), charged_uid_(args.uid) {
   set_type(S_IFREG);
   MutexLock lock(mu_);
   attr_.ino = fs.NextIno();
@@ -117,8 +112,7 @@ std::string Mqueue::StatusText() const {
   const int owner = notice_.owner != nullptr ? notice_.owner->tgid() : 0;
   const int how = notice_.owner != nullptr ? notice_.how : 0;
   const int signo = how == SIGEV_SIGNAL ? notice_.signo : 0;
-  return StrPrintf("QSIZE:%-10zu NOTIFY:%-5d SIGNO:%-5d NOTIFY_PID:%-6d\n", bytes_, how, signo,
-                   owner);
+  return StrPrintf("QSIZE:%-10zu NOTIFY:%-5d SIGNO:%-5d NOTIFY_PID:%-6d\n", bytes_, how, signo, owner);
 }
 
 EventMask Mqueue::Readiness() const {
@@ -152,8 +146,7 @@ void Mqueue::Unlinked() {
 }
 
 Result<FileRef> Mqueue::Open(Context&, const Path& path, int flags) {
-  return FileRef(
-      MakeRef<MqueueFile>(path, flags, std::static_pointer_cast<Mqueue>(shared_from_this())));
+  return FileRef(MakeRef<MqueueFile>(path, flags, std::static_pointer_cast<Mqueue>(shared_from_this())));
 }
 
 Result<size_t> MqueueFile::Read(Context&, IoSequence& to, int64_t* offset, int) {

@@ -40,8 +40,8 @@ struct MqueueNotice {
 
 class Mqueue final : public Inode {
  public:
-  Mqueue(MqueueFs& fs, const CreateArgs& args, const MqueueShape& shape,
-         std::shared_ptr<MqueueAccounts> accounts, uint64_t cost);
+  Mqueue(MqueueFs& fs, const CreateArgs& args, const MqueueShape& shape, std::shared_ptr<MqueueAccounts> accounts,
+         uint64_t cost);
   ~Mqueue() override;
 
   const MqueueShape& shape() const { return shape_; }

@@ -87,8 +87,10 @@ Result<InodeRef> OverlayFs::MakeUpper(Context& context, const CreateArgs& args) 
   MutexLock lock(stage_mu_);
   const std::string name = std::to_string(next_stage_++);
   InodeRef made = TRY(upper_root_->Create(context, name, args));
-  if (S_ISDIR(args.mode)) TRY(upper_root_->Rmdir(context, name, made));
-  else TRY(upper_root_->Unlink(context, name, made));
+  if (S_ISDIR(args.mode))
+    TRY(upper_root_->Rmdir(context, name, made));
+  else
+    TRY(upper_root_->Unlink(context, name, made));
   return made;
 }
 

@@ -22,8 +22,7 @@ Result<InodeRef> OverlayInode::Lookup(Context& context, std::string_view name) {
     if (child.Is(ENOENT) || child.Is(ENOTDIR)) continue;
     if (!child.ok()) return child.error();
     const bool is_dir = (*child)->IsDir(context);
-    if (!found.empty() && !is_dir)
-      break;  // a file below a directory is hidden by it, and hides what is below itself
+    if (!found.empty() && !is_dir) break;  // a file below a directory is hidden by it, and hides what is below itself
     found.push_back(std::move(*child));
     if (!is_dir) break;
   }
@@ -82,12 +81,10 @@ Result<void> OverlayInode::Touch() {
   return upper()->SetAttr(KernelContext(), change);
 }
 
-Result<OverlayInodeRef> OverlayInode::AddNew(Context& context, std::string_view name,
-                                             const CreateArgs& args) {
+Result<OverlayInodeRef> OverlayInode::AddNew(Context& context, std::string_view name, const CreateArgs& args) {
   auto fs = TRY(overlay());
   InodeRef upper = TRY(fs->MakeUpper(context, args));
-  auto inode = MakeRef<OverlayInode>(*fs, std::vector<InodeRef>{}, std::move(upper), args.mode,
-                                     fs->NewIno());
+  auto inode = MakeRef<OverlayInode>(*fs, std::vector<InodeRef>{}, std::move(upper), args.mode, fs->NewIno());
   const bool is_dir = S_ISDIR(args.mode);
   inode->link_delta_.store(is_dir ? 2 : 1);
   TRY(Touch());
@@ -96,16 +93,14 @@ Result<OverlayInodeRef> OverlayInode::AddNew(Context& context, std::string_view 
   return inode;
 }
 
-Result<InodeRef> OverlayInode::Create(Context& context, std::string_view name,
-                                      const CreateArgs& args) {
+Result<InodeRef> OverlayInode::Create(Context& context, std::string_view name, const CreateArgs& args) {
   return InodeRef(TRY(AddNew(context, name, args)));
 }
 
 Result<InodeRef> OverlayInode::CreateUnlinked(Context& context, const CreateArgs& args) {
   auto fs = TRY(overlay());
   InodeRef upper = TRY(fs->MakeUpper(context, args));
-  return InodeRef(MakeRef<OverlayInode>(*fs, std::vector<InodeRef>{}, std::move(upper), args.mode,
-                                        fs->NewIno()));
+  return InodeRef(MakeRef<OverlayInode>(*fs, std::vector<InodeRef>{}, std::move(upper), args.mode, fs->NewIno()));
 }
 
 Result<void> OverlayInode::Link(Context&, std::string_view name, const InodeRef& target) {
@@ -117,8 +112,7 @@ Result<void> OverlayInode::Link(Context&, std::string_view name, const InodeRef&
   return {};
 }
 
-Result<void> OverlayInode::RemoveName(Context& context, std::string_view name,
-                                      const InodeRef& victim) {
+Result<void> OverlayInode::RemoveName(Context& context, std::string_view name, const InodeRef& victim) {
   TRY(Touch());
   ClearEntry(name);
   const auto object = std::dynamic_pointer_cast<OverlayInode>(victim);
@@ -145,9 +139,8 @@ Result<void> OverlayInode::Rmdir(Context& context, std::string_view name, const 
   return RemoveName(context, name, victim);
 }
 
-Result<void> OverlayInode::Rename(Context& context, std::string_view old_name,
-                                  const InodeRef& moved, Inode& new_dir, std::string_view new_name,
-                                  const InodeRef& victim, unsigned flags) {
+Result<void> OverlayInode::Rename(Context& context, std::string_view old_name, const InodeRef& moved, Inode& new_dir,
+                                  std::string_view new_name, const InodeRef& victim, unsigned flags) {
   auto* const target = dynamic_cast<OverlayInode*>(&new_dir);
   const auto object = std::dynamic_pointer_cast<OverlayInode>(moved);
   const auto replaced = std::dynamic_pointer_cast<OverlayInode>(victim);
@@ -167,8 +160,7 @@ Result<void> OverlayInode::Rename(Context& context, std::string_view old_name,
     return {};
   }
   if (replaced == object) return {};  // two names of one object: Linux does nothing
-  if (replaced != nullptr && replaced->IsDir(context) && TRY(replaced->HasEntries(context)))
-    return Err(ENOTEMPTY);
+  if (replaced != nullptr && replaced->IsDir(context) && TRY(replaced->HasEntries(context))) return Err(ENOTEMPTY);
   TRY(Touch());
   TRY(target->Touch());
   // From here on nothing fails. A victim that only a lower layer knew must stay hidden after this
@@ -196,8 +188,7 @@ std::vector<OverlayInode::OwnEntry> OverlayInode::OwnEntries(uint64_t before, si
   while (it != order_.begin() && out.size() < count) {
     --it;
     const OverlayInodeRef& inode = entries_.find(*it->second)->second.inode;
-    const auto type =
-        static_cast<uint8_t>(inode->Type(KernelContext()) >> 12);  // DT_*; known, so it asks nobody
+    const auto type = static_cast<uint8_t>(inode->Type(KernelContext()) >> 12);  // DT_*; known, so it asks nobody
     out.push_back({it->first, *it->second, inode->ino_, type});
   }
   return out;
@@ -222,8 +213,8 @@ class Collector final : public DirSink {
 
 }  // namespace
 
-Result<std::vector<OverlayInode::LowerEntry>> OverlayInode::LowerEntries(
-    Context& context, FileDescription& lower_file, size_t layer, int64_t position, size_t count) {
+Result<std::vector<OverlayInode::LowerEntry>> OverlayInode::LowerEntries(Context& context, FileDescription& lower_file,
+                                                                         size_t layer, int64_t position, size_t count) {
   std::vector<LowerEntry> entries;
   for (;;) {
     Collector collector(entries, count);

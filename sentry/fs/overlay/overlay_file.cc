@@ -16,13 +16,10 @@ class OverlayMappable final : public Mappable {
   OverlayMappable(RefPtr<Mappable> below, Identity identity)
       : below_(std::move(below)), identity_(std::move(identity)) {}
 
-  Result<HostBacking> Back(Context& context, uint64_t offset, uint64_t length,
-                           const Use& use) override {
+  Result<HostBacking> Back(Context& context, uint64_t offset, uint64_t length, const Use& use) override {
     return below_->Back(context, offset, length, use);
   }
-  void CountMapping(int delta, bool writable_shared) override {
-    below_->CountMapping(delta, writable_shared);
-  }
+  void CountMapping(int delta, bool writable_shared) override { below_->CountMapping(delta, writable_shared); }
   Identity MappingIdentity() const override { return identity_; }
 
  private:
@@ -96,8 +93,7 @@ Result<FileRef> OverlayDirFile::LowerFile(size_t layer) {
     lower_files_.resize(inode_->lowers().size());
     if (lower_files_[layer] != nullptr) return lower_files_[layer];
   }
-  FileRef opened =
-      TRY(inode_->lowers()[layer]->Open(KernelContext(), Path{}, O_RDONLY | O_DIRECTORY));
+  FileRef opened = TRY(inode_->lowers()[layer]->Open(KernelContext(), Path{}, O_RDONLY | O_DIRECTORY));
   MutexLock lock(mu_);
   if (lower_files_[layer] == nullptr) lower_files_[layer] = std::move(opened);
   return lower_files_[layer];
@@ -127,8 +123,7 @@ Result<bool> OverlayDirFile::ReadLower(Context& context, DirSink& sink, int64_t*
     if (layer >= inode_->lowers().size()) break;
     const FileRef file = TRY(LowerFile(layer));
     // The lower file's own positions 0 and 1 are its "." and "..", so 2 starts it again after ours.
-    const auto entries =
-        TRY(inode_->LowerEntries(context, *file, layer, *position & kLayerMask, kBatch));
+    const auto entries = TRY(inode_->LowerEntries(context, *file, layer, *position & kLayerMask, kBatch));
     if (entries.empty()) {
       *position = static_cast<int64_t>(layer + 1) << kLayerShift;
       continue;

@@ -22,8 +22,7 @@ namespace sandbox {
 class OverlayInode final : public Inode {
  public:
   // `lowers`: what the object is made of below, topmost first. `ino`: as the guest sees it.
-  OverlayInode(FileSystem& fs, std::vector<InodeRef> lowers, InodeRef upper, uint32_t mode,
-               uint64_t ino);
+  OverlayInode(FileSystem& fs, std::vector<InodeRef> lowers, InodeRef upper, uint32_t mode, uint64_t ino);
   ~OverlayInode() override;
 
   Result<Attr> GetAttr(Context& context) override;
@@ -34,15 +33,13 @@ class OverlayInode final : public Inode {
   Result<void> Link(Context& context, std::string_view name, const InodeRef& target) override;
   Result<void> Unlink(Context& context, std::string_view name, const InodeRef& victim) override;
   Result<void> Rmdir(Context& context, std::string_view name, const InodeRef& victim) override;
-  Result<void> Rename(Context& context, std::string_view old_name, const InodeRef& moved,
-                      Inode& new_dir, std::string_view new_name, const InodeRef& victim,
-                      unsigned flags) override;
+  Result<void> Rename(Context& context, std::string_view old_name, const InodeRef& moved, Inode& new_dir,
+                      std::string_view new_name, const InodeRef& victim, unsigned flags) override;
   Result<InodeRef> CreateUnlinked(Context& context, const CreateArgs& args) override;
   Result<std::string> ReadLink(Context& context) override;
   Result<FileRef> Open(Context& context, const Path& path, int flags) override;
   Result<std::string> GetXattr(Context& context, std::string_view name) override;
-  Result<void> SetXattr(Context& context, std::string_view name, std::string_view value,
-                        int flags) override;
+  Result<void> SetXattr(Context& context, std::string_view name, std::string_view value, int flags) override;
   Result<std::vector<std::string>> ListXattr(Context& context) override;
   Result<void> RemoveXattr(Context& context, std::string_view name) override;
 
@@ -69,8 +66,8 @@ class OverlayInode final : public Inode {
     uint8_t type;
     int64_t next;
   };
-  Result<std::vector<LowerEntry>> LowerEntries(Context& context, FileDescription& lower_file,
-                                               size_t layer, int64_t position, size_t count);
+  Result<std::vector<LowerEntry>> LowerEntries(Context& context, FileDescription& lower_file, size_t layer,
+                                               int64_t position, size_t count);
 
  private:
   Inode& top() const { return upper() != nullptr ? *upper() : *lowers_.front(); }
@@ -101,8 +98,7 @@ class OverlayInode final : public Inode {
   std::atomic<Inode*> upper_raw_{nullptr};
   // Names this object has, as far as they differ from what its top layer reports; see links().
   std::atomic<int> link_delta_{0};
-  std::atomic<int64_t> links_below_{
-      -1};  // lower link count when it was copied up; -1 = not copied up
+  std::atomic<int64_t> links_below_{-1};  // lower link count when it was copied up; -1 = not copied up
 
   struct Entry {
     OverlayInodeRef inode;  // null: the name is hidden (Linux: a whiteout)

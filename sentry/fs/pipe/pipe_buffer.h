@@ -14,8 +14,7 @@ namespace sandbox {
 
 // Bytes below a slice's end never change once they are queued, so a reader copies them without any lock.
 struct PipeChunk {
-  explicit PipeChunk(size_t size)
-      : capacity(size), bytes(std::make_unique_for_overwrite<char[]>(size)) {}
+  explicit PipeChunk(size_t size) : capacity(size), bytes(std::make_unique_for_overwrite<char[]>(size)) {}
   const size_t capacity;  // whole pages
   const std::unique_ptr<char[]> bytes;
 };

@@ -2,8 +2,8 @@
 
 #include <sys/ioctl.h>
 
-#include "sentry/vfs/special.h"
 #include "sentry/vfs/inode.h"
+#include "sentry/vfs/special.h"
 
 namespace sandbox {
 

@@ -51,11 +51,13 @@ constexpr IpcSetting Message(const char* path) {
 
 template <std::atomic<int64_t> MqueueAccounts::*kSetting, int64_t kLeast, int64_t kMost>
 constexpr IpcSetting Mqueue(const char* path) {
-  return {path, [](IpcNamespace& ipc) { return std::to_string((MqueueNamespace::Of(ipc)->fs()->accounts().*kSetting).load()); },
-          [](IpcNamespace& ipc, std::string_view text) -> Result<void> {
-            (MqueueNamespace::Of(ipc)->fs()->accounts().*kSetting).store(TRY(Within(text, kLeast, kMost)));
-            return {};
-          }};
+  return {
+      path,
+      [](IpcNamespace& ipc) { return std::to_string((MqueueNamespace::Of(ipc)->fs()->accounts().*kSetting).load()); },
+      [](IpcNamespace& ipc, std::string_view text) -> Result<void> {
+        (MqueueNamespace::Of(ipc)->fs()->accounts().*kSetting).store(TRY(Within(text, kLeast, kMost)));
+        return {};
+      }};
 }
 
 // An unsigned number; Linux's default of both is beyond what a signed one holds.
@@ -75,7 +77,8 @@ constexpr IpcSetting Shm(const char* path) {
 // SEMMSL, SEMMNS, SEMOPM, SEMMNI in one line.
 std::string GetSem(IpcNamespace& ipc) {
   const auto table = SemTable::Of(ipc);
-  return StrPrintf("%zu\t%zu\t%zu\t%zu", table->per_set.load(), table->in_all.load(), table->operations.load(), table->most());
+  return StrPrintf("%zu\t%zu\t%zu\t%zu", table->per_set.load(), table->in_all.load(), table->operations.load(),
+                   table->most());
 }
 
 Result<void> SetSem(IpcNamespace& ipc, std::string_view text) {
@@ -92,7 +95,9 @@ Result<void> SetSem(IpcNamespace& ipc, std::string_view text) {
   if (values.empty() || values.size() > 4) return Err(EINVAL);
   const auto table = SemTable::Of(ipc);
   // What a guest may have of the sentry's memory is bounded whatever is asked for.
-  const auto at = [&](size_t index, size_t now, size_t most) { return index < values.size() ? std::min(values[index], most) : now; };
+  const auto at = [&](size_t index, size_t now, size_t most) {
+    return index < values.size() ? std::min(values[index], most) : now;
+  };
   if (values[0] > SemaphoreSet::kMaxSemaphores) return Err(EINVAL);
   table->per_set.store(at(0, table->per_set.load(), SemaphoreSet::kMaxSemaphores));
   table->in_all.store(at(1, table->in_all.load(), SemTable::kMaxInAll));

@@ -1,5 +1,5 @@
-// What a container's configuration asks of procfs: a proc for its processes, and limits of its IPC namespace under /proc/sys
-// (sysctl(8)): kernel/shm*, kernel/msg*, kernel/sem, fs/mqueue/*.
+// What a container's configuration asks of procfs: a proc for its processes, and limits of its IPC namespace under
+// /proc/sys (sysctl(8)): kernel/shm*, kernel/msg*, kernel/sem, fs/mqueue/*.
 #pragma once
 
 #include <span>

@@ -1,5 +1,5 @@
-// /proc/net: interfaces, addresses and routes are those that rtnetlink shows; files about sockets and counters have their
-// headings only.
+// /proc/net: interfaces, addresses and routes are those that rtnetlink shows; files about sockets and counters have
+// their headings only.
 #include <arpa/inet.h>
 #include <linux/rtnetlink.h>
 #include <sys/socket.h>
@@ -36,8 +36,7 @@ constexpr std::array<NetFile, 18> kFiles = {{
     {"arp", "IP address       HW type     Flags       HW address            Mask     Device\n"},
     {"dev_mcast", ""},
     {"igmp", "Idx\tDevice    : Count Querier\tGroup    Users Timer\tReporter\n"},
-    {"netlink",
-     "sk               Eth Pid        Groups   Rmem     Wmem     Dump  Locks    Drops    Inode\n"},
+    {"netlink", "sk               Eth Pid        Groups   Rmem     Wmem     Dump  Locks    Drops    Inode\n"},
     {"netstat", "TcpExt: SyncookiesSent\nTcpExt: 0\nIpExt: InNoRoutes\nIpExt: 0\n"},
     {"packet", "sk               RefCnt Type Proto  Iface R Rmem   User   Inode\n"},
     {"protocols",
@@ -51,8 +50,9 @@ constexpr std::array<NetFile, 18> kFiles = {{
      "Ip: Forwarding DefaultTTL InReceives InHdrErrors InAddrErrors ForwDatagrams InUnknownProtos InDiscards InDelivers"
      " OutRequests OutDiscards OutNoRoutes ReasmTimeout ReasmReqds ReasmOKs ReasmFails FragOKs FragFails FragCreates\n"
      "Ip: 2 64 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n"},
-    {"sockstat", "sockets: used 0\nTCP: inuse 0 orphan 0 tw 0 alloc 0 mem 0\nUDP: inuse 0 mem 0\nRAW: inuse 0\n"
-                 "FRAG: inuse 0 memory 0\n"},
+    {"sockstat",
+     "sockets: used 0\nTCP: inuse 0 orphan 0 tw 0 alloc 0 mem 0\nUDP: inuse 0 mem 0\nRAW: inuse 0\n"
+     "FRAG: inuse 0 memory 0\n"},
     {"tcp", kTcpHeading},
     {"tcp6", kTcp6Heading},
     {"udp", kUdpHeading},
@@ -74,10 +74,11 @@ Result<std::string> Dev(Context& context) {
       " compressed\n";
   for (const NetInterface& interface : CurrentNetState(context).interfaces) {
     const rtnl_link_stats64& s = interface.statistics;
-    text += StrPrintf("%6s: %7llu %7llu %4llu %4llu %4llu %5llu %10llu %9llu %8llu %7llu %4llu %4llu %4llu %5llu %7llu %10llu\n",
-                      interface.name.c_str(), s.rx_bytes, s.rx_packets, s.rx_errors, s.rx_dropped, s.rx_fifo_errors,
-                      s.rx_frame_errors, s.rx_compressed, s.multicast, s.tx_bytes, s.tx_packets, s.tx_errors, s.tx_dropped,
-                      s.tx_fifo_errors, s.collisions, s.tx_carrier_errors, s.tx_compressed);
+    text += StrPrintf(
+        "%6s: %7llu %7llu %4llu %4llu %4llu %5llu %10llu %9llu %8llu %7llu %4llu %4llu %4llu %5llu %7llu %10llu\n",
+        interface.name.c_str(), s.rx_bytes, s.rx_packets, s.rx_errors, s.rx_dropped, s.rx_fifo_errors,
+        s.rx_frame_errors, s.rx_compressed, s.multicast, s.tx_bytes, s.tx_packets, s.tx_errors, s.tx_dropped,
+        s.tx_fifo_errors, s.collisions, s.tx_carrier_errors, s.tx_compressed);
   }
   return text;
 }
@@ -95,8 +96,8 @@ Result<std::string> IfInet6(Context& context) {
       if (address.family != AF_INET6) continue;
       // Linux: IPV6_ADDR_LOOPBACK, IPV6_ADDR_LINKLOCAL.
       const int scope = address.scope == RT_SCOPE_HOST ? 0x10 : address.scope == RT_SCOPE_LINK ? 0x20 : 0;
-      text += StrPrintf("%s %02x %02x %02x %02x %8s\n", Hex(address.bytes).c_str(), interface.index, address.prefix, scope,
-                        address.flags & 0xff, interface.name.c_str());
+      text += StrPrintf("%s %02x %02x %02x %02x %8s\n", Hex(address.bytes).c_str(), interface.index, address.prefix,
+                        scope, address.flags & 0xff, interface.name.c_str());
     }
   }
   return text;
@@ -105,7 +106,8 @@ Result<std::string> IfInet6(Context& context) {
 constexpr unsigned kRouteUp = 1, kRouteGateway = 2, kRouteHost = 4;  // RTF_*
 
 unsigned RouteFlags(const NetRoute& route) {
-  return kRouteUp | (IsZero(route.gateway) ? 0 : kRouteGateway) | (route.prefix == AddressSize(route.family) * 8 ? kRouteHost : 0);
+  return kRouteUp | (IsZero(route.gateway) ? 0 : kRouteGateway) |
+         (route.prefix == AddressSize(route.family) * 8 ? kRouteHost : 0);
 }
 
 // The address as the number that the kernel prints: its bytes as they are in memory.
@@ -134,8 +136,9 @@ Result<std::string> Ipv6Route(Context& context) {
   const NetState state = CurrentNetState(context);
   for (const NetRoute& route : state.routes) {
     if (route.family != AF_INET6) continue;
-    all += StrPrintf("%s %02x %032d 00 %s %08x 00000001 00000000 %08x %8s\n", Hex(route.destination).c_str(), route.prefix, 0,
-                     Hex(route.gateway).c_str(), route.priority, RouteFlags(route), NameOf(state, route.interface).c_str());
+    all += StrPrintf("%s %02x %032d 00 %s %08x 00000001 00000000 %08x %8s\n", Hex(route.destination).c_str(),
+                     route.prefix, 0, Hex(route.gateway).c_str(), route.priority, RouteFlags(route),
+                     NameOf(state, route.interface).c_str());
   }
   return all;
 }

@@ -108,15 +108,15 @@ Result<std::string> Meminfo(Context& context) {
   line("SwapFree", facts.swap_free);
   for (const char* name : {"Dirty", "Writeback"}) line(name, 0);
   line("AnonPages", used);
-  for (const char* name : {"Mapped", "Shmem", "KReclaimable", "Slab", "SReclaimable", "SUnreclaim",
-                           "KernelStack", "PageTables", "NFS_Unstable", "Bounce", "WritebackTmp"}) {
+  for (const char* name : {"Mapped", "Shmem", "KReclaimable", "Slab", "SReclaimable", "SUnreclaim", "KernelStack",
+                           "PageTables", "NFS_Unstable", "Bounce", "WritebackTmp"}) {
     line(name, 0);
   }
   line("CommitLimit", total / 2 + facts.swap_total);
   line("Committed_AS", used);
   text += "VmallocTotal:   34359738367 kB\n";
-  for (const char* name : {"VmallocUsed", "VmallocChunk", "Percpu", "AnonHugePages",
-                           "ShmemHugePages", "ShmemPmdMapped", "FileHugePages", "FilePmdMapped"}) {
+  for (const char* name : {"VmallocUsed", "VmallocChunk", "Percpu", "AnonHugePages", "ShmemHugePages", "ShmemPmdMapped",
+                           "FileHugePages", "FilePmdMapped"}) {
     line(name, 0);
   }
   text +=
@@ -141,8 +141,7 @@ CpuTime CpuTimes(Context& context) {
     usage.Add(group->usage());
     if (group->ppid() == 0) usage.Add(group->children_usage());  // of those that are reaped
   }
-  const auto up =
-      static_cast<uint64_t>(std::max<int64_t>(MonotonicNow().ns - kernel.start_monotonic_ns(), 0));
+  const auto up = static_cast<uint64_t>(std::max<int64_t>(MonotonicNow().ns - kernel.start_monotonic_ns(), 0));
   const uint64_t all = up * static_cast<uint64_t>(CpuCount(context));
   time.user = Ticks(usage.user_ns);
   time.system = Ticks(usage.system_ns);
@@ -159,11 +158,10 @@ Result<std::string> Uptime(Context& context) {
 Result<std::string> Stat(Context& context) {
   const CpuTime time = CpuTimes(context);
   const auto cpus = static_cast<uint64_t>(CpuCount(context));
-  std::string text =
-      StrPrintf("cpu  %lu 0 %lu %lu 0 0 0 0 0 0\n", time.user, time.system, time.idle);
+  std::string text = StrPrintf("cpu  %lu 0 %lu %lu 0 0 0 0 0 0\n", time.user, time.system, time.idle);
   for (uint64_t cpu = 0; cpu < cpus; ++cpu) {
-    text += StrPrintf("cpu%lu %lu 0 %lu %lu 0 0 0 0 0 0\n", cpu, time.user / cpus,
-                      time.system / cpus, time.idle / cpus);
+    text +=
+        StrPrintf("cpu%lu %lu 0 %lu %lu 0 0 0 0 0 0\n", cpu, time.user / cpus, time.system / cpus, time.idle / cpus);
   }
   const Task* caller = Task::Of(context);
   if (caller == nullptr) return text;
@@ -185,8 +183,7 @@ Result<std::string> Loadavg(Context& context) {
 
 Result<std::string> Version(Context&) {
   const utsname name = host::Uname();
-  return StrPrintf("%s version %s (root@runsc) (gcc) %s\n", name.sysname, name.release,
-                   name.version);
+  return StrPrintf("%s version %s (root@runsc) (gcc) %s\n", name.sysname, name.release, name.version);
 }
 
 Result<std::string> Filesystems(Context&) {
@@ -201,9 +198,8 @@ Result<std::string> Vmstat(Context& context) {
   const MemoryFacts facts = FactsOfMemory(context);
   std::string text =
       StrPrintf("nr_free_pages %lu\nnr_anon_pages %lu\n", facts.free / kPageSize, facts.used / kPageSize);
-  for (const char* name :
-       {"nr_mapped", "nr_file_pages", "nr_dirty", "nr_writeback", "nr_shmem", "pgpgin", "pgpgout",
-        "pswpin", "pswpout", "pgfault", "pgmajfault", "oom_kill"}) {
+  for (const char* name : {"nr_mapped", "nr_file_pages", "nr_dirty", "nr_writeback", "nr_shmem", "pgpgin", "pgpgout",
+                           "pswpin", "pswpout", "pgfault", "pgmajfault", "oom_kill"}) {
     text += std::string(name) + " 0\n";
   }
   return text;
@@ -291,11 +287,9 @@ void AddSystemFiles(Fs& fs, StaticDirectory& root) {
   root.Add("version", MakeText(fs, &Version));
   root.Add("vmstat", MakeText(fs, &Vmstat));
   root.Add("zoneinfo", MakeText(fs, &Zoneinfo));
-  for (const FixedFile& file : kFixedFiles)
-    root.Add(file.name, MakeText(fs, std::string(file.text), file.mode));
+  for (const FixedFile& file : kFixedFiles) root.Add(file.name, MakeText(fs, std::string(file.text), file.mode));
   const auto pressure = AddDirectory(fs, root, "pressure");
-  for (const char* name : {"cpu", "io", "memory"})
-    pressure->Add(name, MakeText(fs, std::string(kPressure)));
+  for (const char* name : {"cpu", "io", "memory"}) pressure->Add(name, MakeText(fs, std::string(kPressure)));
   const auto tty = AddDirectory(fs, root, "tty");
   tty->Add("drivers", MakeText(fs, std::string(kTtyDrivers)));
   tty->Add("ldiscs", MakeText(fs, std::string("n_tty       0\n")));

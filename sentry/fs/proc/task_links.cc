@@ -127,7 +127,8 @@ Result<std::string> FdInfoText(Context& context, Task& task, int32_t number) {
 
 class FdDirectory final : public synthetic::Directory {
  public:
-  FdDirectory(Fs& fs, const TaskRef& task, bool info) : Directory(fs, info ? 0555 : 0500), fs_(fs), task_(task), info_(info) {}
+  FdDirectory(Fs& fs, const TaskRef& task, bool info)
+      : Directory(fs, info ? 0555 : 0500), fs_(fs), task_(task), info_(info) {}
 
   Result<Attr> GetAttr(Context& context) override {
     Attr attr = TRY(Directory::GetAttr(context));

@@ -18,10 +18,10 @@ constexpr uint64_t kMaxText = uint64_t{8} << 20;  // of cmdline and environ; exe
 std::string MapLine(const Vma& vma) {
   Mappable::Identity identity;
   if (vma.mappable != nullptr) identity = vma.mappable->MappingIdentity();
-  std::string line = StrPrintf("%08lx-%08lx %c%c%c%c %08lx %02x:%02x %lu ", vma.range.start.value(),
-                               vma.range.end.value(), vma.prot & PROT_READ ? 'r' : '-', vma.prot & PROT_WRITE ? 'w' : '-',
-                               vma.prot & PROT_EXEC ? 'x' : '-', vma.shared ? 's' : 'p', vma.offset,
-                               major(identity.device), minor(identity.device), identity.inode);
+  std::string line =
+      StrPrintf("%08lx-%08lx %c%c%c%c %08lx %02x:%02x %lu ", vma.range.start.value(), vma.range.end.value(),
+                vma.prot & PROT_READ ? 'r' : '-', vma.prot & PROT_WRITE ? 'w' : '-', vma.prot & PROT_EXEC ? 'x' : '-',
+                vma.shared ? 's' : 'p', vma.offset, major(identity.device), minor(identity.device), identity.inode);
   const std::string& name = vma.label.empty() ? identity.path : vma.label;
   if (!name.empty()) {
     line.resize(std::max<size_t>(line.size(), 73), ' ');  // the column Linux pads names to
@@ -139,9 +139,12 @@ Result<std::string> NumaMaps(Context&, Task& task) {
   std::string text;
   for (const Vma& vma : TRY(MappingsOf(task))) {
     text += StrPrintf("%08lx default", vma.range.start.value());
-    if (vma.label == "[heap]") text += " heap";
-    else if (vma.label == "[stack]") text += " stack";
-    else if (vma.mappable != nullptr) text += " file=" + vma.mappable->MappingIdentity().path;
+    if (vma.label == "[heap]")
+      text += " heap";
+    else if (vma.label == "[stack]")
+      text += " stack";
+    else if (vma.mappable != nullptr)
+      text += " file=" + vma.mappable->MappingIdentity().path;
     text += "\n";
   }
   return text;
@@ -222,7 +225,8 @@ class OpenMemory final : public FileDescription {
     char buffer[kPageSize];
     size_t done = 0;
     while (done < size) {
-      const auto moved = step(GuestAddr(static_cast<uint64_t>(start) + done), buffer, std::min(size - done, sizeof(buffer)));
+      const auto moved =
+          step(GuestAddr(static_cast<uint64_t>(start) + done), buffer, std::min(size - done, sizeof(buffer)));
       if (!moved.ok() && done == 0) return Err(EIO);
       if (!moved.ok() || *moved == 0) break;
       done += *moved;

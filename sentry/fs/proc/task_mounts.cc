@@ -15,8 +15,10 @@ namespace {
 std::string Mangled(std::string_view text) {
   std::string out;
   for (const char c : text) {
-    if (c == ' ' || c == '\t' || c == '\n' || c == '\\' || c == '#') out += StrPrintf("\\%03o", c);
-    else out += c;
+    if (c == ' ' || c == '\t' || c == '\n' || c == '\\' || c == '#')
+      out += StrPrintf("\\%03o", c);
+    else
+      out += c;
   }
   return out;
 }
@@ -62,15 +64,14 @@ Result<std::string> ForEachMount(Task& task, F f) {
   return text;
 }
 
-std::string SourceOf(const Mount& mount) {
-  return mount.source().empty() ? "none" : Mangled(mount.source());
-}
+std::string SourceOf(const Mount& mount) { return mount.source().empty() ? "none" : Mangled(mount.source()); }
 
 Result<std::string> Mountinfo(Context&, Task& task) {
   return ForEachMount(task, [](const Line& line) {
     const Mount& mount = *line.info.mount;
     FileSystem& fs = *mount.fs();
-    std::string text = StrPrintf("%u %u %u:%u ", mount.id(), line.info.parent_id, major(fs.device()), minor(fs.device()));
+    std::string text =
+        StrPrintf("%u %u %u:%u ", mount.id(), line.info.parent_id, major(fs.device()), minor(fs.device()));
     text += Mangled(PathInFileSystem(fs, mount.root())) + " " + line.point + " " + MountOptions(mount);
     if (mount.propagation() & MS_SHARED) text += StrPrintf(" shared:%u", mount.id());
     if (mount.propagation() & MS_UNBINDABLE) text += " unbindable";

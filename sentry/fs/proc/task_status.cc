@@ -26,8 +26,10 @@ SignalSets SignalsOf(Task& task) {
   const auto handlers = task.group().handlers();
   for (int signo = 1; handlers != nullptr && signo <= kSignalCount; ++signo) {
     const SignalAction action = handlers->Get(signo);
-    if (action.is_ignore()) sets.ignored |= SignalBit(signo);
-    else if (!action.is_default()) sets.caught |= SignalBit(signo);
+    if (action.is_ignore())
+      sets.ignored |= SignalBit(signo);
+    else if (!action.is_default())
+      sets.caught |= SignalBit(signo);
   }
   return sets;
 }
@@ -96,20 +98,26 @@ Result<std::string> Stat(Context& context, Task& task, const PidNamespace& view)
 
 Result<std::string> Statm(Context&, Task& task) {
   const Memory memory = MemoryOf(task);
-  const uint64_t text = (memory.layout.end_code.value() + kPageMask) / kPageSize -
-                        memory.layout.start_code.value() / kPageSize;
+  const uint64_t text =
+      (memory.layout.end_code.value() + kPageMask) / kPageSize - memory.layout.start_code.value() / kPageSize;
   return StrPrintf("%lu %lu %d %lu 0 %lu 0\n", memory.totals.all / kPageSize, memory.resident / kPageSize, 0,
                    memory.mm == nullptr ? 0 : text, (memory.totals.data + memory.totals.stack) / kPageSize);
 }
 
 const char* StateName(Task::State state) {
   switch (state) {
-    case Task::State::kRunning: return "R (running)";
-    case Task::State::kSleeping: return "S (sleeping)";
-    case Task::State::kStopped: return "T (stopped)";
-    case Task::State::kTracing: return "t (tracing stop)";
-    case Task::State::kZombie: return "Z (zombie)";
-    case Task::State::kDead: return "X (dead)";
+    case Task::State::kRunning:
+      return "R (running)";
+    case Task::State::kSleeping:
+      return "S (sleeping)";
+    case Task::State::kStopped:
+      return "T (stopped)";
+    case Task::State::kTracing:
+      return "t (tracing stop)";
+    case Task::State::kZombie:
+      return "Z (zombie)";
+    case Task::State::kDead:
+      return "X (dead)";
   }
   return "?";
 }
@@ -204,9 +212,12 @@ void AddProcessors(std::string& text, Task& task) {
 std::string EscapedName(Task& task) {
   std::string escaped;
   for (const char c : task.name()) {
-    if (c == '\n') escaped += "\\n";
-    else if (c == '\\') escaped += "\\\\";
-    else escaped += c;
+    if (c == '\n')
+      escaped += "\\n";
+    else if (c == '\\')
+      escaped += "\\\\";
+    else
+      escaped += c;
   }
   return escaped;
 }
@@ -241,11 +252,21 @@ struct LimitName {
   const char* unit;
 };
 constexpr std::array<LimitName, 16> kLimitNames = {{
-    {"Max cpu time", "seconds"},       {"Max file size", "bytes"},        {"Max data size", "bytes"},
-    {"Max stack size", "bytes"},       {"Max core file size", "bytes"},   {"Max resident set", "bytes"},
-    {"Max processes", "processes"},    {"Max open files", "files"},       {"Max locked memory", "bytes"},
-    {"Max address space", "bytes"},    {"Max file locks", "locks"},       {"Max pending signals", "signals"},
-    {"Max msgqueue size", "bytes"},    {"Max nice priority", ""},         {"Max realtime priority", ""},
+    {"Max cpu time", "seconds"},
+    {"Max file size", "bytes"},
+    {"Max data size", "bytes"},
+    {"Max stack size", "bytes"},
+    {"Max core file size", "bytes"},
+    {"Max resident set", "bytes"},
+    {"Max processes", "processes"},
+    {"Max open files", "files"},
+    {"Max locked memory", "bytes"},
+    {"Max address space", "bytes"},
+    {"Max file locks", "locks"},
+    {"Max pending signals", "signals"},
+    {"Max msgqueue size", "bytes"},
+    {"Max nice priority", ""},
+    {"Max realtime priority", ""},
     {"Max realtime timeout", "us"},
 }};
 

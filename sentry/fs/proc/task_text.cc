@@ -66,9 +66,7 @@ Result<void> SetTimerSlack(Context& context, Task& task, std::string_view text) 
   return {};
 }
 
-Result<std::string> Personality(Context&, Task& task) {
-  return StrPrintf("%08lx\n", task.personality.load());
-}
+Result<std::string> Personality(Context&, Task& task) { return StrPrintf("%08lx\n", task.personality.load()); }
 
 Result<std::string> Syscall(Context&, Task& task) {
   const int64_t nr = task.current_syscall();
@@ -98,7 +96,8 @@ Result<std::string> CgroupPaths(Context&, Task& task) {
   if (task.group().cgroup().unified()) return std::string("0::/\n");
   auto number = static_cast<int>(kCgroupControllers.size());
   std::string text = StrPrintf("%d:name=systemd:/\n", number + 1);
-  for (; number > 0; --number) text += StrPrintf("%d:%s:/\n", number, kCgroupControllers[static_cast<size_t>(number) - 1]);
+  for (; number > 0; --number)
+    text += StrPrintf("%d:%s:/\n", number, kCgroupControllers[static_cast<size_t>(number) - 1]);
   return text;
 }
 

@@ -75,7 +75,8 @@ RefPtr<TextFile> MakeText(Fs& fs, TextSource source, uint32_t permissions) {
 }
 
 RefPtr<TextFile> MakeText(Fs& fs, std::string text, uint32_t permissions) {
-  return MakeText(fs, [text = std::move(text)](Context&) -> Result<std::string> { return text; }, permissions);
+  return MakeText(
+      fs, [text = std::move(text)](Context&) -> Result<std::string> { return text; }, permissions);
 }
 
 RefPtr<StaticDirectory> AddDirectory(Fs& fs, StaticDirectory& parent, std::string name, uint32_t permissions) {

@@ -1,5 +1,5 @@
-// Building blocks of file systems whose contents the sentry makes up: proc, sysfs and the like (Linux: fs/proc/generic.c,
-// kernfs, seq_file). Nothing in them can be created, renamed or removed by guests.
+// Building blocks of file systems whose contents the sentry makes up: proc, sysfs and the like (Linux:
+// fs/proc/generic.c, kernfs, seq_file). Nothing in them can be created, renamed or removed by guests.
 #pragma once
 
 #include <functional>

@@ -41,8 +41,8 @@ class SyntheticTest : public testing::Test {
 TEST_F(SyntheticTest, TextIsASnapshotUntilReadFromTheStart) {
   int generation = 0;
   root_->Add("count", MakeText(*fs_, [&](Context&) -> Result<std::string> {
-    return "generation " + std::to_string(++generation) + "\n";
-  }));
+               return "generation " + std::to_string(++generation) + "\n";
+             }));
   Mount();
   const FileRef file = *Open("/count", O_RDONLY);
   EXPECT_EQ(ReadAll(*file), "generation 1\n");

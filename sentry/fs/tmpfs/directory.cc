@@ -23,8 +23,7 @@ class TmpfsDirectoryFile final : public FileDescription {
   }
   Result<void> Sync(Context&, bool) override { return {}; }
   Result<void> ReadDir(Context&, DirSink& sink, int64_t* position) override {
-    static_cast<TmpfsDirectory&>(*path().dentry->inode())
-        .ReadEntries(sink, path().dentry, position);
+    static_cast<TmpfsDirectory&>(*path().dentry->inode()).ReadEntries(sink, path().dentry, position);
     return {};
   }
 };
@@ -41,8 +40,7 @@ bool TmpfsDirectory::IsEmpty() const {
 void TmpfsDirectory::Insert(std::string_view name, InodeRef inode) {
   const int64_t position = next_position_++;
   const bool is_dir = AsTmpfs(*inode).mode_type() == S_IFDIR;
-  auto it =
-      entries_.emplace_hint(entries_.end(), position, Entry{std::string(name), std::move(inode)});
+  auto it = entries_.emplace_hint(entries_.end(), position, Entry{std::string(name), std::move(inode)});
   by_name_.emplace(it->second.name, position);
   if (is_dir) ++attr_.nlink;
   TouchChange(true);
@@ -107,9 +105,8 @@ Result<void> TmpfsDirectory::Rmdir(Context&, std::string_view name, const InodeR
   return AsTmpfs(*victim).ChangeLinks(-2);
 }
 
-Result<void> TmpfsDirectory::Exchange(std::string_view old_name, const InodeRef& moved,
-                                      TmpfsDirectory& to, std::string_view new_name,
-                                      const InodeRef& victim) {
+Result<void> TmpfsDirectory::Exchange(std::string_view old_name, const InodeRef& moved, TmpfsDirectory& to,
+                                      std::string_view new_name, const InodeRef& victim) {
   {
     MutexLock lock(mu_);
     Replace(old_name, victim);
@@ -124,9 +121,8 @@ Result<void> TmpfsDirectory::Exchange(std::string_view old_name, const InodeRef&
 
 // The directory locks of the VFS make the steps one: nobody else looks into either directory
 // meanwhile, except readers of entries, who may see both names or none, as on Linux.
-Result<void> TmpfsDirectory::Rename(Context&, std::string_view old_name, const InodeRef& moved,
-                                    Inode& new_dir, std::string_view new_name,
-                                    const InodeRef& victim, unsigned flags) {
+Result<void> TmpfsDirectory::Rename(Context&, std::string_view old_name, const InodeRef& moved, Inode& new_dir,
+                                    std::string_view new_name, const InodeRef& victim, unsigned flags) {
   auto& to = static_cast<TmpfsDirectory&>(new_dir);
   if (flags & RENAME_EXCHANGE) return Exchange(old_name, moved, to, new_name, victim);
   const bool victim_is_dir = victim != nullptr && AsTmpfs(*victim).mode_type() == S_IFDIR;

@@ -14,8 +14,7 @@ namespace sandbox {
 
 class TmpfsDirectory final : public TmpfsInode {
  public:
-  TmpfsDirectory(FileSystem& fs, RefPtr<TmpfsUsage> usage, uint32_t mode, uint32_t uid,
-                 uint32_t gid)
+  TmpfsDirectory(FileSystem& fs, RefPtr<TmpfsUsage> usage, uint32_t mode, uint32_t uid, uint32_t gid)
       : TmpfsInode(fs, std::move(usage), mode, uid, gid) {}
 
   Result<InodeRef> Lookup(Context& context, std::string_view name) override;
@@ -23,9 +22,8 @@ class TmpfsDirectory final : public TmpfsInode {
   Result<void> Link(Context& context, std::string_view name, const InodeRef& target) override;
   Result<void> Unlink(Context& context, std::string_view name, const InodeRef& victim) override;
   Result<void> Rmdir(Context& context, std::string_view name, const InodeRef& victim) override;
-  Result<void> Rename(Context& context, std::string_view old_name, const InodeRef& moved,
-                      Inode& new_dir, std::string_view new_name, const InodeRef& victim,
-                      unsigned flags) override;
+  Result<void> Rename(Context& context, std::string_view old_name, const InodeRef& moved, Inode& new_dir,
+                      std::string_view new_name, const InodeRef& victim, unsigned flags) override;
   Result<InodeRef> CreateUnlinked(Context& context, const CreateArgs& args) override;
   Result<FileRef> Open(Context& context, const Path& path, int flags) override;
 
@@ -50,13 +48,12 @@ class TmpfsDirectory final : public TmpfsInode {
   void Erase(std::string_view name) REQUIRES(mu_);
   // Puts `inode` in the place of an existing entry's.
   void Replace(std::string_view name, InodeRef inode) REQUIRES(mu_);
-  Result<void> Exchange(std::string_view old_name, const InodeRef& moved, TmpfsDirectory& to,
-                        std::string_view new_name, const InodeRef& victim);
+  Result<void> Exchange(std::string_view old_name, const InodeRef& moved, TmpfsDirectory& to, std::string_view new_name,
+                        const InodeRef& victim);
 
   static constexpr int64_t kFirstEntry = 2;
   std::map<int64_t, Entry> entries_ GUARDED_BY(mu_);
-  std::unordered_map<std::string_view, int64_t> by_name_
-      GUARDED_BY(mu_);  // keys are the entries' names
+  std::unordered_map<std::string_view, int64_t> by_name_ GUARDED_BY(mu_);  // keys are the entries' names
   int64_t next_position_ GUARDED_BY(mu_) = kFirstEntry + 1;
 };
 

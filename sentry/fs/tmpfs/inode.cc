@@ -108,10 +108,14 @@ Result<void> TmpfsInode::RemoveXattr(Context&, std::string_view name) {
 Result<InodeRef> MakeTmpfsInode(FileSystem& fs, const RefPtr<TmpfsUsage>& usage, const CreateArgs& args) {
   TRY(usage->ChargeInode());  // given back by the inode's destructor
   switch (args.mode & S_IFMT) {
-    case S_IFDIR: return InodeRef(MakeRef<TmpfsDirectory>(fs, usage, args.mode, args.uid, args.gid));
-    case S_IFREG: return InodeRef(MakeRef<TmpfsRegular>(fs, usage, args.mode, args.uid, args.gid));
-    case S_IFLNK: return InodeRef(MakeRef<TmpfsSymlink>(fs, usage, args));
-    default: return InodeRef(MakeRef<TmpfsSpecial>(fs, usage, args));
+    case S_IFDIR:
+      return InodeRef(MakeRef<TmpfsDirectory>(fs, usage, args.mode, args.uid, args.gid));
+    case S_IFREG:
+      return InodeRef(MakeRef<TmpfsRegular>(fs, usage, args.mode, args.uid, args.gid));
+    case S_IFLNK:
+      return InodeRef(MakeRef<TmpfsSymlink>(fs, usage, args));
+    default:
+      return InodeRef(MakeRef<TmpfsSpecial>(fs, usage, args));
   }
 }
 

@@ -29,7 +29,9 @@ struct TmpfsWorld {
     return Walk(context(), base, path, options);
   }
   Result<void> Mkdir(std::string_view path) { return MakeDir(context(), base, path, 0755, 0); }
-  Result<void> Symlink(std::string_view target, std::string_view path) { return MakeSymlink(context(), base, target, path); }
+  Result<void> Symlink(std::string_view target, std::string_view path) {
+    return MakeSymlink(context(), base, target, path);
+  }
   Result<size_t> Write(FileDescription& file, std::string text) {
     auto from = IoSequence::Kernel(text.data(), text.size());
     return WriteFile(context(), file, from);

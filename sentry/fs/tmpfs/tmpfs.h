@@ -18,7 +18,7 @@ struct TmpfsOptions {
   uint64_t max_inodes = 0;  // 0 = unlimited
   uint32_t mode = 01777;
   uint32_t uid = 0, gid = 0;
-  std::string shown;        // what /proc/mounts prints
+  std::string shown;  // what /proc/mounts prints
 };
 
 // "size=64k,mode=1777,uid=0,gid=0,nr_inodes=1k,nr_blocks=…"; sizes with k, m, g, t, or a percentage of memory. EINVAL.

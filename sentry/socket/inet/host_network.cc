@@ -16,7 +16,7 @@
 namespace sandbox {
 namespace {
 
-constexpr size_t kBuffer = 64 * 1024;     // more than a dump's datagram has (Linux: 32 KiB)
+constexpr size_t kBuffer = 64 * 1024;      // more than a dump's datagram has (Linux: 32 KiB)
 constexpr size_t kMaxEntries = 16 * 1024;  // of one kind that are kept: a host may have very many routes
 
 // Calls `f(type, bytes)` for each attribute behind a fixed-size body.
@@ -49,16 +49,35 @@ void TakeLink(NetState& state, uint16_t type, std::string_view body) {
   interface.type = info.ifi_type;
   ForEachAttribute(body, sizeof(info), [&](int attribute, std::string_view bytes) {
     switch (attribute) {
-      case IFLA_IFNAME: interface.name = Text(bytes); break;
-      case IFLA_MTU: Take(bytes, interface.mtu); break;
-      case IFLA_TXQLEN: Take(bytes, interface.queue_length); break;
-      case IFLA_OPERSTATE: Take(bytes, interface.operational); break;
-      case IFLA_LINK: Take(bytes, interface.link); break;
-      case IFLA_QDISC: interface.queueing = Text(bytes); break;
-      case IFLA_ADDRESS: Take(bytes, interface.hardware); break;
-      case IFLA_BROADCAST: Take(bytes, interface.broadcast); break;
-      case IFLA_STATS64: Take(bytes, interface.statistics); break;
-      default: break;
+      case IFLA_IFNAME:
+        interface.name = Text(bytes);
+        break;
+      case IFLA_MTU:
+        Take(bytes, interface.mtu);
+        break;
+      case IFLA_TXQLEN:
+        Take(bytes, interface.queue_length);
+        break;
+      case IFLA_OPERSTATE:
+        Take(bytes, interface.operational);
+        break;
+      case IFLA_LINK:
+        Take(bytes, interface.link);
+        break;
+      case IFLA_QDISC:
+        interface.queueing = Text(bytes);
+        break;
+      case IFLA_ADDRESS:
+        Take(bytes, interface.hardware);
+        break;
+      case IFLA_BROADCAST:
+        Take(bytes, interface.broadcast);
+        break;
+      case IFLA_STATS64:
+        Take(bytes, interface.statistics);
+        break;
+      default:
+        break;
     }
   });
   state.interfaces.push_back(std::move(interface));
@@ -104,13 +123,26 @@ void TakeRoute(NetState& state, uint16_t type, std::string_view body) {
   route.flags = info.rtm_flags;
   ForEachAttribute(body, sizeof(info), [&](int attribute, std::string_view bytes) {
     switch (attribute) {
-      case RTA_TABLE: Take(bytes, route.table); break;
-      case RTA_DST: Take(bytes, route.destination); break;
-      case RTA_GATEWAY: Take(bytes, route.gateway); break;
-      case RTA_PREFSRC: Take(bytes, route.source); break;
-      case RTA_OIF: Take(bytes, route.interface); break;
-      case RTA_PRIORITY: Take(bytes, route.priority); break;
-      default: break;
+      case RTA_TABLE:
+        Take(bytes, route.table);
+        break;
+      case RTA_DST:
+        Take(bytes, route.destination);
+        break;
+      case RTA_GATEWAY:
+        Take(bytes, route.gateway);
+        break;
+      case RTA_PREFSRC:
+        Take(bytes, route.source);
+        break;
+      case RTA_OIF:
+        Take(bytes, route.interface);
+        break;
+      case RTA_PRIORITY:
+        Take(bytes, route.priority);
+        break;
+      default:
+        break;
     }
   });
   state.routes.push_back(route);
@@ -159,7 +191,8 @@ NetState HostNetwork::Query() {
   (void)Dump(RTM_GETLINK, &TakeLink, state);
   (void)Dump(RTM_GETADDR, &TakeAddress, state);
   (void)Dump(RTM_GETROUTE, &TakeRoute, state);
-  std::sort(state.interfaces.begin(), state.interfaces.end(), [](const auto& a, const auto& b) { return a.index < b.index; });
+  std::sort(state.interfaces.begin(), state.interfaces.end(),
+            [](const auto& a, const auto& b) { return a.index < b.index; });
   return state;
 }
 

@@ -1,5 +1,5 @@
-// The network namespace that a sandbox's host sockets are in, as the host's kernel describes it (rtnetlink(7)). The questions are
-// our own: nothing of a guest's request reaches the host.
+// The network namespace that a sandbox's host sockets are in, as the host's kernel describes it (rtnetlink(7)). The
+// questions are our own: nothing of a guest's request reaches the host.
 #pragma once
 
 #include "base/mutex.h"

@@ -96,7 +96,8 @@ Result<RefPtr<IcmpSocket>> IcmpSocket::Make(int family, int flags, UniqueFd fd) 
 
 Result<size_t> IcmpSocket::Send(const SocketCaller& caller, IoSequence& from, SendRequest& request) {
   uint8_t header[kIcmpHeader];
-  if (from.remaining() < sizeof(header) || from.remaining() > kMaxMessage) return Err(from.remaining() > kMaxMessage ? EMSGSIZE : EINVAL);
+  if (from.remaining() < sizeof(header) || from.remaining() > kMaxMessage)
+    return Err(from.remaining() > kMaxMessage ? EMSGSIZE : EINVAL);
   // Looked at here only for the identifier: what is sent, which may differ by then, is the host's to check.
   if (TRY(from.PeekIn(header, sizeof(header))) != sizeof(header)) return Err(EFAULT);
   const uint8_t request_type = family() == AF_INET ? ICMP_ECHO : ICMPV6_ECHO_REQUEST;
@@ -105,7 +106,8 @@ Result<size_t> IcmpSocket::Send(const SocketCaller& caller, IoSequence& from, Se
   std::memcpy(&identifier, header + kIdentifierAt, sizeof(identifier));
   identifier_.store(identifier);
   // A raw socket's port means nothing (raw(7)).
-  if (request.to.size >= sizeof(sockaddr_in)) std::memset(request.to.bytes.data() + offsetof(sockaddr_in, sin_port), 0, sizeof(in_port_t));
+  if (request.to.size >= sizeof(sockaddr_in))
+    std::memset(request.to.bytes.data() + offsetof(sockaddr_in, sin_port), 0, sizeof(in_port_t));
   return HostSocket::Send(caller, from, request);
 }
 
@@ -140,10 +142,10 @@ Result<size_t> IcmpSocket::Receive(Context&, IoSequence& to, int flags, ReceiveR
 
 Result<void> IcmpSocket::SetOption(Context& context, int level, int name, OptionIn value) {
   // Filters of message types: nothing but answers comes in anyway.
-  const bool filter = (level == SOL_RAW && (name == ICMP_FILTER || name == IPV6_CHECKSUM)) || (level == IPPROTO_ICMPV6 && name == ICMPV6_FILTER);
+  const bool filter = (level == SOL_RAW && (name == ICMP_FILTER || name == IPV6_CHECKSUM)) ||
+                      (level == IPPROTO_ICMPV6 && name == ICMPV6_FILTER);
   if (filter) return {};
   return HostSocket::SetOption(context, level, name, value);
 }
-
 
 }  // namespace sandbox

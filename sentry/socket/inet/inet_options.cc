@@ -15,28 +15,28 @@ namespace {
 
 constexpr int kMaxInt = std::numeric_limits<int>::max();
 constexpr int kMinInt = std::numeric_limits<int>::min();
-constexpr int kEcnMask = 3;            // Linux: INET_ECN_MASK; TCP keeps these bits to itself
-constexpr int kMinWindowClamp = 1152;  // Linux: SOCK_MIN_RCVBUF / 2
-constexpr int kFinTimeout = 60;        // net.ipv4.tcp_fin_timeout, seconds
-constexpr int kMaxFinTimeout = 120;    // Linux: TCP_FIN_TIMEOUT_MAX, seconds
-constexpr int kMaxRetransmitGap = 120;  // Linux: TCP_RTO_MAX, seconds
+constexpr int kEcnMask = 3;                             // Linux: INET_ECN_MASK; TCP keeps these bits to itself
+constexpr int kMinWindowClamp = 1152;                   // Linux: SOCK_MIN_RCVBUF / 2
+constexpr int kFinTimeout = 60;                         // net.ipv4.tcp_fin_timeout, seconds
+constexpr int kMaxFinTimeout = 120;                     // Linux: TCP_FIN_TIMEOUT_MAX, seconds
+constexpr int kMaxRetransmitGap = 120;                  // Linux: TCP_RTO_MAX, seconds
 constexpr int kMinCoverage = 8, kMaxCoverage = 0xffff;  // UDP-Lite: a header, a whole packet
 
 enum class Rule {
-  kSwitch,    // any number, on or off
-  kDetail,    // a switch that asks for ancillary data
+  kSwitch,      // any number, on or off
+  kDetail,      // a switch that asks for ancillary data
   kPrivileged,  // a switch that only CAP_NET_RAW or CAP_NET_ADMIN turn on
-  kBinary,    // 0 or 1, EINVAL otherwise
-  kRange,     // min to max, EINVAL otherwise
-  kDefault,   // like kRange, and -1 brings the initial value back
-  kSpecial,   // see Adjust
+  kBinary,      // 0 or 1, EINVAL otherwise
+  kRange,       // min to max, EINVAL otherwise
+  kDefault,     // like kRange, and -1 brings the initial value back
+  kSpecial,     // see Adjust
 };
 
 struct Known {
   int level, name;
   Rule rule;
   int initial = 0, min = kMinInt, max = kMaxInt;
-  int stream_error = 0;     // of setting it on a stream socket
+  int stream_error = 0;  // of setting it on a stream socket
 };
 
 constexpr Known kKnown[] = {
@@ -123,11 +123,15 @@ int RetransmissionTime(int seconds) {
 
 int Adjust(const Known& option, int type, int before, int value) {
   if (option.level == IPPROTO_UDPLITE) return value == 0 ? 0 : std::clamp(value, kMinCoverage, kMaxCoverage);
-  if (option.level == IPPROTO_IP) return type == SOCK_STREAM ? (value & 0xff & ~kEcnMask) | (before & kEcnMask) : value & 0xff;
+  if (option.level == IPPROTO_IP)
+    return type == SOCK_STREAM ? (value & 0xff & ~kEcnMask) | (before & kEcnMask) : value & 0xff;
   switch (option.name) {
-    case TCP_LINGER2: return value < 0 ? -1 : value == 0 ? kFinTimeout : std::min(value, kMaxFinTimeout);
-    case TCP_DEFER_ACCEPT: return RetransmissionTime(value);
-    default: return value == 0 ? 0 : std::max(value, kMinWindowClamp);  // TCP_WINDOW_CLAMP
+    case TCP_LINGER2:
+      return value < 0 ? -1 : value == 0 ? kFinTimeout : std::min(value, kMaxFinTimeout);
+    case TCP_DEFER_ACCEPT:
+      return RetransmissionTime(value);
+    default:
+      return value == 0 ? 0 : std::max(value, kMinWindowClamp);  // TCP_WINDOW_CLAMP
   }
 }
 
@@ -137,8 +141,8 @@ int Adjust(const Known& option, int type, int before, int value) {
 Result<int> InetOptions::Number(int level, int name, OptionIn value) const {
   if (level != IPPROTO_IP || value.size() >= sizeof(int)) return OptionInt(value);
   if (!value.empty()) return value[0];
-  const bool needs_a_byte = name == IP_TTL || name == IP_MINTTL || name == IP_MULTICAST_TTL || name == IP_MULTICAST_LOOP ||
-                            name == IP_MULTICAST_ALL;
+  const bool needs_a_byte = name == IP_TTL || name == IP_MINTTL || name == IP_MULTICAST_TTL ||
+                            name == IP_MULTICAST_LOOP || name == IP_MULTICAST_ALL;
   if (needs_a_byte) return Err(EINVAL);
   return 0;
 }
@@ -158,7 +162,9 @@ Result<void> InetOptions::Set(Context& context, int level, int name, OptionIn va
   switch (option->rule) {
     case Rule::kSwitch:
     case Rule::kDetail:
-    case Rule::kPrivileged: number = number != 0; break;
+    case Rule::kPrivileged:
+      number = number != 0;
+      break;
     case Rule::kBinary:
       if (number != 0 && number != 1) return Err(EINVAL);
       break;
@@ -171,7 +177,9 @@ Result<void> InetOptions::Set(Context& context, int level, int name, OptionIn va
     case Rule::kRange:
       if (number < option->min || number > option->max) return Err(EINVAL);
       break;
-    case Rule::kSpecial: number = Adjust(*option, type_, it->second, number); break;
+    case Rule::kSpecial:
+      number = Adjust(*option, type_, it->second, number);
+      break;
   }
   it->second = number;
   if (option->rule == Rule::kDetail && number != 0) wants_details_.store(true);

@@ -1,5 +1,6 @@
-// The integer options of the internet protocols (ip(7), ipv6(7), tcp(7), udp(7)): what Linux checks, keeps and reads back.
-// Those that a socket acts on are asked for with Value; the others change nothing that could be seen on a loopback network.
+// The integer options of the internet protocols (ip(7), ipv6(7), tcp(7), udp(7)): what Linux checks, keeps and reads
+// back. Those that a socket acts on are asked for with Value; the others change nothing that could be seen on a
+// loopback network.
 #pragma once
 
 #include <map>

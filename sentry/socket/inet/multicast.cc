@@ -44,8 +44,9 @@ bool MulticastGroups::Handles(int level, int name) {
     return name == IP_MULTICAST_IF || name == IP_ADD_MEMBERSHIP || name == IP_DROP_MEMBERSHIP ||
            name == MCAST_JOIN_GROUP || name == MCAST_LEAVE_GROUP;
   }
-  return level == IPPROTO_IPV6 && (name == IPV6_MULTICAST_IF || name == IPV6_ADD_MEMBERSHIP || name == IPV6_DROP_MEMBERSHIP ||
-                                   name == MCAST_JOIN_GROUP || name == MCAST_LEAVE_GROUP);
+  return level == IPPROTO_IPV6 &&
+         (name == IPV6_MULTICAST_IF || name == IPV6_ADD_MEMBERSHIP || name == IPV6_DROP_MEMBERSHIP ||
+          name == MCAST_JOIN_GROUP || name == MCAST_LEAVE_GROUP);
 }
 
 Result<MulticastGroups::Change> MulticastGroups::ParseChange(int level, int name, OptionIn value) {
@@ -87,7 +88,8 @@ Result<void> MulticastGroups::SetInterface(int type, int level, OptionIn value) 
     return {};
   }
   if (type == SOCK_STREAM || value.size() < sizeof(in_addr)) return Err(EINVAL);
-  const auto request = value.size() >= sizeof(ip_mreq) ? TRY(ParseMreq(value)) : ip_mreqn{{}, FromPrefix<in_addr>(value), 0};
+  const auto request =
+      value.size() >= sizeof(ip_mreq) ? TRY(ParseMreq(value)) : ip_mreqn{{}, FromPrefix<in_addr>(value), 0};
   if (request.imr_ifindex != 0 && request.imr_ifindex != kLoopbackInterface) return Err(EADDRNOTAVAIL);
   const InetAddress source = FromV4(request.imr_address);
   if (!source.IsAny() && !source.IsLocal()) return Err(EADDRNOTAVAIL);

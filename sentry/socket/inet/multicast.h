@@ -1,5 +1,6 @@
-// The groups a datagram socket has joined and the interface it sends to groups by (ip(7) IP_ADD_MEMBERSHIP, IP_MULTICAST_IF;
-// ipv6(7) IPV6_JOIN_GROUP; RFC 3678 MCAST_JOIN_GROUP). Without a network the loopback interface carries all groups.
+// The groups a datagram socket has joined and the interface it sends to groups by (ip(7) IP_ADD_MEMBERSHIP,
+// IP_MULTICAST_IF; ipv6(7) IPV6_JOIN_GROUP; RFC 3678 MCAST_JOIN_GROUP). Without a network the loopback interface
+// carries all groups.
 #pragma once
 
 #include <set>

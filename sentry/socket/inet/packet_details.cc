@@ -24,7 +24,9 @@ void Append(SocketControl& control, int level, int type, const T& value) {
   control.items.push_back({level, type, OptionBytes(&value, sizeof(value))});
 }
 
-Result<void> CheckInterface(int index) { return index == 0 || index == kLoopbackInterface ? Result<void>() : Err(ENODEV); }
+Result<void> CheckInterface(int index) {
+  return index == 0 || index == kLoopbackInterface ? Result<void>() : Err(ENODEV);
+}
 
 Result<int> Number(const Item& item, int min, int max) {
   const int value = TRY(Payload<int>(item));
@@ -50,11 +52,15 @@ Result<void> ParseV4(const Item& item, SendDetails& details) {
       in.sin_addr = info.ipi_spec_dst;
       return ParseSource(TRY(InetAddress::Parse(AF_INET, SocketAddress::From(in))), details);
     }
-    case IP_TTL: details.hops = TRY(Number(item, 1, 255)); return {};
-    case IP_TOS:
-      details.traffic_class = item.payload.size() == 1 ? static_cast<uint8_t>(item.payload[0]) : TRY(Number(item, 0, 255));
+    case IP_TTL:
+      details.hops = TRY(Number(item, 1, 255));
       return {};
-    default: return Err(EINVAL);
+    case IP_TOS:
+      details.traffic_class =
+          item.payload.size() == 1 ? static_cast<uint8_t>(item.payload[0]) : TRY(Number(item, 0, 255));
+      return {};
+    default:
+      return Err(EINVAL);
   }
 }
 
@@ -75,8 +81,11 @@ Result<void> ParseV6(const Item& item, SendDetails& details) {
       if (value >= 0) (item.type == IPV6_HOPLIMIT ? details.hops : details.traffic_class) = value;
       return {};
     }
-    case IPV6_DONTFRAG: TRY(Number(item, 0, 1)); return {};
-    default: return Err(EINVAL);
+    case IPV6_DONTFRAG:
+      TRY(Number(item, 0, 1));
+      return {};
+    default:
+      return Err(EINVAL);
   }
 }
 
@@ -95,7 +104,8 @@ void AppendV4(const PacketDetails& details, const InetOptions& options, SocketCo
 
 void AppendV6(const PacketDetails& details, const InetOptions& options, SocketControl& control) {
   if (options.Value(IPPROTO_IPV6, IPV6_RECVHOPLIMIT)) Append(control, IPPROTO_IPV6, IPV6_HOPLIMIT, int{details.hops});
-  if (options.Value(IPPROTO_IPV6, IPV6_RECVTCLASS)) Append(control, IPPROTO_IPV6, IPV6_TCLASS, int{details.traffic_class});
+  if (options.Value(IPPROTO_IPV6, IPV6_RECVTCLASS))
+    Append(control, IPPROTO_IPV6, IPV6_TCLASS, int{details.traffic_class});
   if (options.Value(IPPROTO_IPV6, IPV6_RECVORIGDSTADDR))
     Append(control, IPPROTO_IPV6, IPV6_ORIGDSTADDR, details.to.ToSocketAddress(AF_INET6).As<sockaddr_in6>());
 }

@@ -1,5 +1,5 @@
-// Ancillary data of internet datagrams (ip(7), ipv6(7), RFC 3542): what a receiver may ask for beside the bytes, and what
-// a sender may choose for one datagram.
+// Ancillary data of internet datagrams (ip(7), ipv6(7), RFC 3542): what a receiver may ask for beside the bytes, and
+// what a sender may choose for one datagram.
 #pragma once
 
 #include <optional>
@@ -11,8 +11,8 @@
 namespace sandbox {
 
 struct PacketDetails {
-  InetAddress to;         // as the header has it, with the port
-  uint8_t hops = 0;       // IPv4: TTL
+  InetAddress to;    // as the header has it, with the port
+  uint8_t hops = 0;  // IPv4: TTL
   uint8_t traffic_class = 0;
   int64_t realtime_ns = 0;  // of arrival
 };

@@ -12,7 +12,7 @@ namespace {
 constexpr size_t kMaxMessage = 64 * 1024;
 // States of TCP_INFO (net/tcp_states.h).
 constexpr char kCongestion[] = "cubic";
-constexpr size_t kCongestionName = 16;  // Linux: TCP_CA_NAME_MAX
+constexpr size_t kCongestionName = 16;                // Linux: TCP_CA_NAME_MAX
 constexpr int kMinSegment = 88, kMaxSegment = 32767;  // Linux: TCP_MIN_MSS, MAX_TCP_WINDOW
 constexpr int kDefaultSegment = 536, kLoopbackSegment = 65483;
 constexpr uint32_t kInitialRetransmitUs = 1'000'000, kInitialWindow = 10, kReordering = 3;
@@ -163,7 +163,8 @@ Result<void> TcpSocket::SetOption(Context& context, int level, int name, OptionI
   if (level != IPPROTO_TCP || (name != TCP_CONGESTION && name != TCP_MAXSEG && name != TCP_INFO))
     return InetSocket::SetOption(context, level, name, value);
   if (name == TCP_CONGESTION) {
-    const std::string algorithm(reinterpret_cast<const char*>(value.data()), std::min(value.size(), kCongestionName - 1));
+    const std::string algorithm(reinterpret_cast<const char*>(value.data()),
+                                std::min(value.size(), kCongestionName - 1));
     if (algorithm.empty()) return Err(EINVAL);
     return algorithm.c_str() == std::string_view(kCongestion) ? Result<void>() : Err(ENOENT);
   }
@@ -189,7 +190,8 @@ Result<std::string> TcpSocket::GetOption(Context& context, int level, int name) 
       const tcp_info info = Info();
       return OptionBytes(&info, sizeof(info));
     }
-    default: return InetSocket::GetOption(context, level, name);
+    default:
+      return InetSocket::GetOption(context, level, name);
   }
 }
 

@@ -51,7 +51,8 @@ bool UdpEndpoint::Takes(const InetAddress& from, const InetAddress& to) const {
     if (peer_ && !(*peer_ == from)) return false;
   }
   if (!to.IsMulticast()) return true;
-  return groups.Joined(to) || options.Value(to.v4 ? IPPROTO_IP : IPPROTO_IPV6, to.v4 ? IP_MULTICAST_ALL : IPV6_MULTICAST_ALL);
+  return groups.Joined(to) ||
+         options.Value(to.v4 ? IPPROTO_IP : IPPROTO_IPV6, to.v4 ? IP_MULTICAST_ALL : IPV6_MULTICAST_ALL);
 }
 
 void UdpEndpoint::QueueError(Returned&& returned) {
@@ -156,10 +157,13 @@ InetAddress UdpSocket::Source(const InetAddress& to, const SendDetails& details)
   return own;
 }
 
-bool UdpSocket::Deliver(const InetAddress& from, const InetAddress& to, const SendDetails& details, SocketMessage&& message) {
+bool UdpSocket::Deliver(const InetAddress& from, const InetAddress& to, const SendDetails& details,
+                        SocketMessage&& message) {
   const bool everyone = to.IsMulticast() || to.IsBroadcast();
   const int level = to.v4 ? IPPROTO_IP : IPPROTO_IPV6;
-  const int hops_option = to.v4 ? (everyone ? IP_MULTICAST_TTL : IP_TTL) : everyone ? IPV6_MULTICAST_HOPS : IPV6_UNICAST_HOPS;
+  const int hops_option = to.v4      ? (everyone ? IP_MULTICAST_TTL : IP_TTL)
+                          : everyone ? IPV6_MULTICAST_HOPS
+                                     : IPV6_UNICAST_HOPS;
   bool found = false;
   message.from = from.ToSocketAddress(AF_INET6);  // the receiver writes it in its own family
   for (const auto& receiver : Ports()->Find(to)) {
@@ -174,7 +178,7 @@ bool UdpSocket::Deliver(const InetAddress& from, const InetAddress& to, const Se
       message.details = std::move(all);
     }
     found = true;
-    SocketMessage copy = message;               // the bytes are shared
+    SocketMessage copy = message;                    // the bytes are shared
     (void)receiver->incoming.Push(std::move(copy));  // a full queue loses the datagram, as UDP does
     receiver->wait_queue.Notify(kReadable);
     if (!everyone) break;
@@ -184,7 +188,8 @@ bool UdpSocket::Deliver(const InetAddress& from, const InetAddress& to, const Se
 
 // ICMP port unreachable: a connected sender is told at its next call, one with IP_RECVERR gets the datagram back.
 void UdpSocket::Refused(const InetAddress& to, bool connected, const SocketMessage& message) {
-  const bool wants_back = endpoint_->options.Value(to.v4 ? IPPROTO_IP : IPPROTO_IPV6, to.v4 ? IP_RECVERR : IPV6_RECVERR);
+  const bool wants_back =
+      endpoint_->options.Value(to.v4 ? IPPROTO_IP : IPPROTO_IPV6, to.v4 ? IP_RECVERR : IPV6_RECVERR);
   if (!connected && !wants_back) return;
   if (wants_back)
     endpoint_->QueueError({std::string(message.data(), std::min(message.length, kMaxQuoted)), to, ECONNREFUSED});
@@ -233,7 +238,8 @@ Result<size_t> UdpSocket::ReceiveReturned(IoSequence& to, ReceiveResult& result)
   }
   result.from = returned->to.ToSocketAddress(family());
   result.flags |= MSG_ERRQUEUE;
-  const size_t copied = returned->bytes.empty() || to.empty() ? 0 : TRY(to.CopyOut(returned->bytes.data(), returned->bytes.size()));
+  const size_t copied =
+      returned->bytes.empty() || to.empty() ? 0 : TRY(to.CopyOut(returned->bytes.data(), returned->bytes.size()));
   if (copied < returned->bytes.size()) result.flags |= MSG_TRUNC;
   return copied;
 }

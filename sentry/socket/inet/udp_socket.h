@@ -14,13 +14,15 @@ namespace sandbox {
 // What datagrams are delivered to; the socket owns it.
 class UdpEndpoint {
  public:
-  UdpEndpoint(int family, int protocol) : options(family, SOCK_DGRAM, protocol) { incoming.SetMaxMessages(kMaxDatagrams); }
+  UdpEndpoint(int family, int protocol) : options(family, SOCK_DGRAM, protocol) {
+    incoming.SetMaxMessages(kMaxDatagrams);
+  }
   ReceiveQueue incoming;
   WaitQueue wait_queue;
   InetOptions options;
   MulticastGroups groups;
   std::atomic<int> error{0};
-  std::atomic<bool> stamps{false};  // SO_TIMESTAMP or a relative
+  std::atomic<bool> stamps{false};          // SO_TIMESTAMP or a relative
   bool listening() const { return false; }  // for PortTable: datagram ports are shared by SO_REUSEADDR alone
 
   std::optional<InetAddress> local() const;

@@ -24,8 +24,7 @@ class NetlinkFamily final : public SocketFamily {
  public:
   Result<SocketRef> Create(Context&, int type, int protocol, int flags) override {
     if (type != SOCK_RAW && type != SOCK_DGRAM) return Err(ESOCKTNOSUPPORT);
-    if (protocol != NETLINK_ROUTE && protocol != NETLINK_KOBJECT_UEVENT)
-      return Err(EPROTONOSUPPORT);
+    if (protocol != NETLINK_ROUTE && protocol != NETLINK_KOBJECT_UEVENT) return Err(EPROTONOSUPPORT);
     return SocketRef(MakeRef<NetlinkSocket>(type, protocol, flags));
   }
 };
@@ -51,8 +50,7 @@ SocketAddress NetlinkAddress(uint32_t port, uint32_t groups) {
 
 }  // namespace
 
-NetlinkSocket::NetlinkSocket(int type, int protocol, int flags)
-    : Socket(AF_NETLINK, type, protocol, flags) {}
+NetlinkSocket::NetlinkSocket(int type, int protocol, int flags) : Socket(AF_NETLINK, type, protocol, flags) {}
 
 NetlinkSocket::~NetlinkSocket() {
   if (const uint32_t port = port_.load()) Ports().With([&](auto& ports) { ports.erase(port); });
@@ -70,8 +68,7 @@ Result<uint32_t> NetlinkSocket::EnsurePort(Context& context) {
 Result<void> NetlinkSocket::Bind(const SocketCaller& caller, const SocketAddress& address) {
   const sockaddr_nl name = TRY(Parse(address));
   groups_.store(name.nl_groups);  // there is nobody who announces anything
-  if (port_.load() != 0)
-    return name.nl_pid == port_.load() || name.nl_pid == 0 ? Result<void>() : Err(EINVAL);
+  if (port_.load() != 0) return name.nl_pid == port_.load() || name.nl_pid == 0 ? Result<void>() : Err(EINVAL);
   if (name.nl_pid == 0) {
     TRY(EnsurePort(caller.context));
     return {};
@@ -88,9 +85,7 @@ Result<void> NetlinkSocket::Connect(const SocketCaller& caller, const SocketAddr
   return {};
 }
 
-Result<SocketAddress> NetlinkSocket::LocalAddress(Context&) {
-  return NetlinkAddress(port_.load(), groups_.load());
-}
+Result<SocketAddress> NetlinkSocket::LocalAddress(Context&) { return NetlinkAddress(port_.load(), groups_.load()); }
 Result<SocketAddress> NetlinkSocket::PeerAddress(Context&) { return NetlinkAddress(0, 0); }
 
 void NetlinkSocket::Reply(std::string datagram) {
@@ -108,8 +103,7 @@ void NetlinkSocket::DeliverFromKernel(std::string datagram) {
   wait_queue_.Notify(kReadable);
 }
 
-Result<size_t> NetlinkSocket::Send(const SocketCaller& caller, IoSequence& from,
-                                   SendRequest& request) {
+Result<size_t> NetlinkSocket::Send(const SocketCaller& caller, IoSequence& from, SendRequest& request) {
   if (request.flags & MSG_OOB) return Err(EOPNOTSUPP);
   if (!request.to.empty() && TRY(Parse(request.to)).nl_pid != 0) return Err(ECONNREFUSED);
   const size_t size = from.remaining();
@@ -158,9 +152,7 @@ Result<std::string> NetlinkSocket::GetOption(Context& context, int level, int na
   return Socket::GetOption(context, level, name);
 }
 
-EventMask NetlinkSocket::Readiness(Context&, EventMask) {
-  return kWritable | (incoming_.HasData() ? kReadable : 0);
-}
+EventMask NetlinkSocket::Readiness(Context&, EventMask) { return kWritable | (incoming_.HasData() ? kReadable : 0); }
 
 Result<int64_t> NetlinkSocket::Ioctl(Context& context, uint32_t request, uint64_t argument) {
   return InterfaceIoctl(context, request, argument);

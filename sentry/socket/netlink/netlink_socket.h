@@ -18,8 +18,7 @@ class NetlinkSocket final : public Socket {
   Result<SocketAddress> LocalAddress(Context& context) override;
   Result<SocketAddress> PeerAddress(Context& context) override;
   Result<size_t> Send(const SocketCaller& caller, IoSequence& from, SendRequest& request) override;
-  Result<size_t> Receive(Context& context, IoSequence& to, int flags,
-                         ReceiveResult& result) override;
+  Result<size_t> Receive(Context& context, IoSequence& to, int flags, ReceiveResult& result) override;
   Result<void> SetOption(Context& context, int level, int name, OptionIn value) override;
   Result<std::string> GetOption(Context& context, int level, int name) override;
   EventMask Readiness(Context& context, EventMask interest) override;

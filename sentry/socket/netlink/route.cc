@@ -179,7 +179,9 @@ std::string RouteMessage(const Request& request, const NetRoute& route) {
 int AnswerRouteTo(const Request& request, const NetState& state, Messages& out) {
   const auto wanted = request.Body<rtmsg>();
   const auto to = request.Attribute(sizeof(rtmsg), RTA_DST);
-  if (!to || (wanted.rtm_family != AF_INET && wanted.rtm_family != AF_INET6) || to->size() != AddressSize(wanted.rtm_family)) return EINVAL;
+  if (!to || (wanted.rtm_family != AF_INET && wanted.rtm_family != AF_INET6) ||
+      to->size() != AddressSize(wanted.rtm_family))
+    return EINVAL;
   InternetAddress address = {};
   std::memcpy(address.data(), to->data(), to->size());
   const NetRoute* found = FindRoute(state, wanted.rtm_family, address);
@@ -198,7 +200,8 @@ int AnswerRoutes(const Request& request, Messages& out) {
   const NetState state = CurrentNetState(request.context);
   if (!request.dump()) return AnswerRouteTo(request, state, out);
   for (const NetRoute& route : state.routes) {
-    if (wanted.rtm_family == AF_UNSPEC || wanted.rtm_family == route.family) out.push_back(RouteMessage(request, route));
+    if (wanted.rtm_family == AF_UNSPEC || wanted.rtm_family == route.family)
+      out.push_back(RouteMessage(request, route));
   }
   return 0;
 }
@@ -207,14 +210,19 @@ int AnswerRoutes(const Request& request, Messages& out) {
 int Answer(const Request& request, Messages& out) {
   if (request.body.empty()) return EINVAL;
   switch (request.header.nlmsg_type) {
-    case RTM_GETLINK: return AnswerLinks(request, out);
-    case RTM_GETADDR: return AnswerAddresses(request, out);
-    case RTM_GETROUTE: return AnswerRoutes(request, out);
+    case RTM_GETLINK:
+      return AnswerLinks(request, out);
+    case RTM_GETADDR:
+      return AnswerAddresses(request, out);
+    case RTM_GETROUTE:
+      return AnswerRoutes(request, out);
     case RTM_GETNEIGH:
     case RTM_GETRULE:
     case RTM_GETQDISC:
-    case RTM_GETNEIGHTBL: return request.dump() ? 0 : EOPNOTSUPP;
-    default: return request.header.nlmsg_type < RTM_BASE || request.header.nlmsg_type > RTM_MAX ? EOPNOTSUPP : EPERM;
+    case RTM_GETNEIGHTBL:
+      return request.dump() ? 0 : EOPNOTSUPP;
+    default:
+      return request.header.nlmsg_type < RTM_BASE || request.header.nlmsg_type > RTM_MAX ? EOPNOTSUPP : EPERM;
   }
 }
 
@@ -229,7 +237,8 @@ std::string ErrorMessage(const Request& request, int error) {
 void Pack(Messages messages, std::vector<std::string>& datagrams) {
   std::string current;
   for (std::string& message : messages) {
-    if (!current.empty() && current.size() + message.size() > kMaxDatagram) datagrams.push_back(std::exchange(current, {}));
+    if (!current.empty() && current.size() + message.size() > kMaxDatagram)
+      datagrams.push_back(std::exchange(current, {}));
     current += message;
   }
   if (!current.empty()) datagrams.push_back(std::move(current));

@@ -14,9 +14,7 @@ constexpr size_t kMaxStreamMessage = 64 * 1024;
 constexpr size_t kPacketReserve = 32;  // Linux: a datagram may be SO_SNDBUF - 32 bytes long
 
 // Who calls, as SO_PEERCRED and SCM_CREDENTIALS tell it.
-ucred CallerCredentials(Context& context) {
-  return {context.tgid(), context.creds().euid, context.creds().egid};
-}
+ucred CallerCredentials(Context& context) { return {context.tgid(), context.creds().euid, context.creds().egid}; }
 
 SocketAddress UnnamedAddress() {
   const sa_family_t family = AF_UNIX;
@@ -102,7 +100,8 @@ Result<SocketAddress> UnixSocket::PeerAddress(Context&) {
 
 Result<void> UnixSocket::Shutdown(Context&, int how) { return endpoint_->Shutdown(how); }
 
-Result<SocketMessage> UnixSocket::BuildMessage(Context& context, const IoSequence& from, size_t size, SendRequest& request) {
+Result<SocketMessage> UnixSocket::BuildMessage(Context& context, const IoSequence& from, size_t size,
+                                               SendRequest& request) {
   SocketMessage message;
   message.bytes = MakeRef<SocketBytes>(size);
   message.length = size > 0 ? TRY(from.PeekIn(message.bytes->data.get(), size)) : 0;
