@@ -1,4 +1,4 @@
-// One end of a gofer connection: datagrams over a SOCK_SEQPACKET socket pair, with at most one descriptor each.
+// One end of a gofer connection: datagrams over a SOCK_SEQPACKET socket pair, with a few descriptors beside them.
 #pragma once
 
 #include <cstddef>
@@ -16,11 +16,12 @@ class Channel {
 
   static Result<std::pair<UniqueFd, UniqueFd>> MakePair();
 
-  // `fd` invalid = none. EPIPE when the peer is gone.
-  Result<void> Send(std::span<const std::byte> message, BorrowedFd fd = {});
-  // Waits for a datagram; returns its size. EPIPE when the peer is gone, EMSGSIZE when it did not fit. With `fd` null,
-  // descriptors that the peer sent are discarded by the kernel and never enter this process.
-  Result<size_t> Receive(std::span<std::byte> buffer, UniqueFd* fd = nullptr);
+  // EPIPE when the peer is gone.
+  Result<void> Send(std::span<const std::byte> message, std::span<const BorrowedFd> fds = {});
+  // Waits for a datagram; returns its size. EPIPE when the peer is gone, EMSGSIZE when it did not fit.
+  // Descriptors go to the front of `fds` (at most kMaxDescriptors), which were invalid before; what there is no room
+  // for, by our count or in our table, is closed.
+  Result<size_t> Receive(std::span<std::byte> buffer, std::span<UniqueFd> fds = {});
 
   // As Send and Receive, without a descriptor, but EAGAIN instead of waiting.
   Result<void> TrySend(std::span<const std::byte> message);

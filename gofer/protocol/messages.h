@@ -4,8 +4,8 @@
 // A message is a fixed header, the operation's fixed fields, then strings and repeated records.
 // Both ends decode with Reader (wire.h), which never reads past the datagram: the server treats the
 // client as hostile, and the client trusts no size or type the server sends. At most one descriptor
-// travels with a reply, and one with kReopenMemory's request; what comes with any other request is
-// closed unseen.
+// travels with a reply (kMaxDescriptors with kTmpfile's), and one with kReopenMemory's request; what
+// comes with any other request is closed unseen.
 #pragma once
 
 #include <cstddef>
@@ -21,7 +21,8 @@ inline constexpr size_t kMaxXattrValue = 60 * 1024;  // of Linux's 64 KiB: must 
 inline constexpr size_t kMaxWalk = 64;               // components of one walk, or names of one lookup batch
 inline constexpr size_t kMaxForget = 4096;           // handles of one forget
 inline constexpr size_t kMaxDeferred = 1024;         // bytes of one deferred request
-inline constexpr uint32_t kProtocolVersion = 2;
+inline constexpr size_t kMaxDescriptors = 16;        // beside one message
+inline constexpr uint32_t kProtocolVersion = 3;
 
 // Names an object on the server. Zero is never one; a stale or forged value gets EBADF.
 using Handle = uint64_t;
@@ -38,7 +39,8 @@ enum class Op : uint32_t {
   kSetAttr,
   kOpen,     // -> descriptor with exactly the access asked for
   kCreate,   // any type; regular files come back opened
-  kTmpfile,  // O_TMPFILE
+  kTmpfile,  // O_TMPFILE; `flags`: how many, at most kMaxDescriptors
+  kPlace,    // gives a file of kTmpfile its first name
   kLink,
   kUnlink,
   kRename,
@@ -55,8 +57,8 @@ enum class Op : uint32_t {
   kMaxOp = kReopenMemory,
 };
 
-// Deferred requests: kUnlink, kRename, kLink and kSetAttr may also be sent over the journal, where they get no reply
-// and are carried out in order. The client counts what it sent there and says in every other request how many of
+// Deferred requests: kUnlink, kRename, kLink, kPlace and kSetAttr may also be sent over the journal, where they get no
+// reply and are carried out in order. The client counts what it sent there and says in every other request how many of
 // those must be done first (`after`), so that no answer is older than a change that the client knows of. The server
 // answers how many have failed.
 struct RequestHeader {
@@ -71,10 +73,10 @@ struct RequestHeader {
 struct ReplyHeader {
   Op op;
   int32_t error;  // 0 or a Linux errno; on error nothing follows, except for kWalk and kLookupMany
-  uint32_t has_fd;
+  uint32_t descriptors;
   uint32_t count;       // records that follow, where the operation has records
   uint32_t failed = 0;  // deferred requests of the session that have failed so far
-  uint32_t room = 0;    // kCreate, kLink, kUnlink, kRename: the file system is far from full
+  uint32_t room = 0;    // kCreate, kTmpfile, kPlace, kLink, kUnlink, kRename: the file system is far from full
 };
 
 // Attributes of one object as statx(2) reports them.
@@ -116,12 +118,23 @@ struct SetAttrRequest {
 // Operations that change a directory answer its attributes after the change (both directories' for
 // kRename), so that the client's cached ones stay right without another round trip.
 
-// kCreate: followed by the name and the target. kTmpfile: followed by nothing. Reply: Entry, "",
-// directory's FileAttr.
+// kCreate: followed by the name and the target. Reply: Entry, "", directory's FileAttr. kTmpfile: followed by nothing.
+// Reply: `count` of (Entry, ""), possibly fewer than asked for, with a descriptor each.
 struct CreateRequest {
   uint64_t rdev;
   uint32_t mode, uid, gid;
   uint32_t open_flags;  // access mode of the descriptor, for regular files
+};
+
+// kPlace: followed by the name. The file gets `times` (it was made earlier). A directory that hands down an access
+// control list refuses with EOPNOTSUPP, unless `flags` says that this was asked before: the file does not have it.
+// Reply as of kLink.
+inline constexpr uint32_t kPlaceProven = 1;
+struct PlaceRequest {
+  Handle file;
+  int64_t seconds;
+  uint32_t nanoseconds;
+  uint32_t valid;  // which of SetAttrRequest::kAtime and kMtime
 };
 
 // kLink: request is the target's Handle and the name. Reply: FileAttr of the target, then of the

@@ -84,16 +84,21 @@ TEST(Channel, MessagesAndDescriptors) {
   Channel a(std::move(pair->first)), b(std::move(pair->second));
   const std::byte message[3] = {std::byte{1}, std::byte{2}, std::byte{3}};
   std::byte buffer[8];
-  ASSERT_TRUE(a.Send(message, a.socket()).ok());
-  UniqueFd fd;
-  EXPECT_EQ(*b.Receive(buffer, &fd), 3u);
-  EXPECT_TRUE(fd.valid());
-  ASSERT_TRUE(a.Send(message, a.socket()).ok());
+  const BorrowedFd three[] = {a.socket(), a.socket(), a.socket()};
+  ASSERT_TRUE(a.Send(message, three).ok());
+  UniqueFd fds[kMaxDescriptors];
+  EXPECT_EQ(*b.Receive(buffer, fds), 3u);
+  EXPECT_TRUE(fds[0].valid() && fds[1].valid() && fds[2].valid() && !fds[3].valid());
+  for (UniqueFd& fd : fds) fd.reset();
+  ASSERT_TRUE(a.Send(message, three).ok());
+  EXPECT_EQ(*b.Receive(buffer, {fds, 1}), 3u);  // the others are closed
+  EXPECT_TRUE(fds[0].valid());
+  ASSERT_TRUE(a.Send(message, three).ok());
   EXPECT_EQ(*b.Receive(buffer), 3u);  // a receiver that wants no descriptor gets none
   const std::byte large[9] = {};
   ASSERT_TRUE(a.Send(large).ok());
   EXPECT_TRUE(b.Receive(buffer).Is(EMSGSIZE));
-  fd.reset();
+  for (UniqueFd& fd : fds) fd.reset();
   { const Channel gone = std::move(a); }
   EXPECT_TRUE(b.Receive(buffer).Is(EPIPE));
   EXPECT_TRUE(b.Send(message).Is(EPIPE));

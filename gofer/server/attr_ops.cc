@@ -49,6 +49,8 @@ Result<void> SetSize(const Target& target, uint64_t size) {
   return {};
 }
 
+}  // namespace
+
 Result<void> SetTimes(const Target& target, const SetAttrRequest& want) {
   if (want.atime_ns >= 1'000'000'000 || want.mtime_ns >= 1'000'000'000) return Err(EINVAL);
   timespec times[2] = {{want.atime_s, want.atime_ns}, {want.mtime_s, want.mtime_ns}};
@@ -57,8 +59,6 @@ Result<void> SetTimes(const Target& target, const SetAttrRequest& want) {
   TRY(HostResult(::utimensat(target.fd->get(), "", times, AT_EMPTY_PATH)));
   return {};
 }
-
-}  // namespace
 
 Result<void> OpGetAttr(NodeTable& nodes, const RequestHeader& header, Reader& in, Reply& reply) {
   if (!in.Done()) return Err(EPROTO);
@@ -81,6 +81,7 @@ Result<void> OpSetAttr(NodeTable& nodes, const RequestHeader& header, Reader& in
   }
   if (want.valid & SetAttrRequest::kMode) TRY(SetMode(target, want.mode));
   if (want.valid & (SetAttrRequest::kAtime | SetAttrRequest::kMtime)) TRY(SetTimes(target, want));
+  if (reply.unread) return {};
   reply.body.Put(TRY(StatIn(target.fd->borrow(), "")));
   return {};
 }

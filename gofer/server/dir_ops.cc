@@ -2,8 +2,10 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/xattr.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -92,6 +94,68 @@ Result<void> OpReadDir(NodeTable& nodes, const RequestHeader& header, Reader& in
   return {};
 }
 
+namespace {
+
+// A name for what may have none: linked by its descriptor, checked to be what was meant where the host needs a name.
+Result<void> AddName(NodeTable& nodes, const Target& dir, const std::string& name, const Target& target) {
+  if (target.node->tree() != dir.node->tree()) return Err(EXDEV);
+  if (::linkat(target.fd->get(), "", dir.fd->get(), name.c_str(), AT_EMPTY_PATH) == 0) return {};
+  // Before Linux 6.10 AT_EMPTY_PATH needs CAP_DAC_READ_SEARCH.
+  if (errno != ENOENT) return LastErrno();
+  const auto place = nodes.PlaceOf(target.node);
+  if (place.parent == nullptr) return Err(ENOENT);
+  if (place.name.empty()) {
+    const std::string number = std::to_string(target.fd->get());
+    TRY(HostResult(::linkat(ReopenDir().get(), number.c_str(), dir.fd->get(), name.c_str(), AT_SYMLINK_FOLLOW)));
+    return {};
+  }
+  const SharedFd parent = TRY(nodes.Fd(place.parent));
+  TRY(HostResult(::linkat(parent->get(), place.name.c_str(), dir.fd->get(), name.c_str(), 0)));
+  if (IsAt(dir, name, target.node)) return {};
+  ::unlinkat(dir.fd->get(), name.c_str(), 0);
+  return Err(ESTALE);
+}
+
+// After AddName: the newest name is the node's, and an unnamed file has one now.
+Result<void> PutLinked(NodeTable& nodes, const Target& dir, const std::string& name, const Target& target,
+                       Reply& reply) {
+  nodes.Moved(target.node, dir.node, name);
+  nodes.Unpin(target.node);
+  if (reply.unread) return {};
+  reply.body.Put(TRY(StatIn(target.fd->borrow(), "")));
+  reply.body.Put(TRY(StatIn(dir.fd->borrow(), "")));
+  reply.room = HasRoom(dir);
+  return {};
+}
+
+// Whether what is made in `dir` gets an access control list from it.
+Result<bool> HandsDownAcl(const Target& dir) {
+  const UniqueFd fd = TRY(Reopen(dir.fd->borrow(), O_RDONLY | O_DIRECTORY));
+  if (::fgetxattr(fd.get(), XATTR_NAME_POSIX_ACL_DEFAULT, nullptr, 0) >= 0) return true;
+  if (errno == ENODATA || errno == EOPNOTSUPP) return false;
+  return LastErrno();
+}
+
+}  // namespace
+
+Result<void> OpPlace(NodeTable& nodes, const RequestHeader& header, Reader& in, Reply& reply) {
+  const auto want = in.Get<PlaceRequest>();
+  const std::string name = TRY(GetName(in));
+  constexpr uint32_t kTimes = SetAttrRequest::kAtime | SetAttrRequest::kMtime;
+  if (!in.Done() || (want.valid & ~kTimes) != 0) return Err(EPROTO);
+  const Target dir = TRY(GetWritableDir(nodes, header.handle));
+  const Target file = TRY(GetWritable(nodes, want.file));
+  if (file.node->type() != S_IFREG) return Err(EINVAL);
+  if (!(header.flags & kPlaceProven) && TRY(HandsDownAcl(dir))) return Err(EOPNOTSUPP);
+  SetAttrRequest times{};
+  times.valid = want.valid;
+  times.atime_s = times.mtime_s = want.seconds;
+  times.atime_ns = times.mtime_ns = want.nanoseconds;
+  if (want.valid != 0) TRY(SetTimes(file, times));
+  TRY(AddName(nodes, dir, name, file));
+  return PutLinked(nodes, dir, name, file, reply);
+}
+
 Result<void> OpLink(NodeTable& nodes, const RequestHeader& header, Reader& in, Reply& reply) {
   const Handle target_handle = in.Get<Handle>();
   const std::string name = TRY(GetName(in));
@@ -99,25 +163,8 @@ Result<void> OpLink(NodeTable& nodes, const RequestHeader& header, Reader& in, R
   const Target dir = TRY(GetWritableDir(nodes, header.handle));
   const Target target = TRY(GetWritable(nodes, target_handle));
   if (target.node->type() == S_IFDIR) return Err(EPERM);
-  if (target.node->tree() != dir.node->tree()) return Err(EXDEV);
-  if (::linkat(target.fd->get(), "", dir.fd->get(), name.c_str(), AT_EMPTY_PATH) != 0) {
-    // Before Linux 6.10 AT_EMPTY_PATH needs CAP_DAC_READ_SEARCH: link by name and check what was linked.
-    if (errno != ENOENT) return LastErrno();
-    const auto place = nodes.PlaceOf(target.node);
-    if (place.parent == nullptr || place.name.empty()) return Err(ENOENT);
-    const SharedFd parent = TRY(nodes.Fd(place.parent));
-    TRY(HostResult(::linkat(parent->get(), place.name.c_str(), dir.fd->get(), name.c_str(), 0)));
-    if (!IsAt(dir, name, target.node)) {
-      ::unlinkat(dir.fd->get(), name.c_str(), 0);
-      return Err(ESTALE);
-    }
-  }
-  nodes.Moved(target.node, dir.node, name);  // the newest name: an unnamed file has one now
-  nodes.Unpin(target.node);
-  reply.body.Put(TRY(StatIn(target.fd->borrow(), "")));
-  reply.body.Put(TRY(StatIn(dir.fd->borrow(), "")));
-  reply.room = HasRoom(dir);
-  return {};
+  TRY(AddName(nodes, dir, name, target));
+  return PutLinked(nodes, dir, name, target, reply);
 }
 
 Result<void> OpUnlink(NodeTable& nodes, const RequestHeader& header, Reader& in, Reply& reply) {
@@ -132,6 +179,7 @@ Result<void> OpUnlink(NodeTable& nodes, const RequestHeader& header, Reader& in,
     if (pinned) nodes.Unpin(victim);  // it still has its name
     return error;
   }
+  if (reply.unread) return {};
   reply.body.Put(TRY(StatIn(dir.fd->borrow(), "")));
   reply.room = HasRoom(dir);
   return {};
@@ -159,6 +207,7 @@ Result<void> OpRename(NodeTable& nodes, const RequestHeader& header, Reader& in,
   if (moved != nullptr && IsAt(new_dir, new_name, moved)) nodes.Moved(moved, new_dir.node, new_name);
   if (exchange && replaced != nullptr && IsAt(old_dir, old_name, replaced))
     nodes.Moved(replaced, old_dir.node, old_name);
+  if (reply.unread) return {};
   reply.body.Put(TRY(StatIn(old_dir.fd->borrow(), "")));
   reply.body.Put(TRY(StatIn(new_dir.fd->borrow(), "")));
   reply.room = HasRoom(new_dir);

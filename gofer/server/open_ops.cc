@@ -77,7 +77,7 @@ Result<void> CreateRegular(NodeTable& nodes, const Target& dir, const std::strin
   }
   const FileAttr& attr = *finished;
   const Made made = TRY(MakeHandle(nodes, dir, name, attr));
-  reply.fd = std::move(fd);
+  reply.fds.push_back(std::move(fd));
   return PutNew(attr, made.handle, dir, reply);
 }
 
@@ -97,8 +97,9 @@ Result<UniqueFd> OpenForGuest(NodeTable& nodes, const Target& file, uint32_t fla
 Result<void> OpOpen(NodeTable& nodes, const RequestHeader& header, Reader& in, Reply& reply) {
   if (!in.Done()) return Err(EPROTO);
   const Target file = TRY(GetTarget(nodes, header.handle));
-  reply.fd = TRY(OpenForGuest(nodes, file, header.flags));
-  reply.body.Put(TRY(StatIn(reply.fd.borrow(), "")));
+  UniqueFd fd = TRY(OpenForGuest(nodes, file, header.flags));
+  reply.body.Put(TRY(StatIn(fd.borrow(), "")));
+  reply.fds.push_back(std::move(fd));
   return {};
 }
 
@@ -128,19 +129,36 @@ Result<void> OpCreate(NodeTable& nodes, const RequestHeader& header, Reader& in,
   return PutNew(attr, made.handle, dir, reply);
 }
 
-Result<void> OpTmpfile(NodeTable& nodes, const RequestHeader& header, Reader& in, Reply& reply) {
-  const auto want = in.Get<CreateRequest>();
-  if (!in.Done()) return Err(EPROTO);
-  const Target dir = TRY(GetWritableDir(nodes, header.handle));
+namespace {
+
+Result<void> MakeUnnamed(NodeTable& nodes, const Target& dir, const CreateRequest& want, Reply& reply) {
   // An unnamed file can only be made writable, and its descriptor is the only way to it: the guest gets read and write.
   UniqueFd fd = TRY(OpenIn(dir.fd->borrow(), ".", O_RDWR | O_TMPFILE, want.mode & 07777));
   const FileAttr attr = TRY(FinishNew(fd.borrow(), fd.borrow(), want));
   NodeRef node = nodes.MakeNode(dir.node, "", attr, false);
   nodes.SetFd(node, TRY(host::Duplicate(fd.borrow())));
   TRY(nodes.Pin(node));
-  const Handle handle = TRY(nodes.NewHandle(std::move(node)));
-  reply.fd = std::move(fd);
-  return PutNew(attr, handle, dir, reply);
+  reply.body.Put(Entry{TRY(nodes.NewHandle(std::move(node))), 0, 0, attr});
+  reply.body.PutString("");
+  reply.fds.push_back(std::move(fd));
+  ++reply.count;
+  return {};
+}
+
+}  // namespace
+
+Result<void> OpTmpfile(NodeTable& nodes, const RequestHeader& header, Reader& in, Reply& reply) {
+  const auto want = in.Get<CreateRequest>();
+  if (!in.Done() || header.flags == 0 || header.flags > kMaxDescriptors) return Err(EPROTO);
+  const Target dir = TRY(GetWritableDir(nodes, header.handle));
+  for (uint32_t i = 0; i < header.flags; ++i) {
+    const auto made = MakeUnnamed(nodes, dir, want, reply);
+    if (made.ok()) continue;
+    if (reply.count == 0) return made;
+    break;
+  }
+  reply.room = HasRoom(dir);
+  return {};
 }
 
 }  // namespace sandbox::gofer

@@ -19,7 +19,7 @@ OpFunction OpGetAttr, OpSetAttr, OpStatFs, OpGetXattr, OpSetXattr, OpListXattr, 
 // open_ops.cc
 OpFunction OpOpen, OpCreate, OpTmpfile;
 // dir_ops.cc
-OpFunction OpReadDir, OpLink, OpUnlink, OpRename;
+OpFunction OpReadDir, OpPlace, OpLink, OpUnlink, OpRename;
 
 // --- Shared by the operations. ---
 
@@ -46,6 +46,9 @@ Result<Made> MakeHandle(NodeTable& nodes, const Target& parent, const std::strin
 
 // Enough free blocks and inodes that changes which take one or two of them will not fail for want of them.
 bool HasRoom(const Target& dir);
+
+// Sets those of the two times that `valid` names (SetAttrRequest::kAtime, kMtime).
+Result<void> SetTimes(const Target& target, const SetAttrRequest& want);
 
 // Opens a regular file for donation with exactly `flags`' access mode; EACCES/ELOOP/ENXIO for anything else.
 Result<UniqueFd> OpenForGuest(NodeTable& nodes, const Target& file, uint32_t flags);

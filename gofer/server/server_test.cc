@@ -55,7 +55,8 @@ class ServerTest : public ::testing::Test {
     out.Put(RequestHeader{op, flags, handle});
     fill(out);
     EXPECT_TRUE(out.ok());
-    const auto size = session.Handle(out.bytes(), reply_, &fd_);
+    const auto size = session.Handle(out.bytes(), {}, reply_, &fds_);
+    fd_ = fds_.empty() ? UniqueFd() : std::move(fds_.front());
     error_ = -1;
     if (!size.ok()) return Reader({});
     Reader in(std::span<const std::byte>(reply_).first(*size));
@@ -90,7 +91,8 @@ class ServerTest : public ::testing::Test {
   Session session_;
   Handle root_ = 0;
   std::array<std::byte, kMaxMessage> reply_;
-  UniqueFd fd_;
+  std::vector<UniqueFd> fds_;  // of the last reply
+  UniqueFd fd_;                // the first of them, taken out
   int error_ = 0;
   uint32_t count_ = 0;
 };
@@ -241,7 +243,7 @@ class JournalTest : public ServerTest {
     std::array<std::byte, sizeof(RequestHeader)> request;
     Writer out(request);
     out.Put(RequestHeader{.op = Op::kSettle, .flags = 0, .handle = 0, .after = after});
-    const auto size = session_.Handle(out.bytes(), reply_, &fd_);
+    const auto size = session_.Handle(out.bytes(), {}, reply_, &fds_);
     error_ = -1;
     if (!size.ok()) return;
     const auto header = Reader(std::span<const std::byte>(reply_).first(*size)).Get<ReplyHeader>();

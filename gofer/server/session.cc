@@ -28,6 +28,7 @@ OpFunction* const kOps[] = {
     OpOpen,
     OpCreate,
     OpTmpfile,
+    OpPlace,
     OpLink,
     OpUnlink,
     OpRename,
@@ -52,7 +53,7 @@ Result<void> ReopenMemory(const UniqueFd& memory, Reply& reply) {
   const int flags = TRY(host::StatusFlags(memory.borrow()));
   const bool sealable = ::fcntl(memory.get(), F_GET_SEALS) >= 0;
   if (!sealable || !S_ISREG(st.st_mode) || st.st_nlink != 0 || (flags & O_ACCMODE) != O_RDWR) return Err(EACCES);
-  reply.fd = TRY(Reopen(memory.borrow(), O_RDONLY));
+  reply.fds.push_back(TRY(Reopen(memory.borrow(), O_RDONLY)));
   return {};
 }
 
@@ -63,7 +64,7 @@ Session::~Session() { Wait(); }
 Result<void> Session::NewChannel(Reply& reply) {
   auto [ours, theirs] = TRY(Channel::MakePair());
   TRY(Start(std::move(ours)));
-  reply.fd = std::move(theirs);
+  reply.fds.push_back(std::move(theirs));
   return {};
 }
 
@@ -71,18 +72,18 @@ Result<void> Session::NewJournal(Reply& reply) {
   auto [ours, theirs] = TRY(Channel::MakePair());
   TRY(journal_.Open(std::move(ours)));
   TRY(StartThread([this] { journal_.Serve(); }));
-  reply.fd = std::move(theirs);
+  reply.fds.push_back(std::move(theirs));
   return {};
 }
 
-// A reply is made, since the operations write one, and dropped.
 Result<void> Session::Deferred(std::span<const std::byte> request) {
   Reader in(request);
   const auto header = in.Get<RequestHeader>();
   const Op op = header.op;
-  if (!in.ok() || (op != Op::kUnlink && op != Op::kRename && op != Op::kLink && op != Op::kSetAttr)) return Err(EPROTO);
-  std::array<std::byte, 2 * sizeof(Entry)> unread;
-  Reply reply(unread);
+  if (!in.ok() || (op != Op::kUnlink && op != Op::kRename && op != Op::kLink && op != Op::kPlace && op != Op::kSetAttr))
+    return Err(EPROTO);
+  Reply reply({});
+  reply.unread = true;
   return Dispatch(header, in, {}, reply);
 }
 
@@ -96,14 +97,15 @@ Result<void> Session::Dispatch(const RequestHeader& header, Reader& in, UniqueFd
   return kOps[index](nodes_, header, in, reply);
 }
 
-Result<size_t> Session::Handle(std::span<const std::byte> request, std::span<std::byte> out, UniqueFd* fd) {
+Result<size_t> Session::Handle(std::span<const std::byte> request, UniqueFd passed, std::span<std::byte> out,
+                               std::vector<UniqueFd>* fds) {
   Reader in(request);
   const auto header = in.Get<RequestHeader>();
   if (!in.ok()) return Err(EPROTO);
   TRY(journal_.CatchUp(header.after));
   Reply reply(out);
   reply.body.Put(ReplyHeader{});
-  const auto result = Dispatch(header, in, std::move(*fd), reply);
+  const auto result = Dispatch(header, in, std::move(passed), reply);
   if (result.Is(EPROTO)) return Err(EPROTO);
   if (header.op == Op::kForget) return 0;
   ReplyHeader answer{header.op, 0, 0, reply.count, journal_.failed(), reply.room ? 1u : 0u};
@@ -114,7 +116,7 @@ Result<size_t> Session::Handle(std::span<const std::byte> request, std::span<std
       reply.body.Rewind(sizeof(ReplyHeader));
       answer.count = 0;
     }
-    reply.fd.reset();
+    reply.fds.clear();
   }
   if (!reply.body.ok()) {
     // Every operation bounds what it writes; a name or target that still does not fit is refused,
@@ -122,11 +124,11 @@ Result<size_t> Session::Handle(std::span<const std::byte> request, std::span<std
     reply.body.Rewind(sizeof(ReplyHeader));
     answer.error = EMSGSIZE;
     answer.count = 0;
-    reply.fd.reset();
+    reply.fds.clear();
   }
-  answer.has_fd = reply.fd.valid() ? 1 : 0;
+  answer.descriptors = static_cast<uint32_t>(reply.fds.size());
   reply.body.PutAt(0, answer);
-  *fd = std::move(reply.fd);
+  *fds = std::move(reply.fds);
   return reply.body.size();
 }
 
@@ -138,16 +140,19 @@ void Session::Serve(UniqueFd socket) {
   Follower follower;
   for (;;) {
     UniqueFd fd;
-    const auto size = channel.Receive(*in, &fd);
+    std::vector<UniqueFd> fds;
+    const auto size = channel.Receive(*in, {&fd, 1});
     if (!size.ok()) return;
     follower.Follow(Reader(std::span(*in).first(*size)).Get<RequestHeader>().processor);
-    const auto reply = Handle(std::span(*in).first(*size), *out, &fd);
+    const auto reply = Handle(std::span(*in).first(*size), std::move(fd), *out, &fds);
     if (!reply.ok()) {
       LOGF(kWarning, "gofer: malformed request of %zu bytes, closing the channel", *size);
       return;
     }
     if (*reply == 0) continue;
-    if (!channel.Send(std::span(*out).first(*reply), fd.borrow()).ok()) return;
+    std::vector<BorrowedFd> passed;
+    for (const UniqueFd& made : fds) passed.push_back(made.borrow());
+    if (!channel.Send(std::span(*out).first(*reply), passed).ok()) return;
   }
 }
 

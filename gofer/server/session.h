@@ -22,13 +22,14 @@
 
 namespace sandbox::gofer {
 
-// What an operation answers: bytes, a record count and at most one descriptor.
+// What an operation answers: bytes, a record count and descriptors.
 struct Reply {
   explicit Reply(std::span<std::byte> buffer) : body(buffer) {}
   Writer body;
   uint32_t count = 0;
-  bool room = false;  // ReplyHeader::room
-  UniqueFd fd;
+  bool room = false;    // ReplyHeader::room
+  bool unread = false;  // nobody wants the body
+  std::vector<UniqueFd> fds;
 };
 
 class Session {
@@ -50,9 +51,10 @@ class Session {
 
   // Handles one request; the reply's header has been reserved at the start of `out`. Public for
   // tests and the fuzzer. Returns the reply's size, 0 when there is none. EPROTO when the request
-  // is malformed: the channel is closed. `fd`: what came with the request, replaced by what goes
-  // with the reply.
-  Result<size_t> Handle(std::span<const std::byte> request, std::span<std::byte> out, UniqueFd* fd);
+  // is malformed: the channel is closed. `passed`: what came with the request; `fds`: what goes with
+  // the reply.
+  Result<size_t> Handle(std::span<const std::byte> request, UniqueFd passed, std::span<std::byte> out,
+                        std::vector<UniqueFd>* fds);
 
  private:
   Result<void> Dispatch(const RequestHeader& header, Reader& in, UniqueFd passed, Reply& reply);

@@ -116,7 +116,7 @@ Result<void> OpWalk(NodeTable& nodes, const RequestHeader& header, Reader& in, R
     if (!last || made.node->type() != S_IFREG) continue;
     // The walk succeeded whatever the open says: the sentry asks again, and hears why, when the guest does open.
     auto fd = OpenForGuest(nodes, at, open_flags);
-    if (fd.ok()) reply.fd = std::move(*fd);
+    if (fd.ok()) reply.fds.push_back(std::move(*fd));
   }
   return {};
 }

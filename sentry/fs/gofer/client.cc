@@ -72,12 +72,46 @@ void GoferClient::Release(LaneRef lane) {
 }
 
 GoferClient::LaneRef GoferClient::AddLane(Lane& lane) {
-  gofer::Writer out(lane.request);
+  // Not in the lane's buffer, where a request of its user may wait (Park).
+  std::array<std::byte, sizeof(gofer::RequestHeader)> request;
+  gofer::Writer out(request);
   out.Put(gofer::RequestHeader{Op::kNewChannel, 0, 0});
   if (!lane.channel.Send(out.bytes()).ok()) return nullptr;
   UniqueFd fd;
-  if (!lane.channel.Receive(lane.reply, &fd).ok() || !fd.valid()) return nullptr;
+  if (!lane.channel.Receive(lane.reply, {&fd, 1}).ok() || !fd.valid()) return nullptr;
   return MakeLane(std::move(fd));
+}
+
+bool GoferClient::Park(Lane& lane) {
+  {
+    MutexLock lock(mu_);
+    if (lanes_ - parked_ >= 2) {
+      ++parked_;
+      return true;
+    }
+    if (lanes_ >= kMaxChannels) return false;
+    ++lanes_;
+  }
+  LaneRef more = AddLane(lane);
+  MutexLock lock(mu_);
+  if (more == nullptr) {
+    --lanes_;
+    return false;
+  }
+  ++parked_;
+  idle_.push_back(std::move(more));
+  free_lane_.NotifyAll();
+  return true;
+}
+
+void GoferClient::Unpark() {
+  MutexLock lock(mu_);
+  --parked_;
+}
+
+void GoferClient::Discard(LaneRef) {
+  MutexLock lock(mu_);
+  --lanes_;
 }
 
 void GoferClient::Forget(gofer::Handle handle) {
@@ -130,7 +164,8 @@ void GoferClient::Settle() {
 GoferCall::GoferCall(GoferClient& client, Op op, gofer::Handle handle, uint32_t flags)
     : client_(client),
       op_(op),
-      after_(client.journal_.sent()),
+      // Files without a name have nothing to do with changes of names.
+      after_(op == Op::kTmpfile ? 0 : client.journal_.sent()),
       lane_(client.Acquire()),
       request_(lane_->request),
       reply_({}) {
@@ -141,13 +176,38 @@ GoferCall::GoferCall(GoferClient& client, Op op, gofer::Handle handle, uint32_t 
                                     .after = after_});
 }
 
-GoferCall::~GoferCall() { client_.Release(std::move(lane_)); }
+GoferCall::~GoferCall() {
+  if (parked_) client_.Unpark();
+  if (awaited_) {
+    client_.Discard(std::move(lane_));
+  } else {
+    client_.Release(std::move(lane_));
+  }
+}
+
+bool GoferCall::Park() {
+  parked_ = client_.Park(*lane_);
+  return parked_;
+}
 
 Result<void> GoferCall::Run() {
+  TRY(Send());
+  return Receive();
+}
+
+Result<void> GoferCall::Send() {
   if (!request_.ok()) return Err(EIO);  // callers bound what they put in
   client_.round_trips_.fetch_add(1, std::memory_order_relaxed);
-  const auto sent = lane_->channel.Send(request_.bytes(), passed_);
-  const auto got = sent.ok() ? lane_->channel.Receive(lane_->reply, &fd_) : Result<size_t>(sent.error());
+  const auto sent = lane_->channel.Send(request_.bytes(), {&passed_, passed_.valid() ? size_t{1} : size_t{0}});
+  awaited_ = sent.ok();
+  if (sent.ok()) return {};
+  LOGF(kError, "gofer: connection lost: errno %d", sent.error().value());
+  return Err(EIO);
+}
+
+Result<void> GoferCall::Receive() {
+  const auto got = lane_->channel.Receive(lane_->reply, fds_);
+  awaited_ = false;
   if (!got.ok()) {
     LOGF(kError, "gofer: connection lost: errno %d", got.error().value());
     return Err(EIO);

@@ -68,6 +68,18 @@ struct GoferCreated {
   bool room = false;
 };
 
+// Files without a name, open for reading and writing.
+struct GoferUnnamed {
+  GoferEntry entry;
+  UniqueFd fd;
+};
+struct GoferUnnamedFiles {
+  std::vector<GoferUnnamed> files;  // at least one
+  bool room = false;
+};
+
+class GoferCall;
+
 struct GoferDirEntry {
   std::string name;
   uint64_t ino;
@@ -107,12 +119,16 @@ class GoferClient : public OutsideShare, public RefFromThis<GoferClient> {
   Result<std::pair<UniqueFd, gofer::FileAttr>> Open(gofer::Handle file, uint32_t flags);
   Result<GoferCreated> Create(gofer::Handle dir, std::string_view name, const gofer::CreateRequest& what,
                               std::string_view target);
-  Result<GoferCreated> Tmpfile(gofer::Handle dir, const gofer::CreateRequest& what);
+  Result<GoferUnnamedFiles> Tmpfile(gofer::Handle dir, const gofer::CreateRequest& what, size_t count);
+  // The same in two parts: asks for them, and waits for the answer. Null when the connection cannot spare a channel.
+  std::unique_ptr<GoferCall> BeginTmpfile(gofer::Handle dir, const gofer::CreateRequest& what, size_t count);
+  Result<GoferUnnamedFiles> FinishTmpfile(std::unique_ptr<GoferCall> call);
   struct Linked {
     gofer::FileAttr file, dir;
     bool room;
   };
   Result<Linked> Link(gofer::Handle dir, std::string_view name, gofer::Handle target);
+  Result<Linked> Place(gofer::Handle dir, std::string_view name, const gofer::PlaceRequest& what);
   struct Unlinked {
     gofer::FileAttr dir;
     bool room;
@@ -137,6 +153,8 @@ class GoferClient : public OutsideShare, public RefFromThis<GoferClient> {
   // taken now and has to be made the other way. Whatever is asked of the gofer later is answered after it.
   uint64_t DeferSetAttr(gofer::Handle file, const gofer::SetAttrRequest& change);
   uint64_t DeferLink(gofer::Handle dir, std::string_view name, gofer::Handle target);
+  // In a directory in which Place has succeeded.
+  uint64_t DeferPlace(gofer::Handle dir, std::string_view name, const gofer::PlaceRequest& what);
   uint64_t DeferUnlink(gofer::Handle dir, std::string_view name, const gofer::UnlinkRequest& what);
   uint64_t DeferRename(gofer::Handle dir, std::string_view old_name, std::string_view new_name,
                        const gofer::RenameRequest& what);
@@ -172,15 +190,19 @@ class GoferClient : public OutsideShare, public RefFromThis<GoferClient> {
   void Release(LaneRef lane);
   // One more channel, asked for over `lane`; null when the server refuses.
   LaneRef AddLane(Lane& lane);
+  // Lets the owner of `lane` keep it for longer than a round trip. False when the last one is left to the others.
+  bool Park(Lane& lane);
+  void Unpark();
+  // Takes a lane on which an answer may still come out of use.
+  void Discard(LaneRef lane);
   void Forget(gofer::Handle handle);
   void SendForgets(Lane& lane);
   bool OpenJournal();
   template <typename Put>
-  uint64_t Defer(gofer::Op op, gofer::Handle handle, Put put);
+  uint64_t Defer(gofer::Op op, gofer::Handle handle, uint32_t flags, Put put);
   Result<void> Hello();
   GoferHandleRef Own(gofer::Handle value);
   Result<GoferEntry> GetEntry(gofer::Reader& in);
-  Result<GoferCreated> FinishCreate(class GoferCall& call);
 
   std::vector<Tree> trees_;
   std::atomic<uint64_t> round_trips_{0};
@@ -190,6 +212,7 @@ class GoferClient : public OutsideShare, public RefFromThis<GoferClient> {
   CondVar free_lane_;
   std::vector<LaneRef> idle_ GUARDED_BY(mu_);  // a stack: the warmest channel is used first
   int lanes_ GUARDED_BY(mu_) = 0;
+  int parked_ GUARDED_BY(mu_) = 0;
   int waiters_ GUARDED_BY(mu_) = 0;
   std::vector<gofer::Handle> forgotten_ GUARDED_BY(mu_);
 };
@@ -207,11 +230,17 @@ class GoferCall {
   // Sends and waits. The error is the server's (walks report theirs through error() instead), EIO
   // when it is gone.
   Result<void> Run();
+  // Before a Send whose answer may be left for later; false when all channels are needed for round trips.
+  bool Park();
+  // The two halves of Run.
+  Result<void> Send();
+  Result<void> Receive();
   gofer::Reader& reply() { return reply_; }
   uint32_t count() const { return header_.count; }
   bool room() const { return header_.room != 0; }
   int error() const { return header_.error; }
-  UniqueFd TakeFd() { return std::move(fd_); }
+  // The reply's next descriptor; invalid when there is none left.
+  UniqueFd TakeFd() { return next_fd_ < fds_.size() ? std::move(fds_[next_fd_++]) : UniqueFd(); }
 
  private:
   GoferClient& client_;
@@ -222,7 +251,10 @@ class GoferCall {
   gofer::Reader reply_;
   gofer::ReplyHeader header_{};
   BorrowedFd passed_;
-  UniqueFd fd_;
+  bool parked_ = false;
+  bool awaited_ = false;  // sent, and not answered yet
+  std::array<UniqueFd, gofer::kMaxDescriptors> fds_;
+  size_t next_fd_ = 0;
 };
 
 }  // namespace sandbox

@@ -100,16 +100,6 @@ Result<std::pair<UniqueFd, FileAttr>> GoferClient::Open(Handle file, uint32_t fl
   return std::pair(std::move(fd), attr);
 }
 
-Result<GoferCreated> GoferClient::FinishCreate(GoferCall& call) {
-  TRY(call.Run());
-  GoferCreated created;
-  created.entry = TRY(GetEntry(call.reply()));
-  created.dir = TRY(GetFileAttr(call.reply()));
-  created.fd = call.TakeFd();
-  created.room = call.room();
-  return created;
-}
-
 Result<GoferCreated> GoferClient::Create(Handle dir, std::string_view name, const gofer::CreateRequest& what,
                                          std::string_view target) {
   if (target.size() > gofer::kMaxTarget) return Err(ENAMETOOLONG);
@@ -117,15 +107,51 @@ Result<GoferCreated> GoferClient::Create(Handle dir, std::string_view name, cons
   call.request().Put(what);
   call.request().PutString(name);
   call.request().PutString(target);
-  auto created = FinishCreate(call);
-  if (created.ok()) created->entry.target = target;
+  TRY(call.Run());
+  GoferCreated created;
+  created.entry = TRY(GetEntry(call.reply()));
+  created.entry.target = target;
+  created.dir = TRY(GetFileAttr(call.reply()));
+  created.fd = call.TakeFd();
+  created.room = call.room();
   return created;
 }
 
-Result<GoferCreated> GoferClient::Tmpfile(Handle dir, const gofer::CreateRequest& what) {
-  GoferCall call(*this, Op::kTmpfile, dir);
+namespace {
+
+Result<GoferUnnamedFiles> GetUnnamed(GoferCall& call, auto get_entry) {
+  GoferUnnamedFiles made;
+  made.room = call.room();
+  for (uint32_t i = 0; i < call.count() && i < gofer::kMaxDescriptors; ++i) {
+    GoferEntry entry = TRY(get_entry(call.reply()));
+    UniqueFd fd = call.TakeFd();
+    if (!fd.valid()) break;  // our own table was full: the kernel dropped the rest
+    made.files.push_back({std::move(entry), std::move(fd)});
+  }
+  if (made.files.empty()) return Err(EMFILE);
+  return made;
+}
+
+}  // namespace
+
+Result<GoferUnnamedFiles> GoferClient::Tmpfile(Handle dir, const gofer::CreateRequest& what, size_t count) {
+  GoferCall call(*this, Op::kTmpfile, dir, static_cast<uint32_t>(count));
   call.request().Put(what);
-  return FinishCreate(call);
+  TRY(call.Run());
+  return GetUnnamed(call, [this](gofer::Reader& in) { return GetEntry(in); });
+}
+
+std::unique_ptr<GoferCall> GoferClient::BeginTmpfile(Handle dir, const gofer::CreateRequest& what, size_t count) {
+  auto call = std::make_unique<GoferCall>(*this, Op::kTmpfile, dir, static_cast<uint32_t>(count));
+  if (!call->Park()) return nullptr;
+  call->request().Put(what);
+  if (!call->Send().ok()) return nullptr;
+  return call;
+}
+
+Result<GoferUnnamedFiles> GoferClient::FinishTmpfile(std::unique_ptr<GoferCall> call) {
+  TRY(call->Receive());
+  return GetUnnamed(*call, [this](gofer::Reader& in) { return GetEntry(in); });
 }
 
 namespace {
@@ -134,6 +160,12 @@ namespace {
 auto LinkBody(std::string_view name, Handle target) {
   return [=](gofer::Writer& out) {
     out.Put(target);
+    out.PutString(name);
+  };
+}
+auto PlaceBody(std::string_view name, const gofer::PlaceRequest& what) {
+  return [=](gofer::Writer& out) {
+    out.Put(what);
     out.PutString(name);
   };
 }
@@ -161,6 +193,14 @@ Result<GoferClient::Linked> GoferClient::Link(Handle dir, std::string_view name,
   return Linked{file, TRY(GetFileAttr(call.reply())), call.room()};
 }
 
+Result<GoferClient::Linked> GoferClient::Place(Handle dir, std::string_view name, const gofer::PlaceRequest& what) {
+  GoferCall call(*this, Op::kPlace, dir);
+  PlaceBody(name, what)(call.request());
+  TRY(call.Run());
+  const FileAttr file = TRY(GetFileAttr(call.reply()));
+  return Linked{file, TRY(GetFileAttr(call.reply())), call.room()};
+}
+
 Result<GoferClient::Unlinked> GoferClient::Unlink(Handle dir, std::string_view name, const gofer::UnlinkRequest& what) {
   GoferCall call(*this, Op::kUnlink, dir);
   UnlinkBody(name, what)(call.request());
@@ -178,27 +218,30 @@ Result<GoferClient::Renamed> GoferClient::Rename(Handle old_dir, std::string_vie
 }
 
 template <typename Put>
-uint64_t GoferClient::Defer(Op op, Handle handle, Put put) {
+uint64_t GoferClient::Defer(Op op, Handle handle, uint32_t flags, Put put) {
   if (!journal_.open() && !OpenJournal()) return 0;
   std::array<std::byte, gofer::kMaxDeferred> buffer;
   gofer::Writer out(buffer);
-  out.Put(gofer::RequestHeader{op, 0, handle});
+  out.Put(gofer::RequestHeader{op, flags, handle});
   put(out);
   return out.ok() ? journal_.Post(out.bytes()) : 0;
 }
 
 uint64_t GoferClient::DeferSetAttr(Handle file, const gofer::SetAttrRequest& change) {
-  return Defer(Op::kSetAttr, file, [&](gofer::Writer& out) { out.Put(change); });
+  return Defer(Op::kSetAttr, file, 0, [&](gofer::Writer& out) { out.Put(change); });
 }
 uint64_t GoferClient::DeferLink(Handle dir, std::string_view name, Handle target) {
-  return Defer(Op::kLink, dir, LinkBody(name, target));
+  return Defer(Op::kLink, dir, 0, LinkBody(name, target));
+}
+uint64_t GoferClient::DeferPlace(Handle dir, std::string_view name, const gofer::PlaceRequest& what) {
+  return Defer(Op::kPlace, dir, gofer::kPlaceProven, PlaceBody(name, what));
 }
 uint64_t GoferClient::DeferUnlink(Handle dir, std::string_view name, const gofer::UnlinkRequest& what) {
-  return Defer(Op::kUnlink, dir, UnlinkBody(name, what));
+  return Defer(Op::kUnlink, dir, 0, UnlinkBody(name, what));
 }
 uint64_t GoferClient::DeferRename(Handle dir, std::string_view old_name, std::string_view new_name,
                                   const gofer::RenameRequest& what) {
-  return Defer(Op::kRename, dir, RenameBody(old_name, new_name, what));
+  return Defer(Op::kRename, dir, 0, RenameBody(old_name, new_name, what));
 }
 
 Result<std::string> GoferClient::ReadLink(Handle link) {

@@ -60,7 +60,7 @@ GoferFile::~GoferFile() { inode_->OpenCount(-1); }
 
 Result<size_t> GoferFile::Read(Context&, IoSequence& to, int64_t* offset, int) {
   // Times that were set may not come after those that the host gives a first reader.
-  if (!read_noted_.load(std::memory_order_relaxed)) inode_->SettleChanges();
+  if (!read_noted_.load(std::memory_order_relaxed)) inode_->SettleAttributes();
   size_t total = 0;
   while (!to.empty()) {
     const size_t want = std::min(to.remaining(), kTransferSize);
@@ -109,7 +109,8 @@ Result<size_t> GoferFile::WriteChunk(const char* data, size_t size, int64_t* off
 }
 
 Result<size_t> GoferFile::Write(Context& context, IoSequence& from, int64_t* offset, int rwf) {
-  inode_->SettleChanges();
+  inode_->SettleAttributes();
+  inode_->NoteWrite();
   char* const buffer = TransferBuffer();
   size_t total = 0;
   while (!from.empty()) {
@@ -151,13 +152,15 @@ Result<int64_t> GoferFile::Seek(Context& context, int64_t offset, int whence) {
 
 // A file whose contents are safe has its name, too: the deferred changes come first.
 Result<void> GoferFile::Sync(Context&, bool data_only) {
+  inode_->StampUnwritten();
   inode_->tree().client().Settle();
   TRY(host::Sync(file_->fd.borrow(), data_only));
   return lost_.Check();
 }
 
 Result<void> GoferFile::Allocate(Context&, int mode, int64_t offset, int64_t length) {
-  inode_->SettleChanges();
+  inode_->SettleAttributes();
+  inode_->NoteWrite();
   TRY(host::Allocate(file_->fd.borrow(), mode, offset, length));
   inode_->MarkStale();
   return {};
@@ -168,7 +171,8 @@ Result<void> GoferFile::Advise(Context&, int64_t offset, int64_t length, int adv
 }
 
 Result<RefPtr<Mappable>> GoferFile::GetMappable(Context& context) {
-  inode_->SettleChanges();
+  inode_->StampUnwritten();
+  inode_->SettleAttributes();
   // The sentry's own descriptor may be wider than the guest's; what the stub gets must not be.
   HostFileRef exact = file_;
   const int access = flags() & O_ACCMODE;

@@ -1,6 +1,7 @@
 #include "sentry/fs/gofer/fs.h"
 
 #include <algorithm>
+#include <ctime>
 
 #include "sentry/fs/gofer/inode.h"
 
@@ -34,6 +35,19 @@ void GoferTree::Expired(const GoferInode& inode) {
   auto it = inodes_.find({inode.host_dev(), inode.host_ino()});
   // Another inode may have taken the slot meanwhile.
   if (it != inodes_.end() && it->second.expired()) inodes_.erase(it);
+}
+
+void GoferTree::NoteRoom(uint64_t device) {
+  timespec ts;
+  ::clock_gettime(CLOCK_MONOTONIC, &ts);
+  MutexLock lock(mu_);
+  room_ns_[device] = ts.tv_sec * 1'000'000'000 + ts.tv_nsec;
+}
+
+int64_t GoferTree::room_ns(uint64_t device) const {
+  MutexLock lock(mu_);
+  auto it = room_ns_.find(device);
+  return it == room_ns_.end() ? INT64_MIN / 2 : it->second;
 }
 
 uint64_t GoferTree::GuestIno(uint64_t dev, uint64_t ino) {

@@ -9,6 +9,7 @@
 #include "base/mutex.h"
 #include "base/ref.h"
 #include "sentry/fs/gofer/client.h"
+#include "sentry/fs/gofer/prepared.h"
 #include "sentry/vfs/inode.h"
 
 namespace sandbox {
@@ -28,11 +29,16 @@ struct GoferOptions {
 class GoferTree : public RefFromThis<GoferTree> {
  public:
   GoferTree(RefPtr<GoferClient> client, GoferOptions options, uint64_t device)
-      : client_(std::move(client)), options_(options), device_(device) {}
+      : client_(std::move(client)), options_(options), device_(device), prepared_(*client_) {}
 
   GoferClient& client() const { return *client_; }
   bool exclusive() const { return options_.exclusive; }
   bool read_only() const { return options_.read_only; }
+  PreparedFiles& prepared() { return prepared_; }
+
+  // When a change last found the file system `device` far from full (gofer::ReplyHeader::room), on CLOCK_MONOTONIC.
+  void NoteRoom(uint64_t device);
+  int64_t room_ns(uint64_t device) const;
 
   // The inode for an object the gofer found: the one that exists (hard links are one inode), or a new one.
   GoferInodeRef Intern(FileSystem& fs, GoferEntry entry);
@@ -57,9 +63,11 @@ class GoferTree : public RefFromThis<GoferTree> {
   const RefPtr<GoferClient> client_;
   const GoferOptions options_;
   const uint64_t device_;  // of the root, on the host
-  Mutex mu_{LockRank::kLeaf};
+  mutable Mutex mu_{LockRank::kLeaf};
   std::unordered_map<Key, WeakRef<GoferInode>, KeyHash> inodes_ GUARDED_BY(mu_);
   std::vector<uint64_t> other_devices_ GUARDED_BY(mu_);
+  std::unordered_map<uint64_t, int64_t> room_ns_ GUARDED_BY(mu_);
+  PreparedFiles prepared_;
 };
 using GoferTreeRef = RefPtr<GoferTree>;
 

@@ -83,7 +83,7 @@ Attr GoferInode::ToAttr() const {
   out.atime = {attr_.atime_s, attr_.atime_ns};
   out.mtime = {attr_.mtime_s, attr_.mtime_ns};
   out.ctime = {attr_.ctime_s, attr_.ctime_ns};
-  out.btime = {attr_.btime_s, attr_.btime_ns};
+  out.btime = born_.value_or(FileTime{attr_.btime_s, attr_.btime_ns});
   out.has_btime = attr_.has_btime != 0;
   out.attributes = attr_.attributes;
   out.attributes_mask = attr_.attributes_mask;
@@ -98,7 +98,7 @@ Result<Attr> GoferInode::GetAttr(Context&) {
     const bool old = has_host_files_.load() && tree_->exclusive() && NowNs() - fetched_ns_ > kLeaseNs;
     if (!refresh && !old) return ToAttr();
   }
-  if (refresh) {
+  if (refresh || unwritten_.load()) {
     TRY(Refresh());
   } else if (const HostFileRef file = OpenHostFile()) {
     TRY(RefreshFrom(*file, BeginFetch()));  // costs next to nothing
@@ -143,6 +143,7 @@ void GoferInode::StoreAttr(const FileAttr& attr, uint64_t fetch) {
 }
 
 Result<void> GoferInode::Refresh() {
+  StampUnwritten();
   const uint64_t fetch = BeginFetch();
   if (const HostFileRef file = tree_->exclusive() ? OpenHostFile() : nullptr) return RefreshFrom(*file, fetch);
   auto attr = tree_->client().GetAttr(handle()->value());
@@ -203,12 +204,13 @@ void GoferInode::KeepOwner(uint32_t uid, uint32_t gid) {
   owner_ = {uid, gid};
 }
 
-void GoferInode::SettleChanges() {
-  if (pending_.load() > journal().done()) tree_->client().Settle();
+void GoferInode::SettleAttributes() {
+  if (pending_attributes_.load() > journal().done()) tree_->client().Settle();
 }
 
 Result<void> GoferInode::SetSize(uint64_t size) {
-  SettleChanges();
+  SettleAttributes();
+  NoteWrite();
   auto file = HostFileFor(O_WRONLY);
   if (file.ok()) {
     TRY(host::Truncate((*file)->fd.borrow(), size));
@@ -222,6 +224,7 @@ Result<void> GoferInode::SetSize(uint64_t size) {
 }
 
 Result<void> GoferInode::SetAttrRemote(const SetAttrRequest& request) {
+  if (request.valid & SetAttrRequest::kMtime) NoteWrite();
   const uint64_t fetch = BeginFetch();
   StoreAttr(TRY(tree_->client().SetAttr(handle()->value(), request)), fetch);
   return {};
@@ -318,6 +321,7 @@ Result<HostFileRef> GoferInode::HostFileFor(int access) {
 
 void GoferInode::OpenCount(int delta) {
   const int now = open_count_.fetch_add(delta) + delta;
+  if (now == 0) StampUnwritten();
   // The space of a deleted file is free when its last user is gone, as the guest expects.
   if (now == 0 && removed_.load()) HostFileCache::Get().Drop(*this);
 }
@@ -343,6 +347,7 @@ Result<void> GoferInode::SetXattr(Context&, std::string_view name, std::string_v
   MarkStale();  // ctime; ACLs change the mode
   auto result = tree_->client().SetXattr(handle()->value(), name, value, flags);
   no_capabilities_.store(0);
+  if (type_ == S_IFDIR) SetPlacing(Placing::kUnknown);
   return result;
 }
 Result<std::vector<std::string>> GoferInode::ListXattr(Context&) {

@@ -83,9 +83,13 @@ class GoferInode final : public Inode {
   // Appends are atomic with the size; held over one pwrite(2), never over a copy of guest memory.
   Mutex& append_mutex() { return append_mu_; }
   Result<void> SyncWithoutFile() { return tree_->client().Sync(handle()->value()); }
-  // Before the host file is changed through a donated descriptor: changes of this object that the gofer was told to
-  // make come first.
-  void SettleChanges();
+  // Before the host file is used through a donated descriptor: what the gofer was told to make of its times and mode
+  // comes first.
+  void SettleAttributes();
+  // Before it is written to, or its size changed.
+  void NoteWrite();
+  // Before anybody looks at the host's modification time of a file that was prepared and not written to.
+  void StampUnwritten();
   GoferTree& tree() const { return *tree_; }
   const GoferJournal& journal() const { return tree_->client().journal(); }
 
@@ -140,6 +144,14 @@ class GoferInode final : public Inode {
   bool Doubtful() const REQUIRES(mu_);
   void ForgetNames();
 
+  // inode_prepared.cc. Whether files that were made elsewhere may be named in this directory.
+  enum class Placing { kUnknown, kProven, kRefused };
+  Placing GetPlacing() const;
+  void SetPlacing(Placing placing);
+  // Null: to be made the ordinary way.
+  InodeRef CreatePrepared(std::string_view name, const CreateArgs& args);
+  void SetBorn(const FileTime& time);
+
   // inode_deferred.cc: changes whose success is certain enough not to wait for (docs/FILES.md).
   enum class Takes { kNothing, kRoom };
   bool ProvenDirectory(Takes takes) const;
@@ -185,8 +197,11 @@ class GoferInode final : public Inode {
   using Times = std::array<int64_t, 4>;  // mtime, ctime
   Times names_times_ GUARDED_BY(mu_);    // as of that look
   Times times() const REQUIRES(mu_) { return {attr_.mtime_s, attr_.mtime_ns, attr_.ctime_s, attr_.ctime_ns}; }
-  std::atomic<uint64_t> pending_{0};     // the last deferred change of this object, see GoferJournal
-  std::atomic<int> no_capabilities_{0};  // errno of the last look for file capabilities; 0: to be asked for
+  std::atomic<uint64_t> pending_{0};              // the last deferred change of this object, see GoferJournal
+  std::atomic<uint64_t> pending_attributes_{0};   // the last one of times or mode
+  std::atomic<bool> unwritten_{false};            // prepared, and neither written to nor stamped
+  std::optional<FileTime> born_ GUARDED_BY(mu_);  // what is shown as the birth time of a file that was prepared
+  std::atomic<int> no_capabilities_{0};           // errno of the last look for file capabilities; 0: to be asked for
   Mutex append_mu_{LockRank::kInode};
 
   // Directories only.
@@ -196,10 +211,9 @@ class GoferInode final : public Inode {
     int64_t ahead_ns = 0;
     uint64_t version = 0;  // counts changes of names
     int misses = 0;
-    bool large = false;  // not worth listing for the sake of negative answers
-    // A change in it succeeded; when it last did on a file system with room.
-    bool proven = false;
-    int64_t room_ns = 0;
+    bool large = false;   // not worth listing for the sake of negative answers
+    bool proven = false;  // a change in it succeeded
+    Placing placing = Placing::kUnknown;
   };
   mutable Mutex dir_mu_{LockRank::kLeaf};
   std::unique_ptr<DirState> dir_ GUARDED_BY(dir_mu_);

@@ -42,8 +42,8 @@ bool GoferInode::ProvenDirectory(Takes takes) const {
   {
     MutexLock lock(dir_mu_);
     if (dir_ == nullptr || !dir_->proven) return false;
-    if (takes == Takes::kRoom && MonotonicNs() - dir_->room_ns > kRoomNs) return false;
   }
+  if (takes == Takes::kRoom && MonotonicNs() - tree_->room_ns(dev_) > kRoomNs) return false;
   MutexLock lock(mu_);
   return (attr_.attributes & (STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND)) == 0;
 }
@@ -84,7 +84,8 @@ void GoferInode::DirectoryChangesLater(uint64_t number) {
 }
 
 bool GoferInode::DeferSetAttr(const SetAttrRequest& request) {
-  constexpr uint32_t kDeferred = SetAttrRequest::kMode | SetAttrRequest::kAtime | SetAttrRequest::kMtime;
+  constexpr uint32_t kOwner = SetAttrRequest::kUid | SetAttrRequest::kGid;
+  constexpr uint32_t kDeferred = kOwner | SetAttrRequest::kMode | SetAttrRequest::kAtime | SetAttrRequest::kMtime;
   if (!tree_->exclusive() || !MadeHere() || removed_.load() || (request.valid & ~kDeferred) != 0) return false;
   const bool mode = request.valid & SetAttrRequest::kMode;
   // Set-id bits may be refused in silence. A directory's mode decides what can be changed in it.
@@ -92,6 +93,10 @@ bool GoferInode::DeferSetAttr(const SetAttrRequest& request) {
   {
     MutexLock lock(mu_);
     if ((attr_.attributes & kRefuses) != 0) return false;
+    // An owner that it has already, and no set-id bits to lose.
+    if ((request.valid & kOwner) != 0 && (owner_ || (attr_.mode & (S_ISUID | S_ISGID)) != 0)) return false;
+    if ((request.valid & SetAttrRequest::kUid) != 0 && request.uid != attr_.uid) return false;
+    if ((request.valid & SetAttrRequest::kGid) != 0 && request.gid != attr_.gid) return false;
   }
   const uint64_t number = tree_->client().DeferSetAttr(handle()->value(), request);
   if (number == 0) return false;
@@ -107,6 +112,8 @@ bool GoferInode::DeferSetAttr(const SetAttrRequest& request) {
       attr_.mtime_ns = request.mtime_ns;
     }
   }
+  if (request.valid & SetAttrRequest::kMtime) unwritten_.store(false);
+  pending_attributes_.store(number);
   ChangesLater(number);
   return true;
 }

@@ -266,14 +266,17 @@ void GoferInode::ChangeMade(const FileAttr& attr, bool room) {
   {
     MutexLock lock(dir_mu_);
     dir().proven = true;
-    if (room) dir().room_ns = MonotonicNs();
   }
+  if (room) tree_->NoteRoom(dev_);
   names_changed_.store(true);
   StoreAttr(attr, BeginFetch());
 }
 
 Result<InodeRef> GoferInode::Create(Context&, std::string_view name, const CreateArgs& args) {
   if (!gofer::ValidName(name)) return Err(ENAMETOOLONG);
+  if (S_ISREG(args.mode)) {
+    if (InodeRef made = CreatePrepared(name, args)) return made;
+  }
   const gofer::CreateRequest request{args.rdev, args.mode, args.uid, args.gid, O_RDWR};
   auto created = TRY(tree_->client().Create(handle()->value(), name, request, args.target));
   GoferInodeRef inode = TRY(Adopt(std::move(created.entry)));
@@ -282,9 +285,11 @@ Result<InodeRef> GoferInode::Create(Context&, std::string_view name, const Creat
     inode->AddHostFile(std::move(created.fd), O_RDWR);
   }
   if (inode->type_ == S_IFDIR && tree_->exclusive()) {
+    const Placing placing = GetPlacing();
     MutexLock lock(inode->dir_mu_);
     inode->dir().listing = MakeRef<DirListing>();  // empty, and we hear of every name that appears
     inode->dir().proven = true;                    // as its parent is
+    inode->dir().placing = placing;                // nor does the host treat it otherwise
   }
   inode->made_in_.store(ino_);
   NameAdded(name, *inode);
@@ -294,11 +299,11 @@ Result<InodeRef> GoferInode::Create(Context&, std::string_view name, const Creat
 
 Result<InodeRef> GoferInode::CreateUnlinked(Context&, const CreateArgs& args) {
   const gofer::CreateRequest request{0, args.mode, args.uid, args.gid, O_RDWR};
-  auto created = TRY(tree_->client().Tmpfile(handle()->value(), request));
-  if (!created.fd.valid()) return Err(EMFILE);
-  GoferInodeRef inode = TRY(Adopt(std::move(created.entry)));
+  auto created = TRY(tree_->client().Tmpfile(handle()->value(), request, 1));
+  GoferUnnamed& made = created.files.front();
+  GoferInodeRef inode = TRY(Adopt(std::move(made.entry)));
   inode->KeepOwner(args.uid, args.gid);
-  inode->AddHostFile(std::move(created.fd), O_RDWR);
+  inode->AddHostFile(std::move(made.fd), O_RDWR);
   return InodeRef(std::move(inode));
 }
 
