@@ -172,7 +172,7 @@ absl::Status Start(const BootConfig& config, std::unique_ptr<Kernel>& kernel, Ho
 
 // Not a message of the log, and so not subject to its level.
 void WriteProfile() {
-  const std::string text = syscalls::ProfileText();
+  const std::string text = syscalls::ProfileText(syscalls::ProfileLines());
   for (size_t done = 0; done < text.size();) {
     const ssize_t wrote = ::write(LogFd(), text.data() + done, text.size() - done);
     if (wrote <= 0) return;

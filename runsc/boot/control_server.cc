@@ -12,6 +12,7 @@
 
 #include "runsc/boot/documents.h"
 #include "runsc/boot/processes.h"
+#include "runsc/boot/profile.h"
 #include "sentry/core/outside.h"
 
 namespace sandbox::boot {
@@ -158,6 +159,9 @@ absl::Status ControlServer::Do(const ContainerRef& container, const Message& req
       return Update(*container, request.text);
     case Kind::kProcesses:
       text = ProcessesJson(kernel_, *container->place().cgroup);
+      return absl::OkStatus();
+    case Kind::kProfile:
+      text = ProfileJson();
       return absl::OkStatus();
     case Kind::kStatus:
       text = container->StatusName();

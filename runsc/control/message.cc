@@ -16,9 +16,9 @@ namespace {
 
 constexpr size_t kMaxMessage = 64 * 1024;
 constexpr char kExitCodeUrl[] = "runsc/exit-code";
-constexpr std::array kKindNames = {"signal",    "started", "exited", "failed", "detach", "start",  "exec",  "wait",
-                                   "processes", "status",  "ok",     "create", "pause",  "resume", "update"};
-static_assert(kKindNames.size() == static_cast<size_t>(Message::Kind::kUpdate) + 1);
+constexpr std::array kKindNames = {"signal",    "started", "exited", "failed", "detach", "start",  "exec",   "wait",
+                                   "processes", "status",  "ok",     "create", "pause",  "resume", "update", "profile"};
+static_assert(kKindNames.size() == static_cast<size_t>(Message::Kind::kProfile) + 1);
 
 absl::Status Failed(const char* what) { return absl::UnavailableError(absl::StrCat(what, ": ", std::strerror(errno))); }
 

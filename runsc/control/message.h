@@ -43,7 +43,8 @@ struct Message {
               // kStarted. It ends with the connection until kDetach is sent on it
     kPause,   // stops the container's processes: none runs once this is answered
     kResume,
-    kUpdate,  // `text`: the new limits (boot::ToJson)
+    kUpdate,   // `text`: the new limits (boot::ToJson)
+    kProfile,  // `text` of the answer: boot::ProfileJson, of the whole sandbox
   };
   Kind kind = Kind::kSignal;
   int number = 0;

@@ -77,6 +77,20 @@ class LifeCycleTest(harness.ContainerTest):
         self.ok("run", "--detach", "--bundle", self.bundle, container)
         self.assertEqual(self.status(container), "running")
 
+    def test_debug_shows_system_calls(self):
+        self.config("sh", "-c", "while :; do read line </proc/uptime; done")
+        container = self.create()
+        self.ok("start", container)
+        lines = self.ok("debug", "--stats", container).splitlines()
+        self.assertEqual(lines[0].split()[:3], ["CALL", "LANE", "CALLS"])
+        self.assertIn("execve", [line.split()[0] for line in lines])
+        lines = self.ok("debug", "--profile", "--duration", "200ms", container).splitlines()
+        calls = {line.split()[0]: line.split()[2] for line in lines[1:]}
+        self.assertNotIn("execve", calls)  # long ago
+        self.assertGreater(int(calls["read"]), 0)
+        self.fails("one of --stats and --profile", "debug", container)
+        self.ok("kill", container, "KILL")
+
     def test_nothing_holds_the_output_open(self):
         self.config("sh", "-c", "echo done; exec >&- 2>&-; exec sleep 1000")
         container = self.new_id()
