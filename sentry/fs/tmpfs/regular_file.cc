@@ -1,5 +1,5 @@
 // The open form of a regular tmpfs file and what mm sees of it.
-#include <array>
+#include <memory>
 #include <vector>
 
 #include <linux/fs.h>
@@ -17,10 +17,11 @@ constexpr size_t kChunk = 64 * 1024;
 // An append up to this size is one step for other writers.
 constexpr size_t kAtomicAppend = 1 << 20;
 
-// One for each sentry thread: large enough that a chunk's copy outweighs its bookkeeping.
+// One for each sentry thread that comes here: large enough that a chunk's copy outweighs its bookkeeping, and too large
+// for what every thread gets.
 char* Scratch() {
-  static thread_local std::array<char, kChunk> scratch;
-  return scratch.data();
+  static thread_local const auto scratch = std::make_unique_for_overwrite<char[]>(kChunk);
+  return scratch.get();
 }
 
 // One open description's view for mm: it decides how much the stub's descriptor may do.
