@@ -168,7 +168,7 @@ class Bench:
         for runtime in order:
             if runtime.oci and not self.options.smoke and any(self.wanted(n) for n in startup.NAMES):
                 self.step(number, runtime.name, "startup", lambda: startup.measure(
-                    runtime, self.guest, self.inside + "/static_true", 3 if self.options.quick else 10, self.wanted,
+                    runtime, self.guest, self.inside + "/static_true", self.options.quick, self.wanted,
                     lambda name, unit, samples: self.report.add(runtime.name, {
                         "name": name, "unit": unit, "better": "less", "iterations": 1, "samples": samples}),
                     lambda name, why: self.failed(runtime.name, name, why)))

@@ -1,4 +1,4 @@
-"""Whole containers, measured from outside: starting one, entering one, twenty at once, and what an idle one costs."""
+"""Whole containers, measured from outside: starting one, entering one, twenty at once, and what idle ones cost."""
 
 import os
 import shutil
@@ -7,7 +7,7 @@ import time
 
 from runtimes import descendants
 
-NAMES = ["startup/run_true", "startup/exec_true", "startup/20_at_once", "idle/pss", "idle/wakeups", "idle/cpu"]
+NAMES = ["startup/run_true", "startup/exec_true", "startup/20_at_once", "idle/pss", "idle/wakeups", "idle/cpu", "idle/pss_of_many"]
 
 
 class Unavailable(Exception):
@@ -34,8 +34,8 @@ def alive(pid):
 class Idle:
     """A container that only waits, as a context; `pids` are all its processes on the host."""
 
-    def __init__(self, runtime, guest):
-        self.runtime, self.guest = runtime, guest
+    def __init__(self, runtime, guest, settle=1):
+        self.runtime, self.guest, self.settle, self.pids = runtime, guest, settle, []
 
     def __enter__(self):
         self.identity, self.bundle = self.runtime.identity(), self.runtime.bundle([self.guest, "idle"])
@@ -46,7 +46,7 @@ class Idle:
                                       stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         if self.front.wait(60) != 0:
             raise RuntimeError(f"run --detach: exit status {self.front.returncode}")
-        time.sleep(1)  # the measures are of a settled container
+        time.sleep(self.settle)  # the measures are of a settled container
         self.pids = [p for p in descendants() if p not in before and alive(p)]
         return self
 
@@ -89,6 +89,21 @@ class Idle:
         return switches, ns
 
 
+def idle_many(runtime, guest, count):
+    """PSS in MB of one of `count` idle containers, on average."""
+    running = []
+    try:
+        for _ in range(count):
+            container = Idle(runtime, guest, settle=0)
+            running.append(container)
+            container.__enter__()
+        time.sleep(1)
+        return [sum(c.pss_mb() for c in running) / count]
+    finally:
+        for container in running:
+            container.__exit__()
+
+
 def run_true(runtime, true):
     bundle = runtime.bundle([true])
     try:
@@ -126,9 +141,10 @@ def idle(runtime, guest, true, seconds, record):
         record("startup/exec_true", "ms", [wall(runtime.command_for("exec", container.identity, true)) for _ in range(3)])
 
 
-def measure(runtime, guest, true, seconds, wanted, record, failed):
+def measure(runtime, guest, true, quick, wanted, record, failed):
     """Calls record(name, unit, samples) or failed(name, why) for each of NAMES that `wanted` says yes to."""
     recorded = set()
+    seconds = 3 if quick else 10
 
     def keep(name, unit, samples):
         recorded.add(name)
@@ -137,6 +153,7 @@ def measure(runtime, guest, true, seconds, wanted, record, failed):
 
     steps = [(("startup/run_true",), lambda: keep("startup/run_true", "ms", run_true(runtime, true))),
              (("startup/20_at_once",), lambda: keep("startup/20_at_once", "ms", at_once(runtime, true))),
+             (("idle/pss_of_many",), lambda: keep("idle/pss_of_many", "MB", idle_many(runtime, guest, 20 if quick else 200))),
              (("idle/pss", "idle/wakeups", "idle/cpu", "startup/exec_true"), lambda: idle(runtime, guest, true, seconds, keep))]
     for names, step in steps:
         names = [n for n in names if wanted(n)]
