@@ -204,6 +204,12 @@ class Thread {
   virtual void CommitOutput(GuestAddr /*to*/, size_t /*size*/) {}
   // Before any other access to memory that may be among those: writes outputs and forgets inputs.
   virtual void SettleCallData() {}
+  // Has the thread itself read the regular file `fd` at `offset` into `to`, as pread(2) does: for more than a copy by
+  // way of the sentry should carry. `fd` must be opened with the guest's rights only; the thread may keep it. Nothing
+  // was done when it cannot be had now (nullopt).
+  virtual std::optional<Result<size_t>> ReadFile(GuestRange /*to*/, BorrowedFd /*fd*/, uint64_t /*offset*/) {
+    return std::nullopt;
+  }
 
   // Has a signal handler start when the thread resumes: the extended state goes to `frame.fp_address` (its size is
   // FpStateSize), the frame to `frame.address`, and the state becomes the initial one. regs() are the caller's to set.

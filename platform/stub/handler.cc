@@ -214,6 +214,13 @@ STUB_INLINE void ExitThread(ThreadPage* page) {
   Call3(kSysExit, 0);
 }
 
+STUB_INLINE long ReadFile(const FileRead& read) {
+  const auto fd = static_cast<uint64_t>(static_cast<int64_t>(read.fd));
+  const long result = Call4(kSysPread64, fd, read.address, read.length, read.offset);
+  Call3(kSysClose, fd);
+  return result;
+}
+
 void CarryOutAnswers(ThreadPage* page, uint64_t frame, long how) {
   for (;;) {
     // Any error means that nobody listens any more.
@@ -237,6 +244,8 @@ void CarryOutAnswers(ThreadPage* page, uint64_t frame, long how) {
       page->result = RunClone(page, frame);
     } else if (command == Command::kCall) {
       page->result = RunOrderedCall(page, frame);
+    } else if (command == Command::kRead) {
+      page->result = ReadFile(page->read);
     } else if (command == Command::kCompareExchange) {
       page->result = StubCompareExchange(page->cmpxchg_address, page->cmpxchg_expected, page->cmpxchg_desired);
     }

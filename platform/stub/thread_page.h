@@ -41,6 +41,7 @@ enum class Command : uint32_t {
   kClone,            // clone_*, then ring kDone with result = host tid or -errno
   kCompareExchange,  // cmpxchg_*, then ring kDone with result = value found, or -EFAULT
   kCall,             // the thread makes `call` on the host, then rings kDone with its result
+  kRead,             // pread(2) as `read` says, closes its file, then rings kDone with the result
   kMakeFrame,        // from the fast lane: get a signal frame (`frame`, `fp_state`), then ring kDone in
                      // its handler
   kExitThread,
@@ -126,6 +127,12 @@ struct HostCall {
   int64_t deadline[2];  // struct timespec, absolute
 };
 
+// A read of a file into guest memory.
+struct FileRead {
+  uint64_t address, length, offset;
+  int32_t fd;
+};
+
 // ThreadPage::interrupted, bits.
 inline constexpr uint32_t kInterruptedByControl = 1, kInterruptedBySignal = 2;
 
@@ -172,6 +179,7 @@ struct ThreadPage {
   LocalSignals signals;
   FramePush push;
   HostCall call;
+  FileRead read;
   uint64_t clone_flags;
   uint64_t clone_slot;  // address of the child's slot
   uint64_t clone_token;

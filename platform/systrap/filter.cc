@@ -94,6 +94,8 @@ void EmitDirectCalls(Builder& b) {
   for (uint32_t nr : {SYS_rt_sigreturn, SYS_munmap, SYS_mprotect, SYS_mremap, SYS_close, SYS_exit, SYS_exit_group}) {
     b.OnCall(nr, allow);
   }
+  // Of files that the sentry injected; mapping them tells as much.
+  b.OnCall(SYS_pread64, allow);
   // Files: only such as the sentry injected, which carry the guest's own access rights. No MAP_LOCKED, MAP_POPULATE,
   // MAP_HUGETLB: they would take memory that the sentry did not grant.
   b.OnCall(SYS_mmap, [&] {

@@ -42,6 +42,7 @@ class GuestThread : public RefFromThis<GuestThread> {
   char* ReserveOutput(size_t size);
   void CommitOutput(GuestAddr to, size_t size) { data_.Commit(to, size); }
   void SettleCallData();
+  std::optional<Result<size_t>> ReadFile(GuestRange to, BorrowedFd fd, uint64_t offset);
   size_t FpStateSize() const;
   Result<void> PushFrame(const arch::BuiltFrame& frame);
   Result<int64_t> RunCall(const HostCall& call);

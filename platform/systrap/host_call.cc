@@ -22,6 +22,19 @@ Result<int64_t> GuestThread::RunCall(const HostCall& call) {
   return result;
 }
 
+// Only for a thread that is at hand: to park one costs more than the read saves.
+std::optional<Result<size_t>> GuestThread::ReadFile(GuestRange to, BorrowedFd fd, uint64_t offset) {
+  if (hold_ == Hold::kNotified || !ops_.empty() || !EnsureRung().ok()) return std::nullopt;
+  const auto remote = listener_->AddFd(notification_, fd.get());
+  if (!remote.ok()) return std::nullopt;
+  (*page_)->read = {.address = to.start.value(), .length = to.length(), .offset = offset, .fd = *remote};
+  if (!Round(stub::Command::kRead, 0).ok()) return Result<size_t>(Err(EINTR));  // the thread is gone
+  const int64_t result = (*page_)->result;
+  if (result < 0 && result > -4096) return Result<size_t>(Err(static_cast<int>(-result)));
+  if (result < 0 || static_cast<uint64_t>(result) > to.length()) return Result<size_t>(Err(EIO));
+  return Result<size_t>(static_cast<size_t>(result));
+}
+
 Result<void> GuestThread::BeginCall(const HostCall& call) {
   FillCall(call);
   {

@@ -83,6 +83,9 @@ class StubThread final : public Thread {
   char* ReserveOutput(size_t size) override { return thread_->ReserveOutput(size); }
   void CommitOutput(GuestAddr to, size_t size) override { thread_->CommitOutput(to, size); }
   void SettleCallData() override { thread_->SettleCallData(); }
+  std::optional<Result<size_t>> ReadFile(GuestRange to, BorrowedFd fd, uint64_t offset) override {
+    return thread_->ReadFile(to, fd, offset);
+  }
   size_t FpStateSize() override { return thread_->FpStateSize(); }
   Result<void> PushFrame(const arch::BuiltFrame& frame) override { return thread_->PushFrame(frame); }
   bool CanMakeCalls() const override { return true; }

@@ -135,6 +135,15 @@ void IoSequence::Commit(size_t size) {
   Advance(size);
 }
 
+std::optional<Result<size_t>> IoSequence::ReadFile(size_t size, BorrowedFd fd, uint64_t offset) {
+  if (memory_ == nullptr || remaining_ == 0) return std::nullopt;
+  while (segments_[index_].size == 0) ++index_;
+  const Segment& segment = segments_[index_];
+  auto got = memory_->ReadFile(GuestAddr(segment.base), std::min({size, segment.size, remaining_}), fd, offset);
+  if (got && got->ok()) Advance(**got);
+  return got;
+}
+
 Result<size_t> IoSequence::ZeroOut(size_t size) {
   static const char zeros[64 * 1024] = {};
   size_t done = 0;

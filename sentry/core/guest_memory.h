@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <type_traits>
@@ -11,6 +12,7 @@
 
 #include "base/guest_addr.h"
 #include "base/result.h"
+#include "base/unique_fd.h"
 
 namespace sandbox {
 
@@ -25,6 +27,12 @@ class GuestMemory {
   // null. Commit sends the first `size` of them on. Nothing else is read or written in between.
   virtual char* Reserve(GuestAddr /*to*/, size_t /*size*/) { return nullptr; }
   virtual void Commit(GuestAddr /*to*/, size_t /*size*/) {}
+  // Has the memory's own process read `size` bytes of the regular file `fd` at `offset`, as pread(2) does. `fd` must be
+  // opened with the guest's rights only. Nothing was done when that is not possible, or not worth while (nullopt).
+  virtual std::optional<Result<size_t>> ReadFile(GuestAddr /*to*/, size_t /*size*/, BorrowedFd /*fd*/,
+                                                 uint64_t /*offset*/) {
+    return std::nullopt;
+  }
   // Writes may reach the memory only when the call returns. This has them there now: for calls that tell somebody else.
   virtual void Settle() {}
 
@@ -139,6 +147,8 @@ class IoSequence {
   // consumes them.
   char* Reserve(size_t size);
   void Commit(size_t size);
+  // In place of CopyOut: GuestMemory::ReadFile into the next bytes, at most `size`, and consumes what was read.
+  std::optional<Result<size_t>> ReadFile(size_t size, BorrowedFd fd, uint64_t offset);
   // Skips bytes that were moved by other means.
   void Advance(size_t size);
 

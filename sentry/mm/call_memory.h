@@ -25,6 +25,7 @@ class CallMemory final : public GuestMemory {
   Result<size_t> WriteSome(GuestAddr to, const void* from, size_t size) override;
   char* Reserve(GuestAddr to, size_t size) override;
   void Commit(GuestAddr to, size_t size) override;
+  std::optional<Result<size_t>> ReadFile(GuestAddr to, size_t size, BorrowedFd fd, uint64_t offset) override;
   void Settle() override { thread_->SettleCallData(); }
 
  private:
