@@ -7,6 +7,7 @@
 
 #include <csignal>
 
+#include "base/image_pages.h"
 #include "base/log.h"
 #include "gofer/server/host_fs.h"
 #include "gofer/server/session.h"
@@ -42,6 +43,7 @@ int GoferMain(GoferOptions options) {
     }
   }
   if (!session.Start(std::move(options.connection)).ok()) return 1;
+  ForgetImagePages();
   // Not returned from: the threads that serve use the session.
   if (options.meanwhile) {
     const int status = options.meanwhile();

@@ -1,6 +1,7 @@
 #include "sentry/fs/gofer/dir_listing.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace sandbox {
 
@@ -44,24 +45,38 @@ std::vector<DirListing::Item> DirListing::Read(size_t position, size_t count) co
   return items;
 }
 
+// Whether the entry is one of the next few after the last answer.
+bool DirListing::FollowsByName(std::map<std::string_view, size_t>::const_iterator it) const {
+  auto next = index_.upper_bound(last_name_);
+  for (size_t skipped = 0; skipped < kMaxSkip && next != index_.end(); ++skipped, ++next) {
+    if (next == it) return true;
+  }
+  return false;
+}
+
 std::vector<std::string> DirListing::LookupWindow(std::string_view name) {
   std::vector<std::string> names = {std::string(name)};
   MutexLock lock(mu_);
   auto it = index_.find(name);
   if (it == index_.end()) return names;
   const size_t at = it->second;
-  entries_[at].looked_up = true;
-  // Programs that read a directory and then look at each entry do so in order, skipping some.
-  const bool in_order = at >= next_expected_ && at < next_expected_ + 8 + window_;
-  window_ = in_order ? std::min(window_ * 4, kMaxWindow) : 1;
-  next_expected_ = at + 1;
-  for (size_t i = at + 1; i < entries_.size() && names.size() < window_; ++i) {
-    Entry& entry = entries_[i];
-    next_expected_ = i + 1;
-    if (entry.name.empty() || entry.looked_up) continue;
-    entry.looked_up = true;
+  // Programs that read a directory and then look at each entry do so in its order or in that of the names, skipping
+  // some.
+  const bool in_order = at >= next_expected_ && at < next_expected_ + kMaxSkip + window_;
+  const bool by_name = !in_order && FollowsByName(it);
+  window_ = in_order || by_name ? std::min(window_ * 4, kMaxWindow) : 1;
+  const auto take = [&](Entry& entry) {
+    if (entry.name.empty() || std::exchange(entry.looked_up, true)) return;
     names.push_back(entry.name);
+  };
+  entries_[at].looked_up = true;
+  next_expected_ = at + 1;
+  if (by_name) {
+    for (++it; it != index_.end() && names.size() < window_; ++it) take(entries_[it->second]);
+  } else {
+    for (; next_expected_ < entries_.size() && names.size() < window_; ++next_expected_) take(entries_[next_expected_]);
   }
+  last_name_ = names.back();
   return names;
 }
 

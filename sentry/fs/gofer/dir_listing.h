@@ -5,9 +5,9 @@
 
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include "base/mutex.h"
@@ -31,8 +31,8 @@ class DirListing {
   bool Contains(std::string_view name) const;
   // Up to `count` entries from `position` on (0 = the first).
   std::vector<Item> Read(size_t position, size_t count) const;
-  // `name` and what is likely to be looked up after it: the next names in order that were never looked up. One name
-  // only, unless lookups have been following the order of the listing.
+  // `name` and what is likely to be looked up after it: the next names that were never looked up. One name only, unless
+  // lookups have been following the order of the listing, or that of the alphabet.
   std::vector<std::string> LookupWindow(std::string_view name);
   // Holes make a listing that is mostly unlinked names worth reading again.
   bool Sparse() const;
@@ -40,6 +40,7 @@ class DirListing {
 
  private:
   static constexpr size_t kMaxWindow = 48;
+  static constexpr size_t kMaxSkip = 8;  // names that a program may pass over
 
   struct Entry {
     std::string name;  // empty: removed
@@ -49,9 +50,11 @@ class DirListing {
   };
   mutable Mutex mu_{LockRank::kLeaf};
   std::deque<Entry> entries_ GUARDED_BY(mu_);  // a deque, so that the index's keys stay where they are
-  std::unordered_map<std::string_view, size_t> index_ GUARDED_BY(mu_);
+  std::map<std::string_view, size_t> index_ GUARDED_BY(mu_);
+  bool FollowsByName(std::map<std::string_view, size_t>::const_iterator it) const REQUIRES(mu_);
   size_t window_ GUARDED_BY(mu_) = 1;
   size_t next_expected_ GUARDED_BY(mu_) = 0;
+  std::string last_name_ GUARDED_BY(mu_);  // of the last answer
 };
 using DirListingRef = RefPtr<DirListing>;
 

@@ -1,8 +1,24 @@
 #include "sentry/fs/gofer/host_file.h"
 
 #include <fcntl.h>
+#include <sys/resource.h>
+
+#include <algorithm>
 
 namespace sandbox {
+namespace {
+
+// A quarter of the descriptors that the process may have.
+size_t Capacity() {
+  constexpr size_t kLeast = 128, kMost = 16384;
+  rlimit limit;
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return kLeast;
+  return static_cast<size_t>(std::clamp<rlim_t>(limit.rlim_cur / 4, kLeast, kMost));
+}
+
+}  // namespace
+
+HostFileCache::HostFileCache() : capacity_(Capacity()) {}
 
 HostFileCache& HostFileCache::Get() {
   static auto* cache = new HostFileCache;  // never destroyed: inodes may outlive static destruction
@@ -27,7 +43,7 @@ void HostFileCache::Insert(const GoferInode& inode, HostFileRef file) {
   }
   lru_.push_front({key, std::move(file)});
   index_[key] = lru_.begin();
-  while (lru_.size() > kCapacity) {
+  while (lru_.size() > capacity_) {
     index_.erase(lru_.back().key);
     evicted.splice(evicted.begin(), lru_, std::prev(lru_.end()));
   }

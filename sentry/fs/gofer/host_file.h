@@ -26,8 +26,6 @@ using HostFileRef = RefPtr<HostFile>;
 // open beyond them.
 class HostFileCache {
  public:
-  static constexpr size_t kCapacity = 2048;  // a tenth of the descriptors a process may have
-
   static HostFileCache& Get();
 
   // The inode's open descriptor with exactly this access mode, or null.
@@ -37,6 +35,7 @@ class HostFileCache {
   void Drop(const GoferInode& inode);
 
  private:
+  HostFileCache();
   struct Entry {
     uintptr_t key;
     HostFileRef file;
@@ -46,6 +45,7 @@ class HostFileCache {
     return reinterpret_cast<uintptr_t>(&inode) | static_cast<uintptr_t>(access);
   }
 
+  const size_t capacity_;
   Mutex mu_{LockRank::kLeaf};
   std::list<Entry> lru_ GUARDED_BY(mu_);  // most recent first
   std::unordered_map<uintptr_t, std::list<Entry>::iterator> index_ GUARDED_BY(mu_);
