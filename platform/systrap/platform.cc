@@ -12,7 +12,7 @@
 #include "platform/systrap/filter.h"
 #include "platform/systrap/host_rules.h"
 #include "platform/systrap/rewriter/rewriter.h"
-#include "platform/systrap/zygote_child.h"
+#include "platform/systrap/segment_bases.h"
 
 namespace sandbox::platform::systrap {
 namespace {
@@ -34,7 +34,7 @@ Result<std::unique_ptr<Platform>> StubPlatform::Create(const PlatformOptions& op
 StubPlatform::StubPlatform(std::unique_ptr<Zygote> zygote, const PlatformOptions& options)
     : zygote_(std::move(zygote)),
       inputs_(options.inputs),
-      rewriter_(HasFsgsbase() ? MakeTextRewriter(stub::PlacedAddress(&stub::StubFastEntry)) : nullptr),
+      rewriter_(UsableSegmentBases().readable ? MakeTextRewriter(stub::PlacedAddress(&stub::StubFastEntry)) : nullptr),
       workers_(options.after_trap),
       pool_(*zygote_, options.pool_size) {
   const auto reap = [](void* self) -> void* {
