@@ -1,5 +1,6 @@
 // Children: what the cloning thread prepares and how the new host thread finds its feet.
 #include "platform/stub/frame.h"
+#include "platform/stub/segment_bases.h"
 #include "platform/stub/stub_syscall.h"
 
 namespace sandbox::platform::stub {
@@ -63,7 +64,7 @@ STUB_INLINE void EnterSlot(uint64_t slot) {
   stack.sp = slot + kSlotAltStack;
   stack.flags = 0;
   stack.size = kSlotAltStackSize;
-  asm volatile("wrgsbase %0" : : "r"(slot));
+  WriteGsBase(slot);
   Call3(kSysSigaltstack, reinterpret_cast<uint64_t>(&stack), 0);
 }
 

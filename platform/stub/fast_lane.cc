@@ -9,6 +9,7 @@
 
 #include "platform/stub/call_data.h"
 #include "platform/stub/local_lane.h"
+#include "platform/stub/segment_bases.h"
 #include "platform/stub/stub_syscall.h"
 
 namespace sandbox::platform::stub {
@@ -41,9 +42,7 @@ void TakeResume(ThreadPage* page) {
   }
   // The sentry sends such only to a thread with a signal frame.
   if (r.rip >> 47 != 0 || r.fs_base >> 47 != 0 || r.gs_base != 0) Call3(kSysExitGroup, 1);
-  uint64_t fs_base;
-  asm volatile("rdfsbase %0" : "=r"(fs_base));
-  if (fs_base != r.fs_base) asm volatile("wrfsbase %0" : : "r"(r.fs_base));
+  if (r.fs_base != ReadFsBase()) WriteFsBase(r.fs_base);
   r.eflags = (r.eflags & kUserFlags) | kFixedFlags;
   page->exit_full = 1;
 }

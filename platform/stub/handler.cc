@@ -3,6 +3,7 @@
 #include "platform/stub/frame.h"
 #include "platform/stub/guest_access.h"
 #include "platform/stub/local_lane.h"
+#include "platform/stub/segment_bases.h"
 
 namespace sandbox::platform::stub {
 namespace {
@@ -11,52 +12,6 @@ constexpr int kSigIll = 4, kSigTrap = 5, kSigBus = 7, kSigSegv = 11, kSigSys = 3
 constexpr int kCodeKernel = 0x80;  // SI_KERNEL
 constexpr uint32_t kArchX8664 = 0xc000003e;
 constexpr uint64_t kTrapGeneralProtection = 13;
-
-STUB_INLINE uint64_t ReadFsBase() {
-  uint64_t v = 0;
-  if (GetConfig()->has_fsgsbase) {
-    asm volatile("rdfsbase %0" : "=r"(v));
-  } else {
-    Call3(kSysArchPrctl, /*ARCH_GET_FS*/ 0x1003, reinterpret_cast<uint64_t>(&v));
-  }
-  return v;
-}
-STUB_INLINE uint64_t ReadGsBase() {
-  uint64_t v = 0;
-  if (GetConfig()->has_fsgsbase) {
-    asm volatile("rdgsbase %0" : "=r"(v));
-  } else {
-    Call3(kSysArchPrctl, /*ARCH_GET_GS*/ 0x1004, reinterpret_cast<uint64_t>(&v));
-  }
-  return v;
-}
-// Addresses outside the user half would fault; the sentry never sends one, a guest may.
-STUB_INLINE void WriteFsBase(uint64_t v) {
-  if (v >> 47 != 0) return;
-  if (GetConfig()->has_fsgsbase) {
-    asm volatile("wrfsbase %0" : : "r"(v));
-  } else {
-    Call3(kSysArchPrctl, /*ARCH_SET_FS*/ 0x1002, v);
-  }
-}
-STUB_INLINE void WriteGsBase(uint64_t v) {
-  if (v >> 47 != 0) return;
-  if (GetConfig()->has_fsgsbase) {
-    asm volatile("wrgsbase %0" : : "r"(v));
-  } else {
-    Call3(kSysArchPrctl, /*ARCH_SET_GS*/ 0x1001, v);
-  }
-}
-
-// The guest's GS base as it knows it. While it is zero, which is nearly always, the host's holds
-// the slot's address, for the fast lane. Without cheap access to it there is no fast lane, and the
-// two are the same.
-STUB_INLINE uint64_t GuestGsBase(const ThreadPage* page, uint64_t host) {
-  return GetConfig()->has_fsgsbase && host == reinterpret_cast<uint64_t>(page) ? 0 : host;
-}
-STUB_INLINE uint64_t HostGsBase(const ThreadPage* page, uint64_t guest) {
-  return GetConfig()->has_fsgsbase && guest == 0 ? reinterpret_cast<uint64_t>(page) : guest;
-}
 
 STUB_INLINE void SaveRegisters(ThreadPage* page, const UContext* uc) {
   const SigContext& s = uc->mcontext;

@@ -201,7 +201,8 @@ struct SlotPrivate {
 // At kConfigStart, read-only.
 struct Config {
   InputTable inputs;
-  uint32_t has_fsgsbase;  // rdfsbase and friends may be used; without them there is no fast lane
+  uint32_t bases_readable;  // systrap/segment_bases.h; without it there is no fast lane
+  uint32_t bases_writable;
   uint32_t filter_length;
   uint32_t has_clock_page;  // descriptor 1 of the zygote is to be mapped at kClockPage
   // XSAVE image of the state that programs and handlers start with.

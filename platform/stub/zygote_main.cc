@@ -111,6 +111,8 @@ void StubRelocate(char* block, long socket) {
 }
 
 void StubZygoteMain(char* block, long socket) {
+  // What programs start with: pool stubs inherit it. Protection keys stay what they are, as in signal_frame.cc.
+  asm volatile("xrstor64 (%0)" : : "r"(GetConfig()->initial_state), "a"(~(1u << 9)), "d"(~0u) : "memory");
   Call3(kSysMunmap, reinterpret_cast<uint64_t>(block), kRelocationBlock);
   for (;;) {
     const int page_fd = ReceiveRequest(static_cast<int>(socket));

@@ -66,8 +66,10 @@ Result<RefPtr<GuestThread>> GuestThread::Clone(const CloneOptions& options, Trap
 
   const RefPtr<StubSpace> space = shares ? space_ : MakeRef<StubSpace>(slot.index);
   const auto child = MakeRef<GuestThread>(platform_, listener_, std::move(page), space, handler, slot.index);
+  PrepareChild(*child, options);
+  child->token_ = token;
   listener_->AddPending(token, child);
-  auto forget = Cleanup([&] { (void)listener_->TakePending(token); });
+  auto forget = Cleanup([&] { ForgetChild(*child); });
 
   SharedPage& mine = *page_;
   mine->clone_flags = HostFlags(options);
@@ -86,44 +88,102 @@ Result<RefPtr<GuestThread>> GuestThread::Clone(const CloneOptions& options, Trap
   TRY(done);
   const int64_t result = mine->result;
   if (result <= 0) return Err(result > -4096 && result < 0 ? static_cast<int>(-result) : EAGAIN);
-  TRY(child->AwaitChild(static_cast<int>(std::min<int64_t>(result, INT32_MAX))));
-  TRY(BindChild(*child, options));
+  const int claimed = static_cast<int>(std::min<int64_t>(result, INT32_MAX));
+  if (!options.thread) {
+    child->process_->Claim(claimed);
+    // From here on the reaper knows whom the end of that number concerns.
+    if (child->tid_ < 0 && ::kill(claimed, 0) != 0 && errno == ESRCH) return Err(EAGAIN);
+  }
+  forget.Release();
   free_slot.Release();
   return child;
 }
 
-// Waits for a child that its parent claims to have made as host thread `claimed`.
-Result<void> GuestThread::AwaitChild(int claimed) {
-  claimed_tid_ = claimed;
-  if (TRY(AwaitBell()) != stub::Bell::kHello) return Err(EAGAIN);
-  LoadRegisters();
-  return {};
-}
-
-// The child rang; makes it a member of its process, after a look at whether the host agrees that it is one.
-Result<void> GuestThread::BindChild(GuestThread& child, const CloneOptions& options) {
-  const int tid = child.tid_;
-  const auto refuse = [&](const char* why) -> Errno {
-    LOGF(kWarning, "systrap: child %d of %d: %s", tid, tid_.load(), why);
-    listener_->Remove(tid, &child);
-    // It waits in its hello, so the number is still its own.
-    (void)::kill(tid, SIGKILL);
-    return Errno(EAGAIN);
-  };
-  if (options.thread) {
-    if (!process_->HasThread(tid)) return refuse("not a thread of its parent's process");
-    child.process_ = process_;
-  } else {
-    const RefPtr<HostProcess> process = platform_.AddProcess(tid);
-    if (!process->HasThread(tid)) return refuse("not a process");
-    child.process_ = process;
-    child.space_->AddProcess(process);
-  }
-  child.process_->AddThread(child.shared_from_this());
+void GuestThread::PrepareChild(GuestThread& child, const CloneOptions& options) {
+  child.cloned_ = true;
   child.registers_ = regs();
   child.registers_.rax = 0;
   child.registers_loaded_ = true;
+  if (options.thread) {
+    child.process_ = process_;
+  } else {
+    child.process_ = MakeRef<HostProcess>();
+    platform_.ExpectProcess(child.process_);
+    child.space_->AddProcess(child.process_);
+    if (child.space_ != space_) child.space_->SetNewborn(child.shared_from_this());
+  }
+  child.process_->AddThread(child.shared_from_this());
+}
+
+// One that says hello nevertheless is a host thread that nobody knows, and is killed.
+void GuestThread::ForgetChild(GuestThread& child) {
+  (void)listener_->TakePending(child.token_);
+  (void)child.process_->RemoveThread(&child);
+  if (child.process_ == process_) return;
+  child.process_->Signal(SIGKILL);
+  child.space_->RemoveProcess(child.process_.get());
+  child.space_->SetNewborn(nullptr);
+  platform_.ForgetProcess(child.process_.get());
+}
+
+bool GuestThread::Identify(int tid) {
+  if (process_->pid() == 0) {
+    process_->Born(tid);
+    platform_.AddProcess(process_);
+  }
+  return process_->HasThread(tid);
+}
+
+bool GuestThread::TakeHelloLocked() {
+  if (hold_ != Hold::kLoose) return true;
+  if (!bell_) return false;
+  notification_ = bell_->id;
+  hold_ = Hold::kRung;
+  bell_.reset();
+  in_round_ = false;
+  return true;
+}
+
+void GuestThread::Hello(const Notification& notification) {
+  const int tid = notification.tid;
+  const bool genuine = Identify(tid);
+  if (genuine) listener_->Add(tid, shared_from_this());
+  bool run = false, signal = false, dead = false;
+  {
+    MutexLock lock(mu_);
+    tid_ = tid;
+    bell_ = notification;
+    dead = dead_ || !genuine;
+    run = !dead && state_ == State::kRunning && TakeHelloLocked();
+    signal = run && interrupt_;
+  }
+  if (space_->is_newborn(this)) space_->SetNewborn(nullptr);
+  listener_->Wakeup();
+  if (dead) {
+    LOGF(kWarning, "systrap: child %d: %s", tid, genuine ? "late" : "not what was cloned");
+    listener_->Remove(tid, this);
+    // It waits in its hello, so the number is still its own.
+    (void)::kill(tid, SIGKILL);
+    MarkDead(SIGKILL);
+  } else if (run) {
+    (void)handover_.load(std::memory_order_acquire);
+    if (signal) SendControlSignal();
+    Resume();
+  }
+}
+
+// For what is done with a child before it is started.
+Result<void> GuestThread::EnsureBorn() {
+  if (!cloned_ || started_ || hold_ != Hold::kLoose) return {};
+  TRY(AwaitBirth());
+  MutexLock lock(mu_);
+  if (!TakeHelloLocked()) return Err(ESRCH);
   return {};
+}
+
+int GuestThread::host_tid() {
+  if (tid_ < 0) (void)AwaitBirth();
+  return tid_;
 }
 
 }  // namespace sandbox::platform::systrap

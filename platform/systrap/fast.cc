@@ -45,10 +45,11 @@ Trap GuestThread::ReadFast(Hold hold) {
   return trap;
 }
 
-// Results travel with the answer to a call whose registers stay where they are. What is queued before them runs before
-// them.
+// Results travel with the answer to a call whose registers stay where they are, or with the one that starts a child.
+// What is queued before them runs before them.
 char* GuestThread::ReserveOutput(size_t size) {
-  if (!fast_ || registers_loaded_ || blocked_ || !ops_.empty()) return nullptr;
+  const bool call = fast_ && !registers_loaded_ && !blocked_;
+  if (!(call || (cloned_ && !started_)) || !ops_.empty()) return nullptr;
   return data_.Reserve(size);
 }
 
@@ -138,6 +139,7 @@ void GuestThread::ServePosted() {
 
 // Signal frames hold what the fast lane leaves in the processor: the extended state.
 Result<void> GuestThread::EnsureFrame() {
+  TRY(EnsureBorn());
   TRY(FlushFrame());
   EnsureRegisters();
   if ((*page_)->frame != 0) return {};

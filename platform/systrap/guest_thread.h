@@ -73,15 +73,19 @@ class GuestThread : public RefFromThis<GuestThread> {
   void SetSignalsPending(bool pending);
   void SetSignalStack(const arch::SignalStack& stack);
   std::optional<uint64_t> WaitsInCall() const;
-  int host_tid() const { return tid_; }
+  int host_tid();
   const RefPtr<StubSpace>& space() const { return space_; }
   const RefPtr<HostProcess>& process() const { return process_; }
 
   // --- the platform's own --------------------------------------------------------------------------------------
   // The API object that handlers see. Valid until Exit.
   void set_facade(Thread* facade) { facade_ = facade; }
-  // First contact of a cloned child, in the notification that carried its token.
+  // Birth of a cloned child: its first contact, in the notification that carried its token. Its parent does not wait
+  // for it, since the two may run on different processors. One that was started meanwhile runs at once.
   void Hello(const Notification& notification) EXCLUDES(mu_);
+  // Waits for it; ESRCH when the child will not be born. Receives for the listener meanwhile. Any thread, holding none
+  // of the platform's locks.
+  Result<void> AwaitBirth() EXCLUDES(mu_);
   // First contact of a pool stub.
   void Adopt(RefPtr<HostProcess> process, uint64_t notification);
   // A notification from this thread. Returns true when it is a trap that the caller must serve.
@@ -120,7 +124,9 @@ class GuestThread : public RefFromThis<GuestThread> {
   // Post and wait until it was carried out. The thread is kRung afterwards. ESRCH when it died or misbehaved.
   Result<void> Round(stub::Command command, size_t op_limit);
   Result<stub::Bell> AwaitBell();
-  bool ChildVanished();
+  // Receives until `done`, which is called with mu_, says that the wait is over.
+  template <typename F>
+  Result<void> ReceiveUntil(F done);
   // A signal frame, for what looks into it. ESRCH when the thread died.
   Result<void> EnsureFrame();
   // signals.cc: executes a frame that waits in push_.
@@ -152,8 +158,14 @@ class GuestThread : public RefFromThis<GuestThread> {
   bool AcceptPosted() EXCLUDES(mu_);
   // clone.cc
   bool ApproveClone(const Notification& notification) EXCLUDES(mu_);
-  Result<void> AwaitChild(int claimed);
-  Result<void> BindChild(GuestThread& child, const CloneOptions& options);
+  // What a child is before its birth.
+  void PrepareChild(GuestThread& child, const CloneOptions& options);
+  void ForgetChild(GuestThread& child);
+  // Whether the host agrees that `tid` is what was cloned.
+  bool Identify(int tid);
+  // Takes hold of a born child that has not run; false when it is not born.
+  bool TakeHelloLocked() REQUIRES(mu_);
+  Result<void> EnsureBorn();
 
   StubPlatform& platform_;
   const RefPtr<Listener> listener_;
@@ -161,8 +173,8 @@ class GuestThread : public RefFromThis<GuestThread> {
   const RefPtr<StubSpace> space_;
   TrapHandler& handler_;
   const uint32_t slot_;
-  RefPtr<HostProcess> process_;  // set by BindHello, like tid_
-  std::atomic<int> tid_{-1};
+  RefPtr<HostProcess> process_;  // set before anybody else knows of the thread
+  std::atomic<int> tid_{-1};     // -1: not born
   Thread* facade_ = nullptr;
 
   // Orders what one owner wrote before its answer and what the next one reads after the notification. The guest's
@@ -194,13 +206,14 @@ class GuestThread : public RefFromThis<GuestThread> {
   bool in_call_ = false;  // between BeginCall and EndCall: somebody has to receive its bell
   bool blocked_ = false;
   bool waits_in_notification_ = false;  // blocked, and not parked
+  bool cloned_ = false;
+  uint64_t token_ = 0;  // of its hello
   bool started_ = false;
   // Fast lane: rung calls shortly after each other; fruitless watches; calls caught by the present
   // watch.
   int streak_ = 0, penalty_ = 0, caught_ = 0;
   int64_t resumed_ns_ = 0;
   bool leave_processor_ = false;
-  int claimed_tid_ = -1;  // while the child's hello is awaited
 
   Mutex mu_{LockRank::kPlatformThread};
   State state_ GUARDED_BY(mu_) = State::kNew;

@@ -63,8 +63,19 @@ std::vector<RefPtr<GuestThread>> HostProcess::Threads() {
   return threads_;
 }
 
+void StubSpace::SetNewborn(RefPtr<GuestThread> thread) {
+  MutexLock lock(mu_);
+  newborn_.swap(thread);  // the old one is released after the lock
+}
+
 template <typename F>
 ssize_t StubSpace::WithProcess(F action) {
+  RefPtr<GuestThread> newborn;
+  {
+    MutexLock lock(mu_);
+    newborn = newborn_;
+  }
+  if (newborn) (void)newborn->AwaitBirth();
   for (size_t i = 0;; ++i) {
     RefPtr<HostProcess> process;
     {

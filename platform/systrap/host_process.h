@@ -21,10 +21,17 @@ class GuestThread;
 // Keeps a host pid from being reused while somebody acts on it: the reaper collects the process only when nobody does.
 class HostProcess {
  public:
+  // A clone under way: its number is not known before its first notification, from which the kernel tells it (Born).
+  HostProcess() = default;
   explicit HostProcess(pid_t pid) : pid_(pid) {}
-  pid_t pid() const { return pid_; }
+  pid_t pid() const { return pid_.load(); }  // 0: not born
+  void Born(pid_t pid) { pid_.store(pid); }
+  // What its parent says its number is: good for guesses only.
+  void Claim(pid_t pid) { claimed_.store(pid); }
+  pid_t claimed() const { return claimed_.load(); }
 
-  // Runs `action(pid)` unless the process was declared dead; `action` may stall on page faults but holds no lock.
+  // Runs `action(pid)` unless the process was declared dead or is not born; `action` may stall on page faults but holds
+  // no lock.
   // Returns what it returned, or -1 with errno ESRCH.
   template <typename F>
   ssize_t WithPid(F action) {
@@ -32,7 +39,13 @@ class HostProcess {
       errno = ESRCH;
       return -1;
     }
-    const ssize_t result = action(pid_);
+    const pid_t pid = pid_.load();
+    ssize_t result = -1;
+    if (pid == 0) {
+      errno = ESRCH;
+    } else {
+      result = action(pid);
+    }
     const int saved = errno;
     Release();
     errno = saved;
@@ -59,7 +72,7 @@ class HostProcess {
   bool Acquire();
   void Release();
 
-  const pid_t pid_;
+  std::atomic<pid_t> pid_{0}, claimed_{0};
   // Number of users, plus kRetired once the reaper has it.
   static constexpr uint32_t kRetired = 1u << 31;
   std::atomic<uint32_t> users_{0};
@@ -92,6 +105,12 @@ class StubSpace final : public AddressSpace {
 
   void AddProcess(RefPtr<HostProcess> process) EXCLUDES(mu_);
   void RemoveProcess(const HostProcess* process) EXCLUDES(mu_);
+  // The only thread, while it is not born; null from then on. Whoever wants the memory waits for it.
+  void SetNewborn(RefPtr<GuestThread> thread) EXCLUDES(mu_);
+  bool is_newborn(const GuestThread* thread) EXCLUDES(mu_) {
+    MutexLock lock(mu_);
+    return newborn_.get() == thread;
+  }
 
   // A slot for one more thread, with the page that is mapped there, if it is; ENOMEM when all are taken.
   struct Slot {
@@ -117,6 +136,7 @@ class StubSpace final : public AddressSpace {
   const uint32_t first_slot_;
   Mutex mu_{LockRank::kPlatformThread};
   std::vector<RefPtr<HostProcess>> processes_ GUARDED_BY(mu_);
+  RefPtr<GuestThread> newborn_ GUARDED_BY(mu_);
   uint32_t next_slot_ GUARDED_BY(mu_) = 0;
   std::deque<FreedSlot> freed_ GUARDED_BY(mu_);
 };

@@ -3,6 +3,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
+#include <algorithm>
 #include <csignal>
 #include <ctime>
 
@@ -12,7 +13,7 @@
 #include "platform/systrap/filter.h"
 #include "platform/systrap/host_rules.h"
 #include "platform/systrap/rewriter/rewriter.h"
-#include "platform/systrap/zygote_child.h"
+#include "platform/systrap/segment_bases.h"
 
 namespace sandbox::platform::systrap {
 namespace {
@@ -34,7 +35,7 @@ Result<std::unique_ptr<Platform>> StubPlatform::Create(const PlatformOptions& op
 StubPlatform::StubPlatform(std::unique_ptr<Zygote> zygote, const PlatformOptions& options)
     : zygote_(std::move(zygote)),
       inputs_(options.inputs),
-      rewriter_(HasFsgsbase() ? MakeTextRewriter(stub::PlacedAddress(&stub::StubFastEntry)) : nullptr),
+      rewriter_(UsableSegmentBases().readable ? MakeTextRewriter(stub::PlacedAddress(&stub::StubFastEntry)) : nullptr),
       workers_(options.after_trap),
       pool_(*zygote_, options.pool_size) {
   const auto reap = [](void* self) -> void* {
@@ -70,7 +71,8 @@ GuestRange StubPlatform::guest_range() const { return {GuestAddr(stub::kGuestSta
 
 Result<std::unique_ptr<Thread>> StubPlatform::NewProcess(TrapHandler& handler) {
   PoolStub stub = TRY(pool_.Take());
-  const RefPtr<HostProcess> process = AddProcess(stub.pid);
+  const auto process = MakeRef<HostProcess>(stub.pid);
+  AddProcess(process);
   // It may have died in the pool, and been collected before the line above.
   if (!process->HasThread(stub.pid)) return Err(EAGAIN);
   const auto listener = MakeRef<Listener>(std::move(stub.listener), monitor_, spin_);
@@ -85,7 +87,6 @@ Result<std::unique_ptr<Thread>> StubPlatform::NewProcess(TrapHandler& handler) {
   thread->Adopt(process, hello.id);
   listener->Add(stub.pid, thread);
   auto facade = std::make_unique<StubThread>(thread);
-  TRY(thread->SetFpState({}));
   if (fp_state_size_.load() == 0) {
     // The stub is still as the zygote made it, so this is the kernel's word.
     const arch::FpLayout layout = arch::LayoutOf(TRY(thread->GetFpState()));
@@ -95,17 +96,27 @@ Result<std::unique_ptr<Thread>> StubPlatform::NewProcess(TrapHandler& handler) {
   return std::unique_ptr<Thread>(std::move(facade));
 }
 
-RefPtr<HostProcess> StubPlatform::AddProcess(pid_t pid) {
-  auto process = MakeRef<HostProcess>(pid);
+void StubPlatform::AddProcess(const RefPtr<HostProcess>& process) {
   MutexLock lock(mu_);
-  processes_[pid] = process;
-  return process;
+  std::erase(expected_, process);
+  processes_[process->pid()] = process;
+}
+
+void StubPlatform::ExpectProcess(RefPtr<HostProcess> process) {
+  MutexLock lock(mu_);
+  expected_.push_back(std::move(process));
+}
+
+void StubPlatform::ForgetProcess(const HostProcess* process) {
+  MutexLock lock(mu_);
+  std::erase_if(expected_, [&](const auto& p) { return p.get() == process; });
 }
 
 std::vector<RefPtr<GuestThread>> StubPlatform::AllThreads() {
   std::vector<RefPtr<HostProcess>> processes;
   {
     MutexLock lock(mu_);
+    processes = expected_;
     for (const auto& [pid, process] : processes_) processes.push_back(process);
   }
   std::vector<RefPtr<GuestThread>> threads;
@@ -140,19 +151,25 @@ void StubPlatform::Collect(pid_t pid, int status_code, int status) {
     (void)::waitid(P_PID, pid, &info, WEXITED | __WALL);
   };
   RefPtr<HostProcess> process;
+  bool collected = false;
   {
     MutexLock lock(mu_);
     const auto entry = processes_.find(pid);
     if (entry == processes_.end()) {
       // The zygote, a pool stub, or a child before its hello. Collected under the lock, so that AddProcess knows.
       collect();
-      return;
+      collected = true;
+      const auto unborn =
+          std::find_if(expected_.begin(), expected_.end(), [&](const auto& p) { return p->claimed() == pid; });
+      if (unborn != expected_.end()) process = *unborn;
+    } else {
+      process = std::move(entry->second);
+      processes_.erase(entry);
     }
-    process = std::move(entry->second);
-    processes_.erase(entry);
   }
+  if (process == nullptr) return;
   process->Retire();
-  collect();
+  if (!collected) collect();
   const int signal = status_code == CLD_EXITED ? 0 : status;
   for (const RefPtr<GuestThread>& thread : process->Threads()) thread->MarkDead(signal);
 }

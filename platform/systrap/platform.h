@@ -35,7 +35,10 @@ class StubPlatform final : public Platform {
   // Of signal frames; known once there is a process.
   arch::FpLayout fp_layout() const { return {fp_state_size_.load(), fp_features_.load()}; }
   // Makes the reaper know a stub process. Called before it can run guest code.
-  RefPtr<HostProcess> AddProcess(pid_t pid) EXCLUDES(mu_);
+  void AddProcess(const RefPtr<HostProcess>& process) EXCLUDES(mu_);
+  // The same of a clone under way, whose number is not known; until AddProcess or ForgetProcess.
+  void ExpectProcess(RefPtr<HostProcess> process) EXCLUDES(mu_);
+  void ForgetProcess(const HostProcess* process) EXCLUDES(mu_);
   // An interrupt was sent: somebody has to look whether it is answered.
   void WatchInterrupt() EXCLUDES(mu_);
 
@@ -58,6 +61,7 @@ class StubPlatform final : public Platform {
   StubPool pool_;
   Mutex mu_{LockRank::kPlatform};
   std::unordered_map<pid_t, RefPtr<HostProcess>> processes_ GUARDED_BY(mu_);
+  std::vector<RefPtr<HostProcess>> expected_ GUARDED_BY(mu_);
   bool watching_ GUARDED_BY(mu_) = false;
   bool stopping_ GUARDED_BY(mu_) = false;
   std::condition_variable watch_;

@@ -220,26 +220,14 @@ void GuestThread::Post(stub::Command command, stub::Resume resume, size_t op_lim
   }
 }
 
-// A child that died before its hello belongs to nobody yet, so the reaper cannot tell.
-bool GuestThread::ChildVanished() {
-  return claimed_tid_ > 0 && !process_ && ::kill(claimed_tid_, 0) != 0 && errno == ESRCH;
-}
-
-Result<stub::Bell> GuestThread::AwaitBell() {
+template <typename F>
+Result<void> GuestThread::ReceiveUntil(F done) {
   for (int waited = 0;;) {
     {
       MutexLock lock(mu_);
-      if (bell_) {
-        const auto bell = static_cast<stub::Bell>(bell_->args[0]);
-        notification_ = bell_->id;
-        hold_ = Hold::kRung;
-        bell_.reset();
-        in_round_ = false;
-        return bell;
-      }
+      if (done()) return {};
       if (dead_) return Err(ESRCH);
     }
-    if (ChildVanished()) return Err(EAGAIN);
     if (waited >= kRoundTimeoutMs) {
       KillHostile("does not answer");
       return Err(ESRCH);
@@ -263,7 +251,26 @@ Result<stub::Bell> GuestThread::AwaitBell() {
   }
 }
 
+Result<stub::Bell> GuestThread::AwaitBell() {
+  stub::Bell bell = {};
+  TRY(ReceiveUntil([&]() REQUIRES(mu_) {
+    if (!bell_) return false;
+    bell = static_cast<stub::Bell>(bell_->args[0]);
+    notification_ = bell_->id;
+    hold_ = Hold::kRung;
+    bell_.reset();
+    in_round_ = false;
+    return true;
+  }));
+  return bell;
+}
+
+Result<void> GuestThread::AwaitBirth() {
+  return ReceiveUntil([&]() REQUIRES(mu_) { return tid_ >= 0; });
+}
+
 Result<void> GuestThread::Round(stub::Command command, size_t op_limit) {
+  TRY(EnsureBorn());
   Post(command, stub::Resume::kUnchanged, op_limit);
   const stub::Bell bell = TRY(AwaitBell());
   if (bell == stub::Bell::kDone) return {};

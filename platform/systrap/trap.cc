@@ -27,16 +27,6 @@ GuestThread::GuestThread(StubPlatform& platform, RefPtr<Listener> listener, RefP
 
 GuestThread::~GuestThread() { platform_.spin().RemoveThread(&(*page_)->asleep_in); }
 
-void GuestThread::Hello(const Notification& notification) {
-  tid_ = notification.tid;
-  {
-    MutexLock lock(mu_);
-    bell_ = notification;
-  }
-  listener_->Add(notification.tid, shared_from_this());
-  listener_->Wakeup();
-}
-
 void GuestThread::Adopt(RefPtr<HostProcess> process, uint64_t notification) {
   tid_ = process->pid();
   process_ = std::move(process);
@@ -296,31 +286,35 @@ void GuestThread::SetReturn(int64_t value) {
 }
 
 void GuestThread::Start() {
-  bool signal = false;
   {
     MutexLock lock(mu_);
     if (state_ != State::kNew) return;
-    state_ = State::kRunning;
-    signal = interrupt_;
   }
   started_ = true;
-  const bool dispatch = listener_->ThreadRuns();
-  // It may have died while it waited.
-  bool dead = false;
+  const RefPtr<Listener> listener = listener_;
+  StubPlatform& platform = platform_;
+  const bool dispatch = listener->ThreadRuns();
+  bool dead, signal, born;
   {
     MutexLock lock(mu_);
-    if (dead_) {
-      state_ = State::kServing;
-      dead = true;
-    }
+    // It may have died while it waited.
+    dead = dead_;
+    signal = interrupt_;
+    state_ = dead ? State::kServing : State::kRunning;
+    born = TakeHelloLocked();
+    interrupt_since_ns_ = MonotonicNs();
+    handover_.store(0, std::memory_order_release);
   }
   if (dead) {
-    platform_.workers().DeliverDeath(shared_from_this());
-  } else {
+    platform.workers().DeliverDeath(shared_from_this());
+  } else if (born) {
     if (signal) SendControlSignal();
     Resume();
+  } else {
+    // Its hello resumes it, perhaps already, and it may be gone.
+    platform.WatchInterrupt();
   }
-  if (dispatch) platform_.workers().DispatchAfterTrap(listener_);
+  if (dispatch) platform.workers().DispatchAfterTrap(listener);
 }
 
 void GuestThread::Exit() {
@@ -334,6 +328,8 @@ void GuestThread::Exit() {
 
 void GuestThread::ReleaseHost() {
   const RefPtr<GuestThread> self = shared_from_this();
+  const bool born = !cloned_ || host_tid() >= 0;
+  if (!born) (void)listener_->TakePending(token_);
   if (started_ && !blocked_) listener_->ThreadStops();
   if (tid_ >= 0) listener_->Remove(tid_, this);
   if (!process_) return;
@@ -346,6 +342,10 @@ void GuestThread::ReleaseHost() {
   if (left == 0) {
     process_->Signal(SIGKILL);
     space_->RemoveProcess(process_.get());
+    if (!born) {
+      space_->SetNewborn(nullptr);
+      platform_.ForgetProcess(process_.get());
+    }
   } else if (dead) {
     // Nothing to stop.
   } else if (tid_ == process_->pid()) {
@@ -408,6 +408,7 @@ void GuestThread::Interrupt() {
     interrupt_ = true;
     if (state_ != State::kRunning) return;  // seen when the trap under way is finished
     interrupt_since_ns_ = MonotonicNs();
+    if (tid_ < 0) return;  // seen at its birth
     SendControlSignal();
     gone = tid_ != process_->pid() && !process_->HasThread(tid_);
   }
@@ -421,7 +422,7 @@ void GuestThread::Interrupt() {
 
 bool GuestThread::InterruptOverdue(int64_t before_ns) {
   MutexLock lock(mu_);
-  return interrupt_ && state_ == State::kRunning && !dead_ && interrupt_since_ns_ < before_ns;
+  return (interrupt_ || tid_ < 0) && state_ == State::kRunning && !dead_ && interrupt_since_ns_ < before_ns;
 }
 
 // The host shows other processes' clocks, but not those of their single threads: threads of one process are charged
@@ -471,6 +472,8 @@ void GuestThread::ServeDeath() {
 void GuestThread::KillHostile(const char* why) {
   LOGF(kWarning, "systrap: thread %d %s: killed", tid_.load(), why);
   if (process_) process_->Signal(SIGKILL);
+  // One that does not say hello has no number that could be trusted.
+  if (tid_ < 0) MarkDead(SIGKILL);
 }
 
 }  // namespace sandbox::platform::systrap

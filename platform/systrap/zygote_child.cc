@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <linux/capability.h>
-#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -18,13 +17,12 @@
 
 #include "platform/arch/fpstate.h"
 #include "platform/stub/stub.h"
+#include "platform/systrap/segment_bases.h"
 
 namespace sandbox::platform::systrap {
 namespace {
 
 using namespace stub;
-
-constexpr unsigned long kHwcap2Fsgsbase = 1 << 1;
 
 void Require(bool ok, const char* what) {
   if (ok) return;
@@ -100,7 +98,8 @@ char* BuildBlock(const std::vector<sock_filter>& filter, const InputTable& input
   std::memcpy(block, __start_stub_text, text_size);
   auto* config = reinterpret_cast<Config*>(block + kTextMax);
   config->inputs = inputs;
-  config->has_fsgsbase = HasFsgsbase();
+  config->bases_readable = UsableSegmentBases().readable;
+  config->bases_writable = UsableSegmentBases().writable;
   config->has_clock_page = has_clock_page;
   arch::InitFpState(config->initial_state);
   config->filter_length = filter.size();
@@ -125,8 +124,6 @@ char* BuildBlock(const std::vector<sock_filter>& filter, const InputTable& input
 }
 
 }  // namespace
-
-bool HasFsgsbase() { return (::getauxval(AT_HWCAP2) & kHwcap2Fsgsbase) != 0; }
 
 void BecomeZygote(int socket, const std::vector<sock_filter>& filter, const InputTable& inputs, BorrowedFd clock_page) {
   (void)::setpgid(0, 0);

@@ -15,7 +15,4 @@ namespace sandbox::platform::systrap {
 [[noreturn]] void BecomeZygote(int socket, const std::vector<sock_filter>& filter, const InputTable& inputs,
                                BorrowedFd clock_page);
 
-// Whether user code may read and write the FS and GS bases, which the fast lane needs.
-bool HasFsgsbase();
-
 }  // namespace sandbox::platform::systrap

@@ -3,6 +3,8 @@
 #include <linux/ptrace.h>
 #include <sched.h>
 
+#include <cstring>
+
 #include "base/cleanup.h"
 #include "sentry/kernel/child_wait.h"
 #include "sentry/kernel/kernel.h"
@@ -115,11 +117,23 @@ struct TaskCloner {
     return {};
   }
 
+  // By the child itself, before anything else that it does: its memory may not be there yet.
+  void WriteChildTid() const {
+    const int32_t own = child->pid_->own();
+    const bool plain = child->mm_->IsPlainMemory(args.child_tid, sizeof(own));
+    if (char* const room = plain ? child->thread_->ReserveOutput(sizeof(own)) : nullptr) {
+      std::memcpy(room, &own, sizeof(own));
+      child->thread_->CommitOutput(args.child_tid, sizeof(own));
+    } else {
+      (void)OutPtr<int32_t>(args.child_tid).Write(*child->mm_, own);
+    }
+  }
+
   // Bad pointers do not fail the call: Linux ignores these writes' errors too.
   void WriteTids() const {
     const int32_t seen = child->pid_->In(parent.pid_space());
     if (Has(CLONE_PARENT_SETTID)) (void)OutPtr<int32_t>(args.parent_tid).Write(*parent.mm_, seen);
-    if (Has(CLONE_CHILD_SETTID)) (void)OutPtr<int32_t>(args.child_tid).Write(*child->mm_, child->pid_->own());
+    if (Has(CLONE_CHILD_SETTID)) WriteChildTid();
     if (Has(CLONE_CHILD_CLEARTID)) child->clear_child_tid.store(args.child_tid.value());
   }
 

@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <climits>
 #include <cstring>
@@ -115,8 +116,17 @@ Result<void> ReadExactly(Context& context, FileDescription& file, uint64_t offse
   return {};
 }
 
+// Headers and the interpreter's name are nearly always in the first page.
 Result<ElfFile> ReadElf(Context& context, FileDescription& file) {
-  return Parse([&](uint64_t offset, void* to, size_t size) { return ReadExactly(context, file, offset, to, size); });
+  std::array<uint8_t, kPageSize> head;
+  IoSequence buffer = IoSequence::Kernel(head.data(), head.size());
+  int64_t position = 0;
+  const size_t known = TRY(file.Read(context, buffer, &position, 0));
+  return Parse([&](uint64_t offset, void* to, size_t size) -> Result<void> {
+    if (offset > known || size > known - offset) return ReadExactly(context, file, offset, to, size);
+    std::memcpy(to, head.data() + offset, size);
+    return {};
+  });
 }
 
 Result<ElfFile> ParseElf(std::span<const uint8_t> bytes) {

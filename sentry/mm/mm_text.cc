@@ -26,7 +26,7 @@ using platform::MemoryOp;
 // some page faults and a stop of one thread, about as much as so many calls.
 constexpr uint32_t kReplaceAfter = 16;
 
-// A text is found by following adjacent mappings down to the start of its image; images have few segments.
+// The start of a text's image is found by following its mappings downwards; images have few segments.
 constexpr int kMaxSegments = 8;
 
 bool StartsElf(const Mappable::HostBacking& backing) {
@@ -85,7 +85,9 @@ GuestRange MemoryManager::RoomOf(const Vma& text) const {
   for (int segment = 0; segment < kMaxSegments && vma != nullptr; ++segment) {
     const GuestAddr start = vma->range.start;
     if (vma->zone_below != 0) return {start - vma->zone_below, start};
-    vma = vmas_.Find(start - 1);
+    // Linkers may leave a hole of less than a page between segments, or of more with a large alignment.
+    vma = vmas_.FindBefore(start);
+    if (vma != nullptr && vma->range.end != start && vma->mappable != text.mappable) return {};
   }
   return {};
 }

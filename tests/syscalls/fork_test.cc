@@ -8,10 +8,12 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
+#include <thread>
 #include <vector>
 
 #include "tests/util/sleeping.h"
@@ -62,6 +64,35 @@ TEST(ForkTest, ManyGenerations) {
     }
   }
   _exit(0);
+}
+
+// A parent need not wait for its child to be there, whatever it does to it at once.
+TEST(ForkTest, ChildIsReachableAtOnce) {
+  volatile int value = 42;
+  for (int i = 0; i < 50; ++i) {
+    const pid_t pid = fork();
+    if (pid == 0) {
+      for (;;) pause();
+    }
+    int seen = 0;
+    const iovec local = {&seen, sizeof(seen)};
+    const iovec remote = {const_cast<int*>(&value), sizeof(value)};
+    EXPECT_EQ(process_vm_readv(pid, &local, 1, &remote, 1, 0), static_cast<ssize_t>(sizeof(seen)));
+    EXPECT_EQ(seen, 42);
+    EXPECT_EQ(kill(pid, SIGKILL), 0);
+    EXPECT_EQ(WTERMSIG(WaitStatus(pid)), SIGKILL);
+  }
+}
+
+TEST(ForkTest, ChildIsKilledAtOnce) {
+  for (int i = 0; i < 100; ++i) {
+    const pid_t pid = fork();
+    if (pid == 0) {
+      for (;;) pause();
+    }
+    EXPECT_EQ(kill(pid, SIGKILL), 0);
+    EXPECT_EQ(WTERMSIG(WaitStatus(pid)), SIGKILL);
+  }
 }
 
 TEST(ForkTest, MaskIsInheritedAndPendingSignalsAreNot) {
@@ -118,6 +149,37 @@ TEST(CloneTest, TidsAreStored) {
   EXPECT_EQ(parent_tid, pid);
   EXPECT_EQ(child_tid, 0);  // written in the child's copy
   EXPECT_EQ(WaitStatus(static_cast<pid_t>(pid)), 0);
+}
+
+// The child writes its number itself, before anything else; an address that takes none is nobody's error.
+TEST(CloneTest, ChildTidIsStoredInTheChildOnly) {
+  static int word;
+  for (int* const place : {&word, static_cast<int*>(nullptr)}) {
+    word = 0;
+    const pid_t pid = static_cast<pid_t>(syscall(SYS_clone, CLONE_CHILD_SETTID | SIGCHLD, nullptr, nullptr, place, 0));
+    if (pid == 0) _exit(place != &word || word == syscall(SYS_gettid) ? 0 : 1);
+    ASSERT_GT(pid, 0);
+    EXPECT_EQ(WEXITSTATUS(WaitStatus(pid)), 0);
+    EXPECT_EQ(word, 0);
+  }
+}
+
+// Threads that are asked to stop before they have begun.
+TEST(CloneTest, ThreadIsSignalledAtOnce) {
+  static std::atomic<int> handled;
+  struct sigaction action = {};
+  action.sa_handler = [](int) { handled.fetch_add(1); };
+  ASSERT_EQ(sigaction(SIGUSR1, &action, nullptr), 0);
+  for (int i = 0; i < 50; ++i) {
+    std::atomic<bool> stop = false;
+    std::thread thread([&] {
+      while (!stop.load()) sched_yield();
+    });
+    EXPECT_EQ(pthread_kill(thread.native_handle(), SIGUSR1), 0);
+    while (handled.load() <= i) sched_yield();
+    stop.store(true);
+    thread.join();
+  }
 }
 
 TEST(CloneTest, ChildWithoutExitSignalNeedsWallOrWclone) {
