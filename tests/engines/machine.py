@@ -11,6 +11,26 @@ import time
 from shell import IMAGE, NPROC, USER, as_user
 
 
+CRI_SOCKET = "/run/containerd/containerd.sock"
+GATEWAY = "10.88.0.1"  # of pods: this machine's address on their bridge
+PAUSE = "localhost/pause:checks"
+
+CRI_CONFIG = """version = 2
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = "{pause}"
+  disable_apparmor = true
+  restrict_oom_score_adj = true
+  [plugins."io.containerd.grpc.v1.cri".cni]
+    bin_dir = "/usr/lib/cni"
+    conf_dir = "{cni}"
+"""
+CRI_RUNTIME = """  [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.{name}]
+    runtime_type = "io.containerd.runc.v2"
+    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.{name}.options]
+      BinaryName = "{path}"
+"""
+
+
 class Machine:
     """Mount and network namespaces of this process's own, with daemons in them."""
 
@@ -26,8 +46,8 @@ class Machine:
         self.limit_podman()
         self.archive = os.path.join(folder, "busybox.tar")
         self.make_image(os.path.join(folder, "rootfs"))
-        if {"ctr", "docker"} & set(engines):
-            self.start("containerd", ["containerd"], ["ctr", "version"])
+        if {"ctr", "docker", "cri"} & set(engines):
+            self.start("containerd", ["containerd", "--config", self.configure_containerd(runtimes)], ["ctr", "version"])
             config = {"runtimes": {name: {"path": path} for name, path in runtimes.items() if name != "runc"}, "storage-driver": "vfs",
                       "default-runtime": next(iter(runtimes))}
             with open(os.path.join(folder, "daemon.json"), "w") as file:
@@ -37,11 +57,30 @@ class Machine:
             quiet(["docker", "import", self.archive, IMAGE])
             quiet(["docker", "save", IMAGE, "-o", os.path.join(folder, "image.tar")])
             quiet(["ctr", "image", "import", os.path.join(folder, "image.tar")])
+        if "cri" in engines:
+            quiet(["docker", "import", "--change", 'CMD ["/bin/sleep", "1000000"]', self.archive, PAUSE])
+            quiet(["docker", "save", IMAGE, PAUSE, "-o", os.path.join(folder, "pods.tar")])
+            quiet(["ctr", "--namespace", "k8s.io", "image", "import", os.path.join(folder, "pods.tar")])
         if "podman" in engines:
             quiet(["podman", "import", self.archive, IMAGE])
         if "rootless" in engines:
             self.make_user()
             quiet([*as_user(), "podman", "import", self.archive, IMAGE])
+
+    def configure_containerd(self, runtimes):
+        """For the CRI plugin: runtimes by name, and a bridge for pods."""
+        network = {"cniVersion": "0.4.0", "name": "checks", "plugins": [
+            {"type": "bridge", "bridge": "cni-checks", "isGateway": True, "hairpinMode": True,
+             "ipam": {"type": "host-local", "subnet": "10.88.0.0/16", "routes": [{"dst": "0.0.0.0/0"}], "dataDir": os.path.join(self.folder, "leases")}},
+            {"type": "portmap", "capabilities": {"portMappings": True}}, {"type": "firewall", "backend": "iptables"}]}
+        os.makedirs(os.path.join(self.folder, "cni"))
+        with open(os.path.join(self.folder, "cni/checks.conflist"), "w") as file:
+            json.dump(network, file)
+        path = os.path.join(self.folder, "containerd.toml")
+        with open(path, "w") as file:
+            file.write(CRI_CONFIG.format(pause=PAUSE, cni=os.path.join(self.folder, "cni")))
+            file.writelines(CRI_RUNTIME.format(name=name, path=binary) for name, binary in runtimes.items())
+        return path
 
     def make_user(self):
         """An account that only this mount namespace knows, with ids of its own to map."""

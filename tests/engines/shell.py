@@ -9,7 +9,7 @@ LIMIT = 60
 IMAGE = "busybox"
 REF = "docker.io/library/busybox:latest"
 NPROC = "nproc=4096:8192"
-CHECKS = {"ctr": [], "docker": [], "podman": [], "rootless": []}
+CHECKS = {"ctr": [], "docker": [], "podman": [], "rootless": [], "cri": []}
 USER = 4242  # whom rootless Podman runs as
 
 
@@ -30,6 +30,7 @@ class Shell:
     def __init__(self, engine, runtime, path, folder):
         self.engine, self.runtime, self.path, self.folder = engine, runtime, path, folder
         self.name = "c"
+        self.pods = []
 
     def run(self, *argv, stdin=subprocess.DEVNULL, limit=LIMIT):
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
@@ -90,6 +91,14 @@ def shlex_quote(text):
     return "'" + text.replace("'", "'\\''") + "'"
 
 
+def later(condition, what, limit=20):
+    end = time.monotonic() + limit
+    while not condition():
+        if time.monotonic() > end:
+            raise Failed(f"timed out: {what}")
+        time.sleep(0.05)
+
+
 def both(function):
     CHECKS["docker"].append(function)
     CHECKS["podman"].append(function)
@@ -109,7 +118,10 @@ def dockerfile(s):
 
 
 def clean(shell):
-    if shell.engine == "ctr":
+    if shell.engine == "cri":
+        for pod in shell.pods:
+            pod.remove()
+    elif shell.engine == "ctr":
         shell.run("ctr", "task", "kill", "-s", "9", shell.name)
         shell.run("ctr", "task", "delete", "-f", shell.name)
         shell.run("ctr", "c", "rm", shell.name)
