@@ -2,8 +2,10 @@
 #include <fcntl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <climits>
 #include <thread>
 #include <vector>
@@ -114,6 +116,36 @@ TEST_F(ReadWriteTest, LargeTransfersArriveWhole) {
   std::string back(data.size(), '\0');
   ASSERT_EQ(pread(fd_.get(), back.data(), back.size(), 0), static_cast<ssize_t>(back.size()));
   EXPECT_TRUE(back == data);
+}
+
+// Large enough to take another road than small ones may.
+TEST_F(ReadWriteTest, LargeReadsStopAtTheEndAndAtBadMemory) {
+  constexpr size_t kSize = 1 << 20, kPiece = 300'000, kEdge = 200'001;
+  std::string data(kSize, '\0');
+  for (size_t i = 0; i < data.size(); ++i) data[i] = static_cast<char>(i * 31 >> 8);
+  ASSERT_EQ(write(fd_.get(), data.data(), kSize), static_cast<ssize_t>(kSize));
+  for (const int flags : {O_RDONLY, O_RDWR}) {
+    const ScopedFd file(open((dir_ / "file").c_str(), flags));
+    std::string back(kPiece, '\0');
+    for (size_t at = 0; at < kSize; at += kPiece) {
+      const size_t want = std::min(kPiece, kSize - at);
+      ASSERT_EQ(read(file.get(), back.data(), kPiece), static_cast<ssize_t>(want));
+      ASSERT_EQ(back.substr(0, want), data.substr(at, want));
+      ASSERT_EQ(lseek(file.get(), 0, SEEK_CUR), static_cast<off_t>(at + want));
+    }
+    EXPECT_EQ(read(file.get(), back.data(), kPiece), 0);
+    EXPECT_EQ(pread(file.get(), back.data(), kPiece, 2 * kSize), 0);
+    EXPECT_ERRNO(EFAULT, pread(file.get(), BadPointer(), kPiece, 0));
+    EdgeBuffer edge(kEdge);
+    const ssize_t got = pread(file.get(), edge.front(), kPiece, 1);
+    ASSERT_GT(got, 0);
+    ASSERT_LE(got, static_cast<ssize_t>(kEdge));
+    EXPECT_EQ(std::string_view(edge.front(), got), std::string_view(data).substr(1, got));
+    std::string one(kPiece, '\0'), two(kPiece, '\0');
+    const iovec parts[] = {{one.data(), kPiece}, {two.data(), kPiece}};
+    ASSERT_EQ(preadv(file.get(), parts, 2, 7), static_cast<ssize_t>(2 * kPiece));
+    EXPECT_EQ(one + two, data.substr(7, 2 * kPiece));
+  }
 }
 
 TEST_F(ReadWriteTest, ConcurrentReadsOfOneDescriptionDoNotOverlap) {
