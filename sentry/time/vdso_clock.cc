@@ -33,14 +33,25 @@ int64_t ReadHost(clockid_t clock) {
   return ts.tv_sec * 1'000'000'000 + ts.tv_nsec;
 }
 
+// The first bytes of a file of the host's.
+template <size_t kSize>
+std::string_view ReadStart(const char* path, char (&text)[kSize]) {
+  const auto file = host::OpenAt(BorrowedFd(AT_FDCWD), path, O_RDONLY);
+  const auto size = file.ok() ? host::Read(file->borrow(), text, kSize) : file.error();
+  return {text, size.ok() ? *size : 0};
+}
+
 // Whether the host derives its time from the counter; only then is the counter known to be steady and the same on all
-// processors. Asked when the process starts: later it has no files to open.
+// processors. A virtual machine's kvm-clock is made of it too, by parameters that its host may change; where the
+// processor says that the counter never changes its rate, they stay. Asked when the process starts: later it has no
+// files to open.
 const bool host_uses_counter = [] {
-  char text[16] = {};
-  constexpr char kPath[] = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
-  const auto file = host::OpenAt(BorrowedFd(AT_FDCWD), kPath, O_RDONLY);
-  const auto size = file.ok() ? host::Read(file->borrow(), text, sizeof(text) - 1) : file.error();
-  return size.ok() && std::string_view(text).starts_with("tsc");
+  char source[16], processor[4096];
+  const std::string_view name = ReadStart("/sys/devices/system/clocksource/clocksource0/current_clocksource", source);
+  if (!name.starts_with("kvm-clock")) return name.starts_with("tsc");
+  const std::string_view flags = ReadStart("/proc/cpuinfo", processor);
+  const auto has = [&](std::string_view flag) { return flags.find(flag) != flags.npos; };
+  return has(" constant_tsc ") && has(" nonstop_tsc ");
 }();
 
 int64_t Elapsed(const VdsoParams& params, uint64_t counter) {
