@@ -6,6 +6,10 @@
 
 namespace sandbox::abi {
 
+// asm-generic/socket.h, linux/socket.h; newer than the C library's headers.
+inline constexpr int kSoPassPidfd = 76, kSoPeerPidfd = 77;
+inline constexpr int kScmPidfd = 4;
+
 struct UserMsghdr {  // struct user_msghdr
   uint64_t name;
   int32_t name_size;

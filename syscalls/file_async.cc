@@ -6,6 +6,7 @@
 #include <signal.h>
 
 #include "sentry/kernel/kernel.h"
+#include "sentry/socket/socket.h"
 #include "sentry/vfs/async_io.h"
 #include "sentry/vfs/dnotify.h"
 #include "sentry/vfs/leases.h"
@@ -91,6 +92,7 @@ Result<void> ChangeOwner(Task& task, FileDescription& file, int type, int32_t id
   }
   if (id < 0 || !Exists(task.kernel(), type, id)) return Err(ESRCH);
   file.async().SetOwner(MakeOwner(task, type, id));
+  if (const auto socket = AsSocket(file.shared_from_this()); socket.ok()) file.async().WatchUrgent(*socket);
   return {};
 }
 

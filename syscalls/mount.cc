@@ -6,79 +6,85 @@
 #include "sentry/kernel/task.h"
 #include "sentry/vfs/dentry.h"
 #include "sentry/vfs/fs_registry.h"
+#include "syscalls/mount_flags.h"
 #include "syscalls/path_args.h"
 #include "syscalls/row.h"
 
 namespace sandbox::syscalls {
 namespace {
 
-constexpr unsigned long kPropagation = MS_SHARED | MS_PRIVATE | MS_SLAVE | MS_UNBINDABLE;
+constexpr unsigned long kNoUser = 1UL << 31;  // SB_NOUSER
+constexpr unsigned long kAccessTimes = MS_NOATIME | MS_NODIRATIME | MS_RELATIME | MS_STRICTATIME;
 
-// Linux: relatime unless something else was said.
-MountFlags PerMountFlags(unsigned long flags) {
-  MountFlags kept = flags & kMountFlagsMask;
-  if (!(kept & (MS_NOATIME | MS_STRICTATIME))) kept |= MS_RELATIME;
-  return kept;
+struct MountArguments {
+  std::string source, type, data;
+  bool has_type = false;
+};
+
+// Linux: copy_mount_string and copy_mount_options, in the order of mount(2).
+Result<MountArguments> ReadArguments(Task& task, GuestStr source, GuestAddr type, GuestAddr data) {
+  MountArguments arguments;
+  arguments.has_type = !type.IsNull();
+  if (!type.IsNull()) arguments.type = TRY(task.memory().ReadString(type, kPageSize, EINVAL));
+  if (!source.IsNull()) arguments.source = TRY(source.Read(task.memory(), kPageSize, EINVAL));
+  if (!data.IsNull()) arguments.data = TRY(task.memory().ReadString(data, kPageSize, EINVAL));
+  return arguments;
 }
 
-Result<void> Remount(Task& task, const Path& point, unsigned long flags) {
+Result<void> Remount(Task& task, const Path& point, unsigned long flags, std::string_view data) {
   if (point.mount == nullptr || point.dentry != point.mount->root()) return Err(EINVAL);
   if (!task.mounts()->Contains(point.mount)) return Err(EINVAL);
-  if ((flags & MS_RDONLY) && point.mount->HasWriters()) return Err(EBUSY);
-  point.mount->set_flags(PerMountFlags(flags));
-  return {};
+  MountFlags wanted = MountFlagsOf(flags);
+  // Access times stay as they are unless one is named.
+  if ((flags & kAccessTimes) == 0) {
+    wanted = (wanted & ~MountFlags{MS_RELATIME}) | (point.mount->flags() & kAccessTimes);
+  }
+  if (!(flags & MS_BIND)) {
+    if (!task.creds().Has(CAP_SYS_ADMIN)) return Err(EPERM);
+    TRY(Reconfigure(*point.mount->fs(), data));
+  }
+  return MountNamespace::ChangeFlags(point, wanted, kMountFlagsMask, 0, false);
 }
 
 Result<void> ChangePropagation(Task& task, const Path& point, unsigned long flags) {
-  const unsigned long type = flags & kPropagation;
+  const unsigned long type = flags & kPropagationFlags;
   if ((type & (type - 1)) != 0) return Err(EINVAL);  // exactly one
-  if (flags & ~(kPropagation | MS_REC | MS_SILENT)) return Err(EINVAL);
-  if (point.mount == nullptr || point.dentry != point.mount->root()) return Err(EINVAL);
-  if (!(flags & MS_REC)) {
-    point.mount->set_propagation(type);
-    return {};
-  }
-  for (const MountRef& mount : task.mounts()->Subtree(point.mount)) mount->set_propagation(type);
-  return {};
+  if (flags & ~(kPropagationFlags | MS_REC | MS_SILENT)) return Err(EINVAL);
+  return task.mounts()->SetPropagation(point, type, flags & MS_REC);
 }
 
-Result<void> NewMount(Task& task, const Path& point, std::string_view source, GuestAddr type_addr, unsigned long flags,
-                      GuestAddr data) {
-  const std::string type_name = TRY(task.memory().ReadString(type_addr, kPageSize, EINVAL));
-  // Linux copies one page of data and ignores a fault in its middle.
-  std::string options;
-  if (!data.IsNull()) options = TRY(task.memory().ReadString(data, kPageSize, EINVAL));
-  const FileSystemType* type = FindFileSystemType(type_name);
+Result<void> NewMount(Task& task, const Path& point, const MountArguments& arguments, unsigned long flags) {
+  if (!arguments.has_type) return Err(EINVAL);
+  const FileSystemType* type = FindFileSystemType(arguments.type);
   if (type == nullptr || !type->guest_mountable) return Err(ENODEV);
-  RefPtr<FileSystem> fs = TRY(type->create(task, source, options));
-  TRY(task.mounts()->MountAt(point, std::move(fs), nullptr, PerMountFlags(flags), std::string(source)));
+  RefPtr<FileSystem> fs = TRY(type->create(task, arguments.source, arguments.data));
+  TRY(task.mounts()->MountAt(point, std::move(fs), nullptr, MountFlagsOf(flags), arguments.source));
   return {};
 }
 
 Result<void> SysMount(Task& task, GuestStr source, GuestStr target, GuestAddr type, uint64_t flags, GuestAddr data) {
+  const MountArguments arguments = TRY(ReadArguments(task, source, type, data));
   // The magic of Linux 2.4 in the upper half is dropped (mount(2)).
   if ((flags & MS_MGC_MSK) == MS_MGC_VAL) flags &= ~uint64_t{MS_MGC_MSK};
-  std::string source_text;
-  if (!source.IsNull()) source_text = TRY(source.ReadPath(task.memory()));
   const Path point = TRY(WalkAt(task, AtCwd(), target, 0));
-  if (!task.creds().HasIn(*task.mounts()->owner(), CAP_SYS_ADMIN)) return Err(EPERM);
-  if (flags & MS_REMOUNT) return Remount(task, point, flags);
+  if (flags & kNoUser) return Err(EINVAL);
+  TRY(CheckMayMount(task));
+  if (flags & MS_REMOUNT) return Remount(task, point, flags, arguments.data);
   if (flags & MS_BIND) {
-    if (source_text.empty()) return Err(EINVAL);
-    const Path from = TRY(Walk(task, task.WalkFromCwd(), source_text, {}));
+    if (arguments.source.empty()) return Err(EINVAL);
+    const Path from = TRY(Walk(task, task.WalkFromCwd(), arguments.source, {}));
     TRY(task.mounts()->Bind(from, point, flags & MS_REC));
     return {};
   }
-  if (flags & kPropagation) return ChangePropagation(task, point, flags);
+  if (flags & kPropagationFlags) return ChangePropagation(task, point, flags);
   if (flags & MS_MOVE) {
-    if (source_text.empty()) return Err(EINVAL);
-    return task.mounts()->Move(TRY(Walk(task, task.WalkFromCwd(), source_text, {})), point);
+    if (arguments.source.empty()) return Err(EINVAL);
+    return task.mounts()->Move(TRY(Walk(task, task.WalkFromCwd(), arguments.source, {})), point);
   }
-  if (type.IsNull()) return Err(EINVAL);
-  return NewMount(task, point, source_text, type, flags, data);
+  return NewMount(task, point, arguments, flags);
 }
 SYSCALL_ROW(mount, Lane::kShort, Support::kPartial, SysMount,
-            "propagation types are recorded, events do not propagate; options of a remount are ignored");
+            "no file systems on block devices; a remount changes the limits of a tmpfs, and MS_RDONLY is one mount's");
 
 Result<void> SysUmount2(Task& task, GuestStr target, int flags) {
   constexpr int kFlags = MNT_FORCE | MNT_DETACH | MNT_EXPIRE | UMOUNT_NOFOLLOW;
@@ -88,14 +94,17 @@ Result<void> SysUmount2(Task& task, GuestStr target, int flags) {
   const std::string text = TRY(target.ReadPath(task.memory()));
   const Path path = TRY(Walk(task, task.WalkFromCwd(), text, options));
   if (path.mount == nullptr || path.dentry != path.mount->root()) return Err(EINVAL);
-  if (!task.creds().HasIn(*task.mounts()->owner(), CAP_SYS_ADMIN)) return Err(EPERM);
-  if (flags & MNT_EXPIRE) return Err(flags & (MNT_FORCE | MNT_DETACH) ? EINVAL : EAGAIN);
-  return task.mounts()->Unmount(path, flags & MNT_DETACH);
+  TRY(CheckMayMount(task));
+  if (!task.mounts()->Contains(path.mount)) return Err(EINVAL);
+  if ((flags & MNT_FORCE) && !task.creds().Has(CAP_SYS_ADMIN)) return Err(EPERM);
+  if (!(flags & MNT_EXPIRE)) return task.mounts()->Unmount(path, flags & MNT_DETACH);
+  if ((flags & (MNT_FORCE | MNT_DETACH)) || path.mount == task.fs().root().mount) return Err(EINVAL);
+  return task.mounts()->Expire(path);
 }
-SYSCALL_ROW(umount2, Lane::kShort, Support::kPartial, SysUmount2, "MNT_EXPIRE marks nothing");
+SYSCALL_ROW(umount2, Lane::kShort, Support::kFull, SysUmount2, "");
 
 Result<void> SysPivotRoot(Task& task, GuestStr new_root, GuestStr put_old) {
-  if (!task.creds().HasIn(*task.mounts()->owner(), CAP_SYS_ADMIN)) return Err(EPERM);
+  TRY(CheckMayMount(task));
   const WalkOptions directory{.require_dir = true};
   const std::string new_text = TRY(new_root.ReadPath(task.memory()));
   const Path to = TRY(Walk(task, task.WalkFromCwd(), new_text, directory));
@@ -117,13 +126,6 @@ Result<void> SysPivotRoot(Task& task, GuestStr new_root, GuestStr put_old) {
 }
 SYSCALL_ROW(pivot_root, Lane::kShort, Support::kFull, SysPivotRoot, "");
 
-SYSCALL_UNSUPPORTED(open_tree, ENOSYS, "new mount interface; mount(2) works");
-SYSCALL_UNSUPPORTED(move_mount, ENOSYS, "new mount interface; mount(2) works");
-SYSCALL_UNSUPPORTED(fsopen, ENOSYS, "new mount interface; mount(2) works");
-SYSCALL_UNSUPPORTED(fsconfig, ENOSYS, "new mount interface; mount(2) works");
-SYSCALL_UNSUPPORTED(fsmount, ENOSYS, "new mount interface; mount(2) works");
-SYSCALL_UNSUPPORTED(fspick, ENOSYS, "new mount interface; mount(2) works");
-SYSCALL_UNSUPPORTED(mount_setattr, ENOSYS, "new mount interface; mount(2) works");
 SYSCALL_UNSUPPORTED(quotactl, ENOSYS, "no quotas");
 SYSCALL_UNSUPPORTED(swapon, EPERM, "no swap");
 SYSCALL_UNSUPPORTED(swapoff, EPERM, "no swap");

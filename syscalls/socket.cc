@@ -5,6 +5,9 @@
 
 #include <algorithm>
 
+#include "abi/socket.h"
+#include "sentry/kernel/kernel.h"
+#include "sentry/kernel/pidfd.h"
 #include "sentry/kernel/task.h"
 #include "syscalls/row.h"
 #include "syscalls/socket_wait.h"
@@ -49,11 +52,17 @@ Result<SocketFamily*> Family(Task& task, int family, int type) {
   return FindSocketFamily(*task.net(), family);
 }
 
+// Linux: sock_alloc_file's inode is its maker's.
+void Introduce(Task& task, Socket& socket) {
+  socket.set_net(task.net());
+  socket.Publish(task.creds().fsuid, task.creds().fsgid);
+}
+
 Result<Fd> SysSocket(Task& task, int family, int type, int protocol) {
   const SocketKind kind = TRY(DecodeType(type));
   SocketFamily* provider = TRY(Family(task, family, kind.type));
   auto socket = TRY(provider->Create(task, kind.type, protocol, kind.flags));
-  socket->set_net(task.net());
+  Introduce(task, *socket);
   return task.fds().Install(task, std::move(socket), kind.close_on_exec);
 }
 SYSCALL_ROW(socket, Lane::kShort, Support::kPartial, SysSocket, "AF_UNIX, AF_INET, AF_INET6, AF_NETLINK (route)");
@@ -62,8 +71,8 @@ Result<void> SysSocketpair(Task& task, int family, int type, int protocol, OutPt
   const SocketKind kind = TRY(DecodeType(type));
   SocketFamily* provider = TRY(Family(task, family, kind.type));
   auto [a, b] = TRY(provider->CreatePair(task, kind.type, protocol, kind.flags));
-  a->set_net(task.net());
-  b->set_net(task.net());
+  Introduce(task, *a);
+  Introduce(task, *b);
   const auto [fd_a, fd_b] = TRY(task.fds().InstallPair(task, std::move(a), std::move(b), kind.close_on_exec));
   const auto written = out.Write(task.memory(), {fd_a.number(), fd_b.number()});
   if (!written.ok()) {
@@ -90,8 +99,9 @@ Result<Fd> SysAccept4(Task& task, Fd fd, GuestAddr address, InOutPtr<int32_t> si
   const SocketRef listener = TRY(GetSocket(task, fd));
   auto accepted =
       TRY(WaitSocket(task, *listener, false, 0, [&] { return listener->Accept(task, flags & SOCK_NONBLOCK); }));
+  accepted->Publish(task.creds().fsuid, task.creds().fsgid);
   if (!address.IsNull()) {
-    const auto peer = accepted->PeerAddress(task);
+    const auto peer = accepted->AcceptedFrom(task);
     if (!peer.ok()) return Err(ECONNABORTED);
     TRY(WriteAddress(task, address, size, *peer));
   }
@@ -146,10 +156,26 @@ Result<void> SysSetsockopt(Task& task, Fd fd, int level, int name, InArray<4> va
 SYSCALL_ROW(setsockopt, Lane::kShort, Support::kPartial, SysSetsockopt,
             "options without effect in the sandbox are stored only");
 
+// SO_PEERPIDFD: the process that SO_PEERCRED names.
+Result<void> PeerPidfd(Task& task, Socket& socket, int32_t room, GuestAddr value, InOutPtr<int32_t> size_ptr) {
+  if (room < static_cast<int32_t>(sizeof(int32_t))) return Err(EINVAL);
+  if (socket.family() != AF_UNIX) return Err(ENODATA);
+  const std::string bytes = TRY(socket.GetOption(task, SOL_SOCKET, SO_PEERCRED));
+  ucred peer{};
+  std::memcpy(&peer, bytes.data(), std::min(bytes.size(), sizeof(peer)));
+  if (peer.pid == 0) return Err(ENODATA);
+  const auto group = task.kernel().FindGroup(task.ActualPid(peer.pid));
+  if (group == nullptr) return Err(ESRCH);
+  TRY(size_ptr.Write(task.memory(), sizeof(int32_t)));
+  TRY(InstallPidFd(task, group, value));
+  return {};
+}
+
 Result<void> SysGetsockopt(Task& task, Fd fd, int level, int name, GuestAddr value, InOutPtr<int32_t> size_ptr) {
   const SocketRef socket = TRY(GetSocket(task, fd));
   const int32_t room = TRY(size_ptr.Read(task.memory()));
   if (room < 0) return Err(EINVAL);
+  if (level == SOL_SOCKET && name == abi::kSoPeerPidfd) return PeerPidfd(task, *socket, room, value, size_ptr);
   const std::string bytes = TRY(socket->GetOption(task, level, name));
   size_t size = std::min<size_t>(room, bytes.size());
   // Linux: do_ip_getsockopt gives a byte to who has no room for an int.

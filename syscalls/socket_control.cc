@@ -7,6 +7,10 @@
 #include <cstring>
 #include <vector>
 
+#include "abi/socket.h"
+#include "sentry/kernel/kernel.h"
+#include "sentry/kernel/pidfd.h"
+
 namespace sandbox::syscalls {
 namespace {
 
@@ -100,6 +104,18 @@ bool PutRights(Task& task, ControlWriter& writer, const std::vector<FileRef>& ri
   return numbers.size() == rights.size();
 }
 
+// A pidfd of the sender, or in its place the errno, as Linux has it.
+bool PutProcess(Task& task, ControlWriter& writer, int32_t pid) {
+  if (writer.PayloadRoom() < sizeof(int32_t)) return false;
+  const auto group = task.kernel().FindGroup(pid);
+  int32_t number = -ESRCH;
+  if (group != nullptr && task.ShownPid(pid) != 0) {
+    const auto fd = task.fds().Install(task, MakeRef<PidFd>(group, O_RDWR), true);
+    number = fd.ok() ? fd->number() : -fd.error().value();
+  }
+  return writer.Put(SOL_SOCKET, abi::kScmPidfd, &number, sizeof(number));
+}
+
 }  // namespace
 
 Result<SocketControl> ReadControl(Task& task, GuestAddr from, uint64_t size) {
@@ -131,6 +147,7 @@ Result<uint64_t> WriteControl(Task& task, GuestAddr to, uint64_t size, const Soc
     complete &= writer.Put(SOL_SOCKET, SCM_CREDENTIALS, &shown, sizeof(shown));
   }
   if (!control.rights.empty()) complete &= PutRights(task, writer, control.rights, close_on_exec);
+  if (control.process) complete &= PutProcess(task, writer, *control.process);
   if (!complete) *flags |= MSG_CTRUNC;
   TRY(task.memory().Write(to, writer.bytes().data(), writer.bytes().size()));
   return writer.bytes().size();

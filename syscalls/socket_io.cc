@@ -14,7 +14,7 @@
 namespace sandbox::syscalls {
 namespace {
 
-constexpr char kNoUrgentData[] = "no MSG_OOB between sockets of the sandbox; error queues of UDP only";
+constexpr char kNotes[] = "error queues of UDP only";
 constexpr uint32_t kMaxBatch = 1024;  // Linux: UIO_MAXIOV messages of sendmmsg and recvmmsg
 
 // A blocking stream send goes on until everything is taken; what went out before an error is the result.
@@ -40,8 +40,8 @@ Result<int64_t> ReceiveAll(Task& task, Socket& socket, IoSequence& to, int flags
   const auto receive = [&] { return socket.Receive(task, to, flags, result); };
   if (flags & MSG_ERRQUEUE) return static_cast<int64_t>(TRY(receive()));  // never waits
   size_t done = TRY(WaitSocket(task, socket, false, flags, receive));
-  const bool wait_all = (flags & MSG_WAITALL) && !(flags & MSG_PEEK) && socket.is_stream();
-  while (wait_all && done > 0 && !to.empty() && result.control.rights.empty()) {
+  const bool wait_all = (flags & MSG_WAITALL) && !(flags & (MSG_PEEK | MSG_OOB)) && socket.is_stream();
+  while (wait_all && done > 0 && !to.empty() && !result.stop) {
     const auto more = WaitSocket(task, socket, false, flags, receive);
     if (!more.ok() || *more == 0) break;
     done += *more;
@@ -58,7 +58,7 @@ Result<int64_t> SysSendto(Task& task, Fd fd, InArray<2> data, uint64_t size, int
   auto from = IoSequence::Guest(task.memory(), data, size);
   return SendAll(task, *socket, from, request);
 }
-SYSCALL_ROW(sendto, Lane::kMayBlock, Support::kPartial, SysSendto, kNoUrgentData);
+SYSCALL_ROW(sendto, Lane::kMayBlock, Support::kPartial, SysSendto, kNotes);
 
 Result<int64_t> SysRecvfrom(Task& task, Fd fd, GuestAddr data, uint64_t size, int flags, GuestAddr address,
                             InOutPtr<int32_t> address_size) {
@@ -69,7 +69,7 @@ Result<int64_t> SysRecvfrom(Task& task, Fd fd, GuestAddr data, uint64_t size, in
   TRY(WriteAddress(task, address, address_size, result.from));
   return got;
 }
-SYSCALL_ROW(recvfrom, Lane::kMayBlock, Support::kPartial, SysRecvfrom, kNoUrgentData);
+SYSCALL_ROW(recvfrom, Lane::kMayBlock, Support::kPartial, SysRecvfrom, kNotes);
 
 Result<IoSequence> Vectors(Task& task, const abi::UserMsghdr& header) {
   if (header.iov_count > UIO_MAXIOV) return Err(EMSGSIZE);
@@ -93,7 +93,7 @@ Result<int64_t> SysSendmsg(Task& task, Fd fd, InPtr<abi::UserMsghdr> message, in
   const SocketRef socket = TRY(GetSocket(task, fd));
   return DoSendmsg(task, *socket, TRY(message.Read(task.memory())), flags);
 }
-SYSCALL_ROW(sendmsg, Lane::kMayBlock, Support::kPartial, SysSendmsg, kNoUrgentData);
+SYSCALL_ROW(sendmsg, Lane::kMayBlock, Support::kPartial, SysSendmsg, kNotes);
 
 // Receives into `header` and updates it for the guest.
 Result<int64_t> DoRecvmsg(Task& task, Socket& socket, abi::UserMsghdr& header, int flags) {
@@ -130,7 +130,7 @@ Result<int64_t> SysRecvmsg(Task& task, Fd fd, GuestAddr message, int flags) {
   TRY(WriteBack(task, message, header));
   return got;
 }
-SYSCALL_ROW(recvmsg, Lane::kMayBlock, Support::kPartial, SysRecvmsg, kNoUrgentData);
+SYSCALL_ROW(recvmsg, Lane::kMayBlock, Support::kPartial, SysRecvmsg, kNotes);
 
 Result<int64_t> SysSendmmsg(Task& task, Fd fd, GuestAddr messages, uint32_t count, int flags) {
   const SocketRef socket = TRY(GetSocket(task, fd));
@@ -148,7 +148,7 @@ Result<int64_t> SysSendmmsg(Task& task, Fd fd, GuestAddr messages, uint32_t coun
   }
   return int64_t{done};
 }
-SYSCALL_ROW(sendmmsg, Lane::kMayBlock, Support::kPartial, SysSendmmsg, kNoUrgentData);
+SYSCALL_ROW(sendmmsg, Lane::kMayBlock, Support::kPartial, SysSendmmsg, kNotes);
 
 Result<int64_t> SysRecvmmsg(Task& task, Fd fd, GuestAddr messages, uint32_t count, int flags, GuestAddr timeout) {
   const SocketRef socket = TRY(GetSocket(task, fd));
@@ -174,7 +174,7 @@ Result<int64_t> SysRecvmmsg(Task& task, Fd fd, GuestAddr messages, uint32_t coun
   WriteRemainingTimespec(task, timeout, deadline);
   return int64_t{done};
 }
-SYSCALL_ROW(recvmmsg, Lane::kMayBlock, Support::kPartial, SysRecvmmsg, kNoUrgentData);
+SYSCALL_ROW(recvmmsg, Lane::kMayBlock, Support::kPartial, SysRecvmmsg, kNotes);
 
 }  // namespace
 }  // namespace sandbox::syscalls

@@ -19,7 +19,15 @@ struct Found {
   Attr attr;
   uint64_t device = 0;
   uint32_t mount_id = 0;
+  uint64_t unique_mount_id = 0;
   bool mount_root = false;
+
+  void SetMount(const Path& path) {
+    if (path.mount == nullptr) return;
+    mount_id = path.mount->id();
+    unique_mount_id = path.mount->unique_id();
+    mount_root = path.dentry == path.mount->root();
+  }
 };
 
 Result<Found> AttrOfPath(Task& task, const Path& path) {
@@ -27,10 +35,7 @@ Result<Found> AttrOfPath(Task& task, const Path& path) {
   Inode& inode = *path.dentry->inode();
   found.attr = TRY(inode.GetAttr(task));
   found.device = inode.device();
-  if (path.mount != nullptr) {
-    found.mount_id = path.mount->id();
-    found.mount_root = path.dentry == path.mount->root();
-  }
+  found.SetMount(path);
   return found;
 }
 
@@ -40,13 +45,14 @@ Result<Found> AttrOfFile(Task& task, const FileRef& file) {
   found.attr = TRY(file->GetAttr(task));
   if (!file->path().empty()) {
     found.device = file->path().dentry->inode()->device();
-    if (file->path().mount != nullptr) found.mount_id = file->path().mount->id();
+    found.SetMount(file->path());
   } else {
     found.device = AnonymousDevice();
   }
   return found;
 }
 
+constexpr uint32_t kStatxMountIdUnique = 0x4000;  // STATX_MNT_ID_UNIQUE
 constexpr int kStatFlags = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY_PATH;
 
 // fstatat and statx share the lookup; an empty path asks the description itself.
@@ -142,8 +148,9 @@ Result<void> SysStatx(Task& task, Fd dirfd, GuestStr path, uint32_t flags, uint3
   st.stx_dev_major = major(found.device);
   st.stx_dev_minor = minor(found.device);
   if (found.mount_id != 0) {
-    st.stx_mask |= STATX_MNT_ID;
-    st.stx_mnt_id = found.mount_id;
+    const bool unique = mask & kStatxMountIdUnique;
+    st.stx_mask |= unique ? kStatxMountIdUnique : STATX_MNT_ID;
+    st.stx_mnt_id = unique ? found.unique_mount_id : found.mount_id;
   }
   return to.Write(task.memory(), st);
 }

@@ -6,6 +6,10 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
 #include "sentry/kernel/task.h"
 #include "sentry/vfs/anonymous.h"
 #include "sentry/vfs/dentry.h"
@@ -13,6 +17,13 @@
 #include "sentry/vfs/operations.h"
 #include "syscalls/path_args.h"
 #include "syscalls/row.h"
+
+#ifndef __NR_setxattrat
+#define __NR_setxattrat 463
+#define __NR_getxattrat 464
+#define __NR_listxattrat 465
+#define __NR_removexattrat 466
+#endif
 
 namespace sandbox::syscalls {
 namespace {
@@ -175,6 +186,68 @@ Result<void> SysLremovexattr(Task& task, GuestStr path, GuestAddr name) {
   return Remove(task, TRY(ByPath(task, path, false)), name);
 }
 SYSCALL_ROW(lremovexattr, Lane::kShort, Support::kFull, SysLremovexattr, "");
+
+// --- Linux 6.13: by descriptor and path. ---
+
+struct XattrArgs {  // struct xattr_args
+  uint64_t value;
+  uint32_t size;
+  uint32_t flags;
+};
+
+Result<XattrArgs> ReadXattrArgs(Task& task, GuestAddr addr, uint64_t size) {
+  XattrArgs args;
+  if (size < sizeof(args)) return Err(EINVAL);
+  if (size > kPageSize) return Err(E2BIG);
+  std::vector<char> bytes(size);
+  TRY(task.memory().Read(addr, bytes.data(), size));
+  if (std::any_of(bytes.begin() + sizeof(args), bytes.end(), [](char byte) { return byte != 0; })) return Err(E2BIG);
+  std::memcpy(&args, bytes.data(), sizeof(args));
+  return args;
+}
+
+// Unlike elsewhere an empty path does not take O_PATH descriptors.
+Result<Path> ByAt(Task& task, Fd dirfd, GuestStr path, uint32_t flags) {
+  if ((flags & AT_EMPTY_PATH) && dirfd != AtCwd()) {
+    char first = 0;
+    if (!path.IsNull()) TRY(task.memory().Read(path.addr(), &first, 1));
+    if (first == 0) return ByFd(task, dirfd);
+  }
+  return WalkAt(task, dirfd, path, static_cast<int>(flags));
+}
+Result<void> CheckAtFlags(uint32_t flags) {
+  return flags & ~uint32_t{AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH} ? Err(EINVAL) : Result<void>();
+}
+
+Result<void> SysSetxattrat(Task& task, Fd dirfd, GuestStr path, uint32_t flags, GuestAddr name, GuestAddr args_addr,
+                           uint64_t size) {
+  const XattrArgs args = TRY(ReadXattrArgs(task, args_addr, size));
+  TRY(CheckAtFlags(flags));
+  const SetArgs set = TRY(ReadSetArgs(task, name, GuestAddr(args.value), args.size, static_cast<int>(args.flags)));
+  return Set(task, TRY(ByAt(task, dirfd, path, flags)), set);
+}
+SYSCALL_ROW(setxattrat, Lane::kShort, Support::kPartial, SysSetxattrat, "no POSIX ACLs");
+
+Result<size_t> SysGetxattrat(Task& task, Fd dirfd, GuestStr path, uint32_t flags, GuestAddr name, GuestAddr args_addr,
+                             uint64_t size) {
+  const XattrArgs args = TRY(ReadXattrArgs(task, args_addr, size));
+  if (args.flags != 0) return Err(EINVAL);
+  TRY(CheckAtFlags(flags));
+  return Get(task, TRY(ByAt(task, dirfd, path, flags)), name, GuestAddr(args.value), args.size);
+}
+SYSCALL_ROW(getxattrat, Lane::kShort, Support::kFull, SysGetxattrat, "");
+
+Result<size_t> SysListxattrat(Task& task, Fd dirfd, GuestStr path, uint32_t flags, GuestAddr list, uint64_t size) {
+  TRY(CheckAtFlags(flags));
+  return List(task, TRY(ByAt(task, dirfd, path, flags)), list, size);
+}
+SYSCALL_ROW(listxattrat, Lane::kShort, Support::kFull, SysListxattrat, "");
+
+Result<void> SysRemovexattrat(Task& task, Fd dirfd, GuestStr path, uint32_t flags, GuestAddr name) {
+  TRY(CheckAtFlags(flags));
+  return Remove(task, TRY(ByAt(task, dirfd, path, flags)), name);
+}
+SYSCALL_ROW(removexattrat, Lane::kShort, Support::kFull, SysRemovexattrat, "");
 
 Result<void> SysFremovexattr(Task& task, Fd fd, GuestAddr name) { return Remove(task, TRY(ByFd(task, fd)), name); }
 SYSCALL_ROW(fremovexattr, Lane::kShort, Support::kFull, SysFremovexattr, "");

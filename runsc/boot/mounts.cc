@@ -88,9 +88,7 @@ class Builder {
   }
 
   void SetPropagation(const MountRef& mount, unsigned long type) {
-    for (const MountRef& one : type& MS_REC ? mounts_->Subtree(mount) : std::vector<MountRef>{mount}) {
-      one->set_propagation(type & ~static_cast<unsigned long>(MS_REC));
-    }
+    (void)mounts_->SetPropagation({mount, mount->root()}, type & ~static_cast<unsigned long>(MS_REC), type & MS_REC);
   }
 
   // Null when nothing is there.

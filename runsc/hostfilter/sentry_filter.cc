@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <linux/memfd.h>
+#include <linux/sockios.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <signal.h>
@@ -39,7 +40,7 @@ constexpr int kPlainCalls[] = {
 
 // Terminal and pipe requests on descriptors that were donated as standard streams.
 constexpr unsigned long kIoctls[] = {FIONREAD, TCGETS, TCSETS, TCSETSW,  TCSETSF, TIOCGWINSZ,
-                                     TCSBRK,   TCFLSH, TCXONC, TIOCOUTQ, FIONBIO};
+                                     TCSBRK,   TCFLSH, TCXONC, TIOCOUTQ, FIONBIO, SIOCATMARK};
 
 class Filter {
  public:

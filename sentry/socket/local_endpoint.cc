@@ -46,6 +46,11 @@ bool LocalEndpoint::listening() const {
   return state_ == State::kListening;
 }
 
+size_t LocalEndpoint::waiting() const {
+  MutexLock lock(mu_);
+  return backlog_.size();
+}
+
 bool LocalEndpoint::connected() const {
   MutexLock lock(mu_);
   return state_ == State::kConnected;
@@ -155,7 +160,7 @@ Result<void> LocalEndpoint::Shutdown(int how) {
     // Only connections tell the other side; a datagram target never learns of its senders.
     if (type != SOCK_DGRAM) other = peer_;
   }
-  if (how != SHUT_WR) incoming.FinishReading();
+  if (how != SHUT_WR) ending == Ending::kBoth ? incoming.FinishReading() : incoming.EndWhenEmpty();
   if (other != nullptr) {
     if (how != SHUT_RD) other->incoming.FinishWriting();
     // The other side of TCP does not learn that nobody reads any more.
@@ -174,26 +179,50 @@ void LocalEndpoint::PeerClosed(bool data_lost) {
     MutexLock lock(mu_);
     write_shut_ = true;
   }
-  if (data_lost) error_.store(ECONNRESET);
+  if (data_lost) {
+    error_.store(ECONNRESET);
+    was_reset_.store(true, std::memory_order_release);
+  }
   incoming.FinishWriting();
   wait_queue.Notify(kEverything);
 }
 
-void LocalEndpoint::Close() {
+void LocalEndpoint::TakeReset() {
+  {
+    MutexLock lock(mu_);
+    write_shut_ = true;
+  }
+  error_.store(EPIPE);
+  was_reset_.store(true, std::memory_order_release);
+  wait_queue.Notify(kEverything);
+}
+
+void LocalEndpoint::Close(bool reset) {
+  closed_.store(true, std::memory_order_release);
+  Sever(reset);
+}
+
+void LocalEndpoint::Disconnect(bool keep_name) {
+  Sever(true);
+  incoming.Reopen();
+  MutexLock lock(mu_);
+  state_ = State::kUnconnected;
+  write_shut_ = false;
+  was_reset_.store(false, std::memory_order_release);
+  if (!keep_name) address_ = SocketAddress{};
+}
+
+void LocalEndpoint::Sever(bool reset) {
   LocalEndpointRef other;
   std::deque<LocalEndpointRef> pending;
   {
     MutexLock lock(mu_);
-    closed_.store(true, std::memory_order_release);
     other = std::move(peer_);
     pending.swap(backlog_);
   }
-  const bool lost = incoming.Clear();
+  const bool lost = incoming.Clear() || reset;
   if (other != nullptr && type != SOCK_DGRAM) other->PeerClosed(lost);
-  for (const LocalEndpointRef& server : pending) {
-    if (auto client = server->peer()) client->error_.store(ECONNRESET);
-    server->Close();
-  }
+  for (const LocalEndpointRef& server : pending) server->Close(true);
   NotifyRoom();
 }
 
@@ -222,14 +251,31 @@ void LocalEndpoint::NotifyRoom() {
 
 EventMask LocalEndpoint::WriteReadiness() {
   const LocalEndpointRef other = peer();
-  if (other == nullptr || other->closed()) return kWritable;
-  if (other->incoming.Writable()) return kWritable;
+  const EventMask writable = ending == Ending::kBoth ? kWritable | kEventWrBand : kWritable;
+  if (other == nullptr || other->closed()) return writable;
+  if (other->incoming.Writable()) return writable;
   if (type != SOCK_DGRAM) return 0;  // a connection notifies its one sender by itself
   other->WakeWhenFree(shared_from_this());
-  return other->incoming.Writable() ? kWritable : 0;
+  return other->incoming.Writable() ? writable : 0;
 }
 
-EventMask LocalEndpoint::Readiness() {
+Result<void> LocalEndpoint::SendUrgent(LocalEndpoint& to, SocketMessage&& message) {
+  TRY(to.incoming.PushUrgent(std::move(message)));
+  to.wait_queue.Notify(kReadable | kEventPri | kEventRdBand);
+  return {};
+}
+
+void LocalEndpoint::VisitQueues(const std::function<void(ReceiveQueue&)>& visit) {
+  std::deque<LocalEndpointRef> waiting;
+  {
+    MutexLock lock(mu_);
+    waiting = backlog_;
+  }
+  visit(incoming);
+  for (const LocalEndpointRef& server : waiting) visit(server->incoming);
+}
+
+EventMask LocalEndpoint::Readiness(bool urgent_inline) {
   EventMask events = error_.load() != 0 ? kEventErr : 0;
   bool write_shut, connected;
   {
@@ -240,7 +286,8 @@ EventMask LocalEndpoint::Readiness() {
   }
   const bool ended = incoming.WriterFinished() || incoming.ReaderFinished();
   if (ended) events |= kReadable | kEventRdHup;
-  if (incoming.HasData()) events |= kReadable;
+  if (ending == Ending::kBoth ? incoming.HasData() : incoming.HasData(urgent_inline)) events |= kReadable;
+  if (incoming.HasUrgent()) events |= kEventPri;
   if ((ended && write_shut) || (!connected && type != SOCK_DGRAM)) events |= kEventHup;
   return events | WriteReadiness();
 }

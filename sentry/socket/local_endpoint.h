@@ -39,6 +39,7 @@ class LocalEndpoint : public RefFromThis<LocalEndpoint> {
   // listen(2): EINVAL unless bound and unconnected.
   Result<void> Listen(int backlog, const ucred& creds);
   bool listening() const;
+  size_t waiting() const;  // connections to be accepted
   // connect(2) of a stream or seqpacket socket: ECONNREFUSED, EAGAIN for a full backlog (the caller is then woken when
   // there is room), EISCONN, EINVAL. `server_address`: what the accepted end is called, if not as the listener.
   Result<void> ConnectTo(const LocalEndpointRef& listener, const ucred& creds,
@@ -58,16 +59,28 @@ class LocalEndpoint : public RefFromThis<LocalEndpoint> {
   bool Refuses(const LocalEndpoint& sender) const;
 
   Result<void> Shutdown(int how);
-  // The file is gone.
-  void Close();
+  // connect(2) with AF_UNSPEC: ends a connection with a reset, or stops listening; the name goes unless `keep_name`.
+  void Disconnect(bool keep_name);
+  // The file is gone. `reset`: as if unread data was lost.
+  void Close(bool reset = false);
+  // The other side ended with a reset: nothing goes either way, what arrived before can be read.
+  // What a write to a closed peer draws: EPIPE, where the end was seen already (Linux: tcp_reset in CLOSE_WAIT).
+  void TakeReset();
+  bool was_reset() const { return was_reset_.load(std::memory_order_acquire); }
   bool closed() const { return closed_.load(std::memory_order_acquire); }
 
-  EventMask Readiness();
+  // `urgent_inline`: SO_OOBINLINE.
+  EventMask Readiness(bool urgent_inline);
+  // Queues the byte of MSG_OOB for the other side's `to` and tells it (SIGURG, POLLPRI).
+  static Result<void> SendUrgent(LocalEndpoint& to, SocketMessage&& message);
+  // Calls visit(queue) for what is queued here and in connections that wait to be accepted.
+  void VisitQueues(const std::function<void(ReceiveQueue&)>& visit);
   // `sender` could not send here: it is notified when room appears.
   void WakeWhenFree(const LocalEndpointRef& sender);
   void NotifyRoom();
 
   int TakeError() { return error_.exchange(0); }
+  int pending_error() const { return error_.load(); }
   ucred peer_credentials() const;
 
  private:
@@ -75,6 +88,7 @@ class LocalEndpoint : public RefFromThis<LocalEndpoint> {
   static constexpr size_t kMaxBacklog = 4096;   // net.core.somaxconn
   enum class State { kUnconnected, kListening, kConnected };
 
+  void Sever(bool reset);
   void PeerClosed(bool data_lost);
   EventMask WriteReadiness();
 
@@ -89,7 +103,7 @@ class LocalEndpoint : public RefFromThis<LocalEndpoint> {
   std::vector<WeakRef<LocalEndpoint>> blocked_ GUARDED_BY(mu_);
   std::atomic<bool> has_blocked_{false};
   std::atomic<int> error_{0};
-  std::atomic<bool> closed_{false};
+  std::atomic<bool> closed_{false}, was_reset_{false};
 };
 
 }  // namespace sandbox

@@ -11,6 +11,7 @@
 
 #include "base/ref.h"
 #include "sentry/socket/address.h"
+#include "sentry/socket/in_flight.h"
 #include "sentry/vfs/file.h"
 
 namespace sandbox {
@@ -21,6 +22,7 @@ struct PacketDetails;  // sentry/socket/inet/packet_details.h
 struct SocketControl {
   std::vector<FileRef> rights;       // SCM_RIGHTS
   std::optional<ucred> credentials;  // SCM_CREDENTIALS
+  std::optional<int32_t> process;    // SCM_PIDFD: the sender, a number of the root pid namespace; for receivers only
   // Other items, as they are copied: level, type, payload (IP_PKTINFO, SO_TIMESTAMP …). What the guest sends is checked
   // by the protocol.
   struct Item {
@@ -37,17 +39,29 @@ struct SocketBytes {
   const std::unique_ptr<char[]> data;
 };
 
+// Of a stream's urgent byte, which is a message of its own (MSG_OOB).
+enum class Urgent : uint8_t {
+  kNo,
+  kUnread,
+  kRead,  // taken with MSG_OOB; the message, empty now, marks where it was
+};
+
 struct SocketMessage {
   RefPtr<SocketBytes> bytes;
   size_t offset = 0;
   size_t length = 0;
   SocketAddress from;
   ucred credentials{};
-  std::vector<FileRef> rights;
+  InFlightFiles rights;
   std::vector<SocketControl::Item> items;
+  Urgent urgent = Urgent::kNo;
   std::shared_ptr<const PacketDetails> details;  // of internet datagrams, for a receiver that asked
 
   const char* data() const { return bytes->data.get() + offset; }
+  // For MSG_PEEK.
+  SocketMessage Glimpse() const {
+    return {bytes, offset, length, from, credentials, rights.Glimpse(), items, urgent, details};
+  }
 };
 
 // Arguments of sendmsg(2) below the system call.
@@ -63,6 +77,7 @@ struct ReceiveResult {
   int flags = 0;     // MSG_TRUNC, MSG_EOR, MSG_CTRUNC …
   SocketAddress from;
   SocketControl control;
+  bool stop = false;                             // descriptors came, or urgent data is next: MSG_WAITALL does not go on
   std::shared_ptr<const PacketDetails> details;  // of the last message taken
 };
 

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <limits>
 
+#include "abi/socket.h"
 #include "sentry/socket/interfaces.h"
 
 namespace sandbox {
@@ -54,6 +55,8 @@ std::atomic<int>* SocketOptions::Flag(int name) {
   switch (name) {
     case SO_PASSCRED:
       return &pass_credentials_;
+    case abi::kSoPassPidfd:
+      return &pass_pidfd_;
     case SO_REUSEADDR:
       return &reuse_address_;
     case SO_REUSEPORT:
@@ -150,9 +153,6 @@ Result<void> SocketOptions::Set(Context& context, int name, OptionIn value) {
     case SO_BUSY_POLL:
       busy_poll_.store(number);
       return {};
-    case SO_PEEK_OFF:
-      peek_offset_.store(number);
-      return {};
     case SO_DETACH_FILTER:
       return Err(ENOENT);
     default:
@@ -177,8 +177,6 @@ Result<std::string> SocketOptions::Get(int name) const {
       return OptionBytes(mark_.load());
     case SO_BUSY_POLL:
       return OptionBytes(busy_poll_.load());
-    case SO_PEEK_OFF:
-      return OptionBytes(peek_offset_.load());
     case SO_LOCK_FILTER:
       return OptionBytes(lock_filter_.load());
     case SO_TIMESTAMP:

@@ -25,9 +25,11 @@ class SocketOptions {
   Result<void> Set(Context& context, int name, OptionIn value);
   Result<std::string> Get(int name) const;
 
+  bool pass_pidfd() const { return pass_pidfd_.load(std::memory_order_relaxed); }
   bool pass_credentials() const { return pass_credentials_.load(std::memory_order_relaxed); }
   bool reuse_address() const { return reuse_address_.load(std::memory_order_relaxed); }
   bool reuse_port() const { return reuse_port_.load(std::memory_order_relaxed); }
+  bool urgent_inline() const { return oob_inline_.load(std::memory_order_relaxed); }
   bool broadcast() const { return broadcast_.load(std::memory_order_relaxed); }
   int send_buffer() const { return send_buffer_.load(std::memory_order_relaxed); }
   int receive_buffer() const { return receive_buffer_.load(std::memory_order_relaxed); }
@@ -45,11 +47,11 @@ class SocketOptions {
   std::atomic<int>* Flag(int name);
   const std::atomic<int>* Flag(int name) const { return const_cast<SocketOptions*>(this)->Flag(name); }
 
-  std::atomic<int> pass_credentials_{0}, reuse_address_{0}, reuse_port_{0}, broadcast_{0}, keep_alive_{0},
-      oob_inline_{0}, dont_route_{0}, debug_{0}, no_check_{0}, rx_queue_overflow_{0}, pass_security_{0},
+  std::atomic<int> pass_credentials_{0}, pass_pidfd_{0}, reuse_address_{0}, reuse_port_{0}, broadcast_{0},
+      keep_alive_{0}, oob_inline_{0}, dont_route_{0}, debug_{0}, no_check_{0}, rx_queue_overflow_{0}, pass_security_{0},
       select_error_queue_{0}, zero_copy_{0}, no_fcs_{0}, wifi_status_{0}, lock_filter_{0};
   std::atomic<int> send_buffer_{212992}, receive_buffer_{212992}, receive_low_water_{1}, priority_{0}, mark_{0},
-      busy_poll_{0}, peek_offset_{-1};
+      busy_poll_{0};
   std::atomic<int64_t> send_timeout_ns_{0}, receive_timeout_ns_{0};
   std::atomic<bool> linger_on_{false};
   std::atomic<int> linger_seconds_{0};

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <deque>
+#include <vector>
 
 #include "base/mutex.h"
 #include "base/result.h"
@@ -29,37 +30,75 @@ class ReceiveQueue {
   Result<void> Push(SocketMessage&& message);
   // What poll reports: half of the limit is free, or writing would fail at once.
   bool Writable() const;
+  // Queues a byte of urgent data. There is one at a time: an older one that nobody has read becomes ordinary data.
+  Result<void> PushUrgent(SocketMessage&& message);
   // No more will come: end of file after what is queued.
   void FinishWriting();
 
   // --- Receiver. ---
-  // EAGAIN when empty, 0 bytes at end of file. `flags`: MSG_PEEK. `split_credentials`: never joins bytes of different
-  // senders. `*freed` tells that the queue became Writable, so that senders are to be notified.
-  Result<size_t> ReadStream(IoSequence& to, int flags, bool split_credentials, ReceiveResult& result, bool* freed);
+  // EAGAIN when empty, 0 bytes at end of file. `*freed` tells that the queue became Writable, so that senders are to be
+  // notified. A read that has got something ends before urgent data; one that begins there skips it unless it is
+  // inline.
+  struct StreamRead {
+    int flags = 0;                   // MSG_PEEK
+    bool split_credentials = false;  // never joins bytes of different senders
+    bool urgent_inline = false;      // SO_OOBINLINE
+  };
+  Result<size_t> ReadStream(IoSequence& to, const StreamRead& how, ReceiveResult& result, bool* freed);
+  // MSG_OOB of recv(2): EINVAL when there is no unread urgent byte. `flags`: MSG_PEEK.
+  Result<size_t> ReadUrgent(IoSequence& to, int flags, ReceiveResult& result);
   // One message. MSG_PEEK, MSG_TRUNC.
   Result<size_t> ReadPacket(IoSequence& to, int flags, ReceiveResult& result, bool* freed);
   // shutdown(SHUT_RD): what is queued stays readable, then end of file; senders get EPIPE.
   void FinishReading();
+  // TCP's form: an empty queue is at its end, but senders are not told and what they send can be read.
+  void EndWhenEmpty();
   // Drops everything (close). Returns true when unread data was lost: the peer then sees ECONNRESET.
   bool Clear();
+  // As new, after Clear.
+  void Reopen();
+
+  // SO_PEEK_OFF: where MSG_PEEK begins, moving with what is read; negative = at the front, always.
+  void SetPeekOffset(int offset);
+  int peek_offset() const;
 
   bool HasData() const;
+  // TCP's view: an urgent byte that would be skipped is nothing to read.
+  bool HasData(bool urgent_inline) const;
+  bool HasUrgent() const;  // not read yet
+  bool AtMark() const;     // SIOCATMARK: urgent data, read or not, is next
+  // FIONREAD of TCP: what can be read without passing urgent data.
+  size_t bytes_before_mark(bool urgent_inline) const;
   bool AtEnd() const;  // empty and nothing will come
   bool WriterFinished() const;
   bool ReaderFinished() const;
   size_t queued_bytes() const;
   size_t next_packet_bytes() const;  // FIONREAD of datagram sockets
 
+  // For the collection of unreachable sockets.
+  std::vector<FileRef> FilesInFlight() const;
+  std::vector<InFlightFiles> TakeFilesInFlight();
+
   size_t limit() const;
   void SetLimit(size_t bytes);
   void SetMaxMessages(size_t count);
 
  private:
-  static constexpr size_t kBatch = 8;
   Result<void> CanTakeLocked(size_t size) const REQUIRES(mu_);
   bool FullLocked() const REQUIRES(mu_);
+  bool EndedLocked() const REQUIRES(mu_) { return writer_finished_ || reader_finished_ || ends_when_empty_; }
   SocketMessage TakeFrontLocked(size_t size) REQUIRES(mu_);
-  Result<size_t> PeekStream(IoSequence& to, ReceiveResult& result);
+  SocketMessage DropFrontLocked() REQUIRES(mu_);
+  // Deals with urgent data at the front: true when a read that has `got` bytes already ends there. What it drops is
+  // put into `dropped`, to be destroyed without the lock.
+  bool StopsAtMarkLocked(size_t got, const StreamRead& how, std::vector<SocketMessage>& dropped) REQUIRES(mu_);
+  SocketMessage* FindUrgentLocked() REQUIRES(mu_);
+  const SocketMessage* FindUrgentLocked() const REQUIRES(mu_);
+  std::vector<SocketMessage> GlimpseStream(size_t size, const StreamRead& how);
+  Result<size_t> PeekStream(IoSequence& to, const StreamRead& how, ReceiveResult& result);
+  Result<SocketMessage> GlimpsePacketLocked() REQUIRES(mu_);
+  void MovePeekOffset(int64_t by);
+  void MovePeekOffsetLocked(int64_t by) REQUIRES(mu_);
   void PutBack(SocketMessage&& message);
 
   mutable Mutex mu_{LockRank::kSocket};
@@ -68,8 +107,11 @@ class ReceiveQueue {
   size_t charged_ GUARDED_BY(mu_) = 0;  // bytes and overhead
   size_t limit_ GUARDED_BY(mu_) = kDefaultLimit;
   size_t max_messages_ GUARDED_BY(mu_) = SIZE_MAX;
+  int peek_offset_ GUARDED_BY(mu_) = -1;
+  bool has_mark_ GUARDED_BY(mu_) = false;  // a message is urgent data, read or not
   bool writer_finished_ GUARDED_BY(mu_) = false;
   bool reader_finished_ GUARDED_BY(mu_) = false;
+  bool ends_when_empty_ GUARDED_BY(mu_) = false;
 };
 
 }  // namespace sandbox

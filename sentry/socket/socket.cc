@@ -3,7 +3,9 @@
 #include <signal.h>
 
 #include <array>
+#include <map>
 
+#include "sentry/socket/receive_queue.h"
 #include "sentry/vfs/special.h"
 
 namespace sandbox {
@@ -14,6 +16,12 @@ using Providers = std::array<SocketFamily*, AF_MAX>;
 Providers& Families() {
   static Providers families = {};
   return families;
+}
+
+using SocketsByIno = std::map<uint64_t, Socket*>;
+Guarded<SocketsByIno>& AllSockets() {
+  static auto* const all = new Guarded<SocketsByIno>(LockRank::kLeaf);  // sockets may outlive every other object
+  return *all;
 }
 
 Providers& OuterFamilies() {
@@ -30,6 +38,36 @@ Socket::Socket(int family, int type, int protocol, int flags)
       protocol_(protocol),
       ino_(NextAnonymousIno()) {}
 
+void Socket::Publish(uint32_t uid, uint32_t gid) {
+  uid_ = uid;
+  gid_ = gid;
+  AllSockets().With([&](SocketsByIno& all) { all.emplace(ino_, this); });
+}
+
+Socket::~Socket() {
+  AllSockets().With([&](SocketsByIno& all) { all.erase(ino_); });
+}
+
+std::vector<SocketRef> Socket::All(const NetNamespace& net, int family) {
+  std::vector<SocketRef> found, others;  // references end outside the lock
+  AllSockets().With([&](SocketsByIno& all) {
+    for (const auto& [ino, socket] : all) {
+      auto held = std::static_pointer_cast<Socket>(socket->weak_from_this().lock());
+      if (held == nullptr) continue;  // it is ending
+      (socket->family_ == family && socket->net_.get() == &net ? found : others).push_back(std::move(held));
+    }
+  });
+  return found;
+}
+
+SocketSummary Socket::Summary(Context& context) {
+  SocketSummary summary;
+  if (const auto local = LocalAddress(context); local.ok()) summary.local = *local;
+  if (const auto peer = PeerAddress(context); peer.ok()) summary.peer = *peer;
+  summary.listening = listening();
+  return summary;
+}
+
 Result<void> Socket::Bind(const SocketCaller&, const SocketAddress&) { return Err(EOPNOTSUPP); }
 Result<void> Socket::Listen(Context&, int) { return Err(EOPNOTSUPP); }
 Result<SocketRef> Socket::Accept(Context&, int) { return Err(EOPNOTSUPP); }
@@ -41,7 +79,11 @@ Result<void> Socket::Shutdown(Context&, int) { return Err(EOPNOTSUPP); }
 
 Result<void> Socket::SetOption(Context& context, int level, int name, OptionIn value) {
   if (level != SOL_SOCKET) return Err(ENOPROTOOPT);
-  return options_.Set(context, name, value);
+  if (name != SO_PEEK_OFF) return options_.Set(context, name, value);
+  const int offset = TRY(OptionInt(value));
+  if (peek_queue() == nullptr) return Err(EOPNOTSUPP);
+  peek_queue()->SetPeekOffset(offset);
+  return {};
 }
 
 Result<std::string> Socket::GetOption(Context&, int level, int name) {
@@ -59,6 +101,9 @@ Result<std::string> Socket::GetOption(Context&, int level, int name) {
       return OptionBytes(listening() ? 1 : 0);
     case SO_COOKIE:
       return OptionBytes(&ino_, sizeof(ino_));
+    case SO_PEEK_OFF:
+      if (peek_queue() == nullptr) return Err(EOPNOTSUPP);
+      return OptionBytes(peek_queue()->peek_offset());
     default:
       return options_.Get(name);
   }
@@ -81,6 +126,8 @@ Result<Attr> Socket::GetAttr(Context&) {
   Attr attr;
   attr.ino = ino_;
   attr.mode = S_IFSOCK | 0777;
+  attr.uid = uid_;
+  attr.gid = gid_;
   return attr;
 }
 

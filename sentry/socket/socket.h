@@ -7,6 +7,7 @@
 
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "sentry/socket/message.h"
 #include "sentry/socket/options.h"
@@ -15,6 +16,7 @@
 
 namespace sandbox {
 
+class ReceiveQueue;
 class Socket;
 using SocketRef = RefPtr<Socket>;
 
@@ -25,8 +27,17 @@ struct SocketCaller {
   uint32_t umask;
 };
 
+// What /proc/net tells of a socket.
+struct SocketSummary {
+  SocketAddress local, peer;  // empty = none
+  uint8_t state = 0;          // as the family's file shows it: TCP_ESTABLISHED …, SS_CONNECTED …
+  bool listening = false;
+  size_t to_send = 0, to_receive = 0;  // queued bytes; of a listener its backlog and who waits in it
+};
+
 class Socket : public FileDescription {
  public:
+  ~Socket() override;
   // `type` without SOCK_NONBLOCK and SOCK_CLOEXEC; `flags`: O_NONBLOCK or 0.
   Socket(int family, int type, int protocol, int flags);
 
@@ -37,6 +48,11 @@ class Socket : public FileDescription {
   NetNamespace& net() const { return *net_; }
   const RefPtr<NetNamespace>& net_ref() const { return net_; }
   void set_net(RefPtr<NetNamespace> net) { net_ = std::move(net); }  // before anybody else knows the socket
+  // Who made it: fstat(2) and /proc/net say so. Before anybody else knows the socket; All finds it from then on.
+  void Publish(uint32_t uid, uint32_t gid);
+  uint32_t owner_uid() const { return uid_; }
+  // The published ones of a network namespace and family, oldest first.
+  static std::vector<RefPtr<Socket>> All(const NetNamespace& net, int family);
   SocketOptions& options() { return options_; }
   const SocketOptions& options() const { return options_; }
   bool is_stream() const { return type_ == SOCK_STREAM; }
@@ -50,6 +66,8 @@ class Socket : public FileDescription {
   virtual Result<void> FinishConnect(Context& context);
   virtual Result<SocketAddress> LocalAddress(Context& context);
   virtual Result<SocketAddress> PeerAddress(Context& context);
+  // What accept(2) tells of a connection that may have ended meanwhile.
+  virtual Result<SocketAddress> AcceptedFrom(Context& context) { return PeerAddress(context); }
   virtual Result<void> Shutdown(Context& context, int how);
 
   // Sends what it can from the front of `from`. A stream may take a part; EAGAIN when nothing fits. SIGPIPE is the
@@ -73,15 +91,22 @@ class Socket : public FileDescription {
   std::string AnonymousName() const override;
   uint64_t ino() const { return ino_; }
 
+  virtual SocketSummary Summary(Context& context);
+  // Calls visit(queue) for each queue of messages that only this socket leads to (unix sockets).
+  virtual void VisitQueues(const std::function<void(ReceiveQueue&)>& /*visit*/) {}
+
  protected:
   // SO_TYPE, SO_DOMAIN, SO_PROTOCOL, SO_ERROR, SO_ACCEPTCONN, asked before options().
   virtual int TakeError() { return 0; }
   virtual bool listening() const { return false; }
+  // Where SO_PEEK_OFF applies; null when the family does not know it.
+  virtual ReceiveQueue* peek_queue() { return nullptr; }
   WaitQueue wait_queue_;
 
  private:
   const int family_, type_, protocol_;
   const uint64_t ino_;
+  uint32_t uid_ = 0, gid_ = 0;
   RefPtr<NetNamespace> net_ = NetNamespace::Root();
   SocketOptions options_;
 };

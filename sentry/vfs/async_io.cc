@@ -60,8 +60,36 @@ class AsyncIo::Entry final : public WaitEntry {
   const int fd_;
 };
 
+class AsyncIo::UrgentEntry final : public WaitEntry {
+ public:
+  explicit UrgentEntry(AsyncIo& owner) : owner_(owner) {}
+  void Notify(EventMask events) override {
+    if (events & kEventPri) owner_.SignalUrgent();
+  }
+
+ private:
+  AsyncIo& owner_;
+};
+
 AsyncIo::AsyncIo() = default;
-AsyncIo::~AsyncIo() { Disable(); }
+AsyncIo::~AsyncIo() {
+  Disable();
+  MutexLock lock(entry_mu_);
+  if (urgent_entry_ != nullptr) urgent_entry_->Unregister();
+}
+
+void AsyncIo::WatchUrgent(const FileRef& file) {
+  MutexLock lock(entry_mu_);
+  if (urgent_entry_ != nullptr) return;
+  urgent_entry_ = std::make_unique<UrgentEntry>(*this);
+  file->wait_queue()->Register(*urgent_entry_, kEventPri);
+}
+
+void AsyncIo::SignalUrgent() {
+  AsyncOwner to = owner();
+  if (to.id == 0 || !to.send) return;
+  Defer([send = std::move(to.send)] { send(SIGURG, SI_KERNEL, 0, 0); });
+}
 
 void AsyncIo::SetOwner(AsyncOwner owner) {
   MutexLock lock(mu_);

@@ -42,6 +42,9 @@ class AsyncIo {
   // O_ASYNC on: events of `file`, which this belongs to, become signals that name `fd`.
   void Enable(const FileRef& file, int fd);
   void Disable();
+  // Urgent data of a socket becomes SIGURG for the owner, with O_ASYNC or without (socket(7)).
+  void WatchUrgent(const FileRef& file);
+  void SignalUrgent();
   // Sends one signal about `code` soon; see Defer.
   void Signal(int code, int fd);
 
@@ -52,6 +55,8 @@ class AsyncIo {
   std::atomic<int> signal_{0};
   Mutex entry_mu_{LockRank::kFile};
   std::unique_ptr<Entry> entry_ GUARDED_BY(entry_mu_);
+  class UrgentEntry;
+  std::unique_ptr<UrgentEntry> urgent_entry_ GUARDED_BY(entry_mu_);
 };
 
 }  // namespace sandbox

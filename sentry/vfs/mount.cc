@@ -8,6 +8,8 @@
 #include "sentry/core/user_namespace.h"
 #include "sentry/vfs/dentry.h"
 #include "sentry/vfs/dentry_cache.h"
+#include "sentry/vfs/peer_group.h"
+#include "sentry/vfs/propagation.h"
 
 #ifndef MS_NOSYMFOLLOW
 #define MS_NOSYMFOLLOW 256
@@ -18,7 +20,11 @@ namespace sandbox {
 const MountFlags kMountFlagsMask = MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_NOATIME | MS_NODIRATIME |
                                    MS_RELATIME | MS_STRICTATIME | MS_NOSYMFOLLOW;
 
+Mutex mount_tree_mu{LockRank::kMount};
+
 namespace {
+
+constexpr MountFlags kAtimeFlags = MS_NOATIME | MS_NODIRATIME | MS_RELATIME | MS_STRICTATIME;
 
 uint32_t NextMountId() {
   static std::atomic<uint32_t> next{21};
@@ -32,11 +38,11 @@ Mount::Mount(RefPtr<FileSystem> fs, DentryRef root, MountFlags flags, std::strin
       root_(root != nullptr ? std::move(root) : fs_->root_dentry()),
       source_(std::move(source)),
       id_(NextMountId()),
-      flags_(flags & kMountFlagsMask),
-      propagation_(MS_PRIVATE) {
+      flags_(flags & kMountFlagsMask) {
   fs_->mount_count.fetch_add(1, std::memory_order_relaxed);
 }
 
+// It left its peers when it was taken off, or when the attempt to attach it failed.
 Mount::~Mount() {
   // The cache would keep the whole tree of a file system nobody can reach.
   if (fs_->mount_count.fetch_sub(1, std::memory_order_acq_rel) == 1) DentryCache::Get().DropDevice(fs_->device());
@@ -57,16 +63,21 @@ MountRef Mount::ChildOn(const Dentry& dentry) const {
   return nullptr;
 }
 
+// Linux: lock_mnt_tree.
+void Mount::LockFlags() { locked_flags_ |= kAtimeFlags | (flags() & (MS_RDONLY | MS_NODEV | MS_NOSUID | MS_NOEXEC)); }
+
+bool Mount::MayHaveFlags(MountFlags flags) const { return ((flags ^ this->flags()) & locked_flags_) == 0; }
+
 void TraverseMounts(Path& path) {
   while (path.dentry->mounts_here.load(std::memory_order_acquire) > 0 && path.mount != nullptr) {
     MountRef child = path.mount->ChildOn(*path.dentry);
     if (child == nullptr) return;  // mounted on in another namespace or through another bind mount
+    child->CountCrossing();
     path.dentry = child->root();
     path.mount = std::move(child);
   }
 }
 
-// Precondition of both: the namespace's lock is held; nothing else changes points and children.
 void MountNamespace::Attach(const MountRef& mount, const Path& point) {
   point.dentry->mounts_here.fetch_add(1, std::memory_order_release);
   {
@@ -89,11 +100,25 @@ void MountNamespace::Detach(const MountRef& mount) {
   std::erase_if(point.mount->children_, [&](const Mount::Child& child) { return child.mount == mount; });
 }
 
+void MountNamespace::TakeIn(const std::vector<MountRef>& tree) {
+  for (const MountRef& mount : tree) mount->ns_ = this;
+  mounts_.insert(mounts_.end(), tree.begin(), tree.end());
+}
+
 RefPtr<MountNamespace> MountNamespace::Create(RefPtr<FileSystem> fs, MountFlags flags, std::string source) {
   auto ns = MakeRef<MountNamespace>();
-  MutexLock lock(ns->mu_);
+  MutexLock lock(mount_tree_mu);
   ns->root_ = MakeRef<Mount>(std::move(fs), nullptr, flags, std::move(source));
-  ns->mounts_.push_back(ns->root_);
+  ns->TakeIn({ns->root_});
+  return ns;
+}
+
+RefPtr<MountNamespace> MountNamespace::Detached(RefPtr<UserNamespace> owner, MountRef mount) {
+  auto ns = MakeRef<MountNamespace>(std::move(owner));
+  MutexLock lock(mount_tree_mu);
+  ns->detached_tree_ = true;
+  ns->root_ = std::move(mount);
+  ns->TakeIn(SubtreeLocked(ns->root_));
   return ns;
 }
 
@@ -101,41 +126,30 @@ MountNamespace::MountNamespace() : Namespace(CLONE_NEWNS, UserNamespace::Root(),
 
 MountNamespace::MountNamespace(RefPtr<UserNamespace> owner) : Namespace(CLONE_NEWNS, std::move(owner)) {}
 
+// Its peers elsewhere keep what they have.
 MountNamespace::~MountNamespace() {
-  for (const MountRef& mount : mounts_) Detach(mount);
+  MutexLock lock(mount_tree_mu);
+  for (const MountRef& mount : mounts_) {
+    Detach(mount);
+    mount->SetPropagation(MS_PRIVATE);
+    mount->ns_ = nullptr;
+  }
 }
 
 Path MountNamespace::root() const {
-  MutexLock lock(mu_);
+  MutexLock lock(mount_tree_mu);
   return {root_, root_->root()};
 }
 
 // False for null too: an object without a mount (a pipe found through /proc/self/fd).
-bool MountNamespace::ContainsLocked(const MountRef& mount) const {
-  return mount != nullptr && std::find(mounts_.begin(), mounts_.end(), mount) != mounts_.end();
-}
+bool MountNamespace::ContainsLocked(const MountRef& mount) const { return mount != nullptr && mount->ns_ == this; }
 
 bool MountNamespace::Contains(const MountRef& mount) const {
-  MutexLock lock(mu_);
+  MutexLock lock(mount_tree_mu);
   return ContainsLocked(mount);
 }
 
-Result<MountRef> MountNamespace::MountAt(const Path& point, RefPtr<FileSystem> fs, DentryRef fs_root, MountFlags flags,
-                                         std::string source) {
-  auto mount = MakeRef<Mount>(std::move(fs), std::move(fs_root), flags, std::move(source));
-  const bool root_is_dir = mount->root()->inode()->IsDir(KernelContext());
-  if (root_is_dir != point.dentry->inode()->IsDir(KernelContext())) return Err(ENOTDIR);
-  MutexLock lock(mu_);
-  if (!ContainsLocked(point.mount)) return Err(EINVAL);
-  if (point.dentry->IsDeleted()) return Err(ENOENT);
-  Path top = point;
-  TraverseMounts(top);
-  Attach(mount, top);
-  mounts_.push_back(mount);
-  return mount;
-}
-
-std::vector<MountRef> MountNamespace::SubtreeLocked(const MountRef& mount) const {
+std::vector<MountRef> MountNamespace::SubtreeLocked(const MountRef& mount) {
   std::vector<MountRef> tree = {mount};
   for (size_t i = 0; i < tree.size(); ++i) {
     MutexLock lock(tree[i]->mu_);
@@ -144,58 +158,12 @@ std::vector<MountRef> MountNamespace::SubtreeLocked(const MountRef& mount) const
   return tree;
 }
 
-std::vector<MountRef> MountNamespace::Subtree(const MountRef& mount) const {
-  MutexLock lock(mu_);
-  return SubtreeLocked(mount);
-}
-
-// A copy of `from` rooted at `root`, first, and (recursive) of the mounts below `root`, attached to each other.
-std::vector<MountRef> MountNamespace::CopyTree(const MountRef& from, const DentryRef& root, bool recursive,
-                                               bool unbindable_too) const {
-  auto copy_of = [](const MountRef& mount, const DentryRef& at) {
-    auto copy = MakeRef<Mount>(mount->fs(), at, mount->flags(), mount->source());
-    copy->set_propagation(mount->propagation());
-    return copy;
-  };
-  std::vector<MountRef> originals = {from};
-  std::vector<MountRef> copies = {copy_of(from, root)};
-  for (size_t i = 0; recursive && i < originals.size(); ++i) {
-    std::vector<Mount::Child> children;
-    {
-      MutexLock lock(originals[i]->mu_);
-      children = originals[i]->children_;
-    }
-    for (const Mount::Child& child : children) {
-      const Path point = child.mount->point();
-      if (i == 0 && !point.dentry->IsBelow(*root)) continue;
-      if (child.mount->propagation() == MS_UNBINDABLE && !unbindable_too) continue;
-      originals.push_back(child.mount);
-      copies.push_back(copy_of(child.mount, child.mount->root()));
-      Attach(copies.back(), {copies[i], point.dentry});
-    }
-  }
-  return copies;
-}
-
-Result<MountRef> MountNamespace::Bind(const Path& from, const Path& point, bool recursive) {
-  if (from.inode()->IsDir(KernelContext()) != point.inode()->IsDir(KernelContext())) return Err(ENOTDIR);
-  if (from.mount == nullptr || from.mount->propagation() == MS_UNBINDABLE) return Err(EINVAL);
-  MutexLock lock(mu_);
-  // Linux: check_mnt on both; a bind from another namespace is refused.
-  if (!ContainsLocked(point.mount) || !ContainsLocked(from.mount)) return Err(EINVAL);
-  if (point.dentry->IsDeleted() || from.dentry->IsDeleted()) return Err(ENOENT);
-  std::vector<MountRef> copies = CopyTree(from.mount, from.dentry, recursive, false);
-  Path top = point;
-  TraverseMounts(top);
-  Attach(copies[0], top);
-  mounts_.insert(mounts_.end(), copies.begin(), copies.end());
-  return copies[0];
-}
-
-Result<void> MountNamespace::Unmount(const Path& path, bool detach) {
-  std::vector<MountRef> gone;  // released after the lock
-  MutexLock lock(mu_);
+Result<void> MountNamespace::CheckUnmount(const Path& path) const {
   if (path.mount == nullptr || path.dentry != path.mount->root() || !ContainsLocked(path.mount)) return Err(EINVAL);
+  return path.mount->locked() ? Err(EINVAL) : Result<void>();
+}
+
+Result<void> MountNamespace::UnmountLocked(const Path& path, bool detach, std::vector<MountRef>& gone) {
   if (path.mount == root_) return Err(detach ? EINVAL : EBUSY);
   if (!detach) {
     // One reference each: mounts_, the parent's list, the caller's path.
@@ -204,69 +172,35 @@ Result<void> MountNamespace::Unmount(const Path& path, bool detach) {
     if (!path.mount->children_.empty() || path.mount.use_count() > kIdleReferences) return Err(EBUSY);
   }
   gone = SubtreeLocked(path.mount);
+  TRY(Propagation::Unmount(gone, detach));
   for (const MountRef& mount : gone) {
     Detach(mount);
-    std::erase(mounts_, mount);
+    mount->SetPropagation(MS_PRIVATE);
+    std::erase(mount->ns_->mounts_, mount);
+    mount->ns_ = nullptr;
   }
   return {};
 }
 
-Result<void> MountNamespace::Move(const Path& from, const Path& to) {
-  if (from.mount == nullptr || from.dentry != from.mount->root()) return Err(EINVAL);
-  if (from.inode()->IsDir(KernelContext()) != to.inode()->IsDir(KernelContext())) return Err(ENOTDIR);
-  MutexLock lock(mu_);
-  if (!ContainsLocked(from.mount) || !ContainsLocked(to.mount) || from.mount == root_) return Err(EINVAL);
-  if (to.dentry->IsDeleted()) return Err(ENOENT);
-  for (MountRef at = to.mount; at != nullptr; at = at->point().mount) {
-    if (at == from.mount) return Err(ELOOP);
-  }
-  Path top = to;
-  TraverseMounts(top);
-  Detach(from.mount);
-  Attach(from.mount, top);
-  return {};
+Result<void> MountNamespace::Unmount(const Path& path, bool detach) {
+  std::vector<MountRef> gone;  // released after the lock
+  MutexLock lock(mount_tree_mu);
+  TRY(CheckUnmount(path));
+  return UnmountLocked(path, detach, gone);
 }
 
-namespace {
-
-// Linux: is_path_reachable.
-bool Reachable(Path from, const Path& top) {
-  while (from.mount != top.mount) {
-    from = from.mount->point();
-    if (from.empty()) return false;
-  }
-  return from.dentry->IsBelow(*top.dentry);
-}
-
-}  // namespace
-
-Result<void> MountNamespace::PivotRoot(const Path& root, const Path& new_root, const Path& put_old) {
-  MutexLock lock(mu_);
-  if (!ContainsLocked(root.mount) || !ContainsLocked(new_root.mount) || !ContainsLocked(put_old.mount))
-    return Err(EINVAL);
-  if (put_old.mount->propagation() == MS_SHARED) return Err(EINVAL);
-  for (const Mount* mount : {new_root.mount.get(), root.mount.get()}) {
-    const Path point = mount->point();
-    if (point.mount != nullptr && point.mount->propagation() == MS_SHARED) return Err(EINVAL);
-  }
-  if (new_root.mount == root.mount || put_old.mount == root.mount) return Err(EBUSY);
-  if (root.dentry != root.mount->root() || new_root.dentry != new_root.mount->root()) return Err(EINVAL);
-  if (!Reachable(put_old, new_root) || !Reachable(new_root, root)) return Err(EINVAL);
-  const Path root_point = root.mount->point();  // empty for the namespace's own root
-  Path top = put_old;
-  TraverseMounts(top);
-  Detach(new_root.mount);
-  if (!root_point.empty()) Detach(root.mount);
-  if (root_ == root.mount) root_ = new_root.mount;
-  Attach(root.mount, top);
-  if (!root_point.empty()) Attach(new_root.mount, root_point);
-  return {};
-}
-
-MountRef MountNamespace::MountedOn(const Path& path) const {
-  Path top = path;
-  TraverseMounts(top);
-  return top.mount == path.mount ? nullptr : top.mount;
+Result<void> MountNamespace::Expire(const Path& path) {
+  std::vector<MountRef> gone;  // released after the lock
+  MutexLock lock(mount_tree_mu);
+  TRY(CheckUnmount(path));
+  Mount& mount = *path.mount;
+  constexpr long kIdleReferences = 3;
+  if (path.mount.use_count() > kIdleReferences) return Err(EBUSY);
+  // The caller's own walk crossed it once.
+  const bool unused = mount.expire_at_ != 0 && mount.crossings() == mount.expire_at_;
+  mount.expire_at_ = mount.crossings() + 1;
+  if (!unused) return Err(EAGAIN);
+  return UnmountLocked(path, false, gone);
 }
 
 Path MountNamespace::Traverse(Path path) const {
@@ -274,32 +208,45 @@ Path MountNamespace::Traverse(Path path) const {
   return path;
 }
 
-std::vector<MountInfo> MountNamespace::List() const {
-  std::vector<MountInfo> list;
-  MutexLock lock(mu_);
-  for (const MountRef& mount : mounts_) {
-    const MountRef parent = mount->point().mount;
-    list.push_back({mount, parent != nullptr ? parent->id() : 1});
+namespace {
+
+// The nearest group above `mount` with a member that a process with that root can see (Linux: get_dominating_id).
+uint32_t DominatingGroup(const Mount& mount, const Path& root) REQUIRES(mount_tree_mu) {
+  for (const PeerGroup* group = mount.master().get(); group != nullptr;) {
+    for (const Mount* const member : group->members) {
+      std::string text;
+      if (member->ns() != mount.ns()) continue;
+      const MountRef held = std::const_pointer_cast<Mount>(member->shared_from_this());
+      if (FormatPath({held, held->root()}, root, text)) return group->id;
+    }
+    group = group->members.empty() ? nullptr : group->members.front()->master().get();
   }
-  return list;
+  return 0;
 }
 
-RefPtr<MountNamespace> MountNamespace::Clone(RefPtr<UserNamespace> owner, std::span<Path* const> carried) const {
-  auto copy = MakeRef<MountNamespace>(std::move(owner));
-  MutexLock lock(mu_);
-  MutexLock copy_lock(copy->mu_);  // equal rank: nobody else knows the copy yet
-  std::vector<MountRef> originals = SubtreeLocked(root_);
-  copy->mounts_ = CopyTree(root_, root_->root(), true, true);
-  copy->root_ = copy->mounts_[0];
-  // SubtreeLocked and CopyTree walk in the same order.
-  for (Path* path : carried) {
-    for (size_t i = 0; i < originals.size() && i < copy->mounts_.size(); ++i) {
-      if (originals[i] != path->mount) continue;
-      path->mount = copy->mounts_[i];
-      break;
+}  // namespace
+
+std::vector<MountInfo> MountNamespace::List(const Path* root) const {
+  std::vector<MountInfo> list;
+  MutexLock lock(mount_tree_mu);
+  const Path own{root_, root_->root()};
+  for (const MountRef& mount : mounts_) {
+    const MountRef parent = mount->point().mount;
+    MountInfo info{.mount = mount, .parent_id = 1, .parent_unique_id = mount->unique_id()};
+    if (parent != nullptr) {
+      info.parent_id = parent->id();
+      info.parent_unique_id = parent->unique_id();
     }
+    if (mount->peers() != nullptr) info.shared = mount->peers()->id;
+    if (mount->master() != nullptr) {
+      info.master = mount->master()->id;
+      info.from = DominatingGroup(*mount, root != nullptr ? *root : own);
+    }
+    info.propagation = (info.shared != 0 ? MS_SHARED : 0) | (info.master != 0 ? MS_SLAVE : 0);
+    if (info.propagation == 0) info.propagation = mount->unbindable() ? MS_UNBINDABLE : MS_PRIVATE;
+    list.push_back(std::move(info));
   }
-  return copy;
+  return list;
 }
 
 }  // namespace sandbox

@@ -1,5 +1,5 @@
-// /proc/net: interfaces, addresses and routes are those that rtnetlink shows; files about sockets and counters have
-// their headings only.
+// /proc/net: interfaces, addresses and routes are those that rtnetlink shows; files about counters have their headings
+// only. Sockets are in net_sockets.cc.
 #include <arpa/inet.h>
 #include <linux/rtnetlink.h>
 #include <sys/socket.h>
@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "base/log.h"
+#include "sentry/fs/proc/net_sockets.h"
 #include "sentry/fs/proc/proc.h"
 #include "sentry/socket/interfaces.h"
 
@@ -19,24 +20,10 @@ struct NetFile {
   const char* text;
 };
 
-constexpr char kTcpHeading[] =
-    "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode"
-    "                                                     \n";
-constexpr char kTcp6Heading[] =
-    "  sl  local_address                         remote_address                        st tx_queue rx_queue tr tm->when"
-    " retrnsmt   uid  timeout inode\n";
-constexpr char kUdpHeading[] =
-    "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops"
-    "             \n";
-constexpr char kUdp6Heading[] =
-    "  sl  local_address                         remote_address                        st tx_queue rx_queue tr tm->when"
-    " retrnsmt   uid  timeout inode ref pointer drops\n";
-
-constexpr std::array<NetFile, 18> kFiles = {{
+constexpr std::array<NetFile, 9> kFiles = {{
     {"arp", "IP address       HW type     Flags       HW address            Mask     Device\n"},
     {"dev_mcast", ""},
     {"igmp", "Idx\tDevice    : Count Querier\tGroup    Users Timer\tReporter\n"},
-    {"netlink", "sk               Eth Pid        Groups   Rmem     Wmem     Dump  Locks    Drops    Inode\n"},
     {"netstat", "TcpExt: SyncookiesSent\nTcpExt: 0\nIpExt: InNoRoutes\nIpExt: 0\n"},
     {"packet", "sk               RefCnt Type Proto  Iface R Rmem   User   Inode\n"},
     {"protocols",
@@ -44,20 +31,10 @@ constexpr std::array<NetFile, 18> kFiles = {{
      " em\n"},
     {"psched", "000003e8 00000040 000f4240 3b9aca00\n"},
     {"ptype", "Type Device      Function\n"},
-    {"raw", kUdpHeading},
-    {"raw6", kUdp6Heading},
     {"snmp",
      "Ip: Forwarding DefaultTTL InReceives InHdrErrors InAddrErrors ForwDatagrams InUnknownProtos InDiscards InDelivers"
      " OutRequests OutDiscards OutNoRoutes ReasmTimeout ReasmReqds ReasmOKs ReasmFails FragOKs FragFails FragCreates\n"
      "Ip: 2 64 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n"},
-    {"sockstat",
-     "sockets: used 0\nTCP: inuse 0 orphan 0 tw 0 alloc 0 mem 0\nUDP: inuse 0 mem 0\nRAW: inuse 0\n"
-     "FRAG: inuse 0 memory 0\n"},
-    {"tcp", kTcpHeading},
-    {"tcp6", kTcp6Heading},
-    {"udp", kUdpHeading},
-    {"udp6", kUdp6Heading},
-    {"unix", "Num       RefCount Protocol Flags    Type St Inode Path\n"},
 }};
 
 std::string NameOf(const NetState& state, int index) {
@@ -151,6 +128,7 @@ NodeRef MakeNetDirectory(Fs& fs) {
   directory->Add("if_inet6", synthetic::MakeText(fs, &IfInet6));
   directory->Add("ipv6_route", synthetic::MakeText(fs, &Ipv6Route));
   directory->Add("route", synthetic::MakeText(fs, &Route));
+  AddSocketTables(fs, *directory);
   for (const NetFile& file : kFiles) directory->Add(file.name, synthetic::MakeText(fs, std::string(file.text)));
   return directory;
 }

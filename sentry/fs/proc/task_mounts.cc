@@ -55,7 +55,7 @@ Result<std::string> ForEachMount(Task& task, F f) {
   if (mounts == nullptr || fs == nullptr) return Err(EINVAL);
   const Path root = fs->root();
   std::string text;
-  for (const MountInfo& info : mounts->List()) {
+  for (const MountInfo& info : mounts->List(&root)) {
     std::string point;
     // Mounts outside the task's root are not shown.
     if (!FormatPath({info.mount, info.mount->root()}, root, point)) continue;
@@ -73,8 +73,11 @@ Result<std::string> Mountinfo(Context&, Task& task) {
     std::string text =
         StrPrintf("%u %u %u:%u ", mount.id(), line.info.parent_id, major(fs.device()), minor(fs.device()));
     text += Mangled(PathInFileSystem(fs, mount.root())) + " " + line.point + " " + MountOptions(mount);
-    if (mount.propagation() & MS_SHARED) text += StrPrintf(" shared:%u", mount.id());
-    if (mount.propagation() & MS_UNBINDABLE) text += " unbindable";
+    if (line.info.shared != 0) text += StrPrintf(" shared:%u", line.info.shared);
+    if (line.info.master != 0) text += StrPrintf(" master:%u", line.info.master);
+    if (line.info.from != 0 && line.info.from != line.info.master)
+      text += StrPrintf(" propagate_from:%u", line.info.from);
+    if (line.info.propagation == MS_UNBINDABLE) text += " unbindable";
     text += " - " + std::string(fs.type_name()) + " " + SourceOf(mount) + " rw";
     if (const std::string options = fs.MountOptions(); !options.empty()) text += "," + options;
     return text + "\n";

@@ -1,5 +1,6 @@
-// sysfs (sysfs(5)): processors, the one memory node, loopback and what little else Debian's tools, glibc and language
-// runtimes look at. Everything is read-only, and fixed at boot but for the number of processors, which is the reader's.
+// sysfs (sysfs(5)): processors, the one memory node, network interfaces and what little else Debian's tools, glibc and
+// language runtimes look at. Everything is read-only, and fixed at boot but for processors and interfaces, which are
+// the reader's.
 #include <linux/magic.h>
 
 #include <array>
@@ -8,6 +9,7 @@
 #include "base/log.h"
 #include "sentry/core/cpus.h"
 #include "sentry/fs/synthetic/synthetic.h"
+#include "sentry/fs/sys/sys_net.h"
 #include "sentry/vfs/fs_registry.h"
 
 namespace sandbox {
@@ -161,34 +163,6 @@ void AddNodes(Fs& fs, StaticDirectory& system) {
   }
 }
 
-constexpr std::array<File, 14> kLoopback = {{{"addr_assign_type", "0"},
-                                             {"addr_len", "6"},
-                                             {"address", "00:00:00:00:00:00"},
-                                             {"broadcast", "00:00:00:00:00:00"},
-                                             {"carrier", "1"},
-                                             {"dev_id", "0x0"},
-                                             {"flags", "0x9"},
-                                             {"ifalias", ""},
-                                             {"ifindex", "1"},
-                                             {"iflink", "1"},
-                                             {"mtu", "65536"},
-                                             {"operstate", "unknown"},
-                                             {"tx_queue_len", "1000"},
-                                             {"type", "772"}}};
-
-void AddNetwork(Fs& fs, StaticDirectory& devices, StaticDirectory& classes) {
-  const auto net = AddDirectory(fs, *AddDirectory(fs, devices, "virtual", 0755), "net", 0755);
-  const auto loopback = AddDirectory(fs, *net, "lo", 0755);
-  AddFiles(fs, *loopback, kLoopback);
-  const auto statistics = AddDirectory(fs, *loopback, "statistics", 0755);
-  for (const char* name : {"collisions", "multicast", "rx_bytes", "rx_dropped", "rx_errors", "rx_packets", "tx_bytes",
-                           "tx_dropped", "tx_errors", "tx_packets"}) {
-    AddLine(fs, *statistics, name, "0");
-  }
-  const auto links = AddDirectory(fs, classes, "net", 0755);
-  links->Add("lo", MakeRef<synthetic::Symlink>(fs, std::string("../../devices/virtual/net/lo")));
-}
-
 constexpr std::array<File, 4> kHugePages = {{{"enabled", "always [madvise] never"},
                                              {"defrag", "always defer defer+madvise [madvise] never"},
                                              {"hpage_pmd_size", "2097152"},
@@ -211,7 +185,7 @@ void AddKernel(Fs& fs, StaticDirectory& root) {
 class SysFs final : public Fs {
  public:
   SysFs() : Fs("sysfs", SYSFS_MAGIC) {}
-  // Processors come and go without the VFS.
+  // Processors and interfaces come and go without the VFS.
   bool exclusive() const override { return false; }
 };
 

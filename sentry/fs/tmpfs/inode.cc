@@ -41,7 +41,10 @@ void TmpfsInode::TouchChange(bool modified) {
 
 Result<void> TmpfsInode::SetAttr(Context&, const AttrChange& change) {
   MutexLock lock(mu_);
-  if (change.size) TRY(Resize(*change.size));
+  if (change.size) {
+    TRY(Resize(*change.size));
+    DropCapabilities();
+  }
   if (change.mode) attr_.mode = type_bits_ | (*change.mode & 07777);
   if (change.uid) attr_.uid = *change.uid;
   if (change.gid) attr_.gid = *change.gid;
@@ -99,10 +102,20 @@ Result<void> TmpfsInode::RemoveXattr(Context&, std::string_view name) {
   MutexLock lock(mu_);
   auto it = xattrs_.find(name);
   if (it == xattrs_.end()) return Err(name.starts_with("system.") ? EOPNOTSUPP : ENODATA);
-  xattr_bytes_ -= it->first.size() + it->second.size();
-  xattrs_.erase(it);
+  EraseXattr(it);
   TouchChange(false);
   return {};
+}
+
+void TmpfsInode::EraseXattr(std::map<std::string, std::string, std::less<>>::iterator it) {
+  xattr_bytes_ -= it->first.size() + it->second.size();
+  xattrs_.erase(it);
+}
+
+void TmpfsInode::DropCapabilities() {
+  if (xattrs_.empty()) return;
+  const auto it = xattrs_.find("security.capability");
+  if (it != xattrs_.end()) EraseXattr(it);
 }
 
 Result<InodeRef> MakeTmpfsInode(FileSystem& fs, const RefPtr<TmpfsUsage>& usage, const CreateArgs& args) {

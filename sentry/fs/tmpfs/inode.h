@@ -32,6 +32,8 @@ class TmpfsInode : public Inode {
   virtual void FillSize(Attr& attr) const REQUIRES(mu_) = 0;
   virtual Result<void> Resize(uint64_t size) REQUIRES(mu_) = 0;
   void TouchChange(bool modified) REQUIRES(mu_);  // ctime, and mtime when the contents changed
+  // New contents are not what the file's capabilities were given to (Linux: cap_inode_killpriv).
+  void DropCapabilities() REQUIRES(mu_);
 
   const RefPtr<TmpfsUsage> usage_;
   mutable Mutex mu_{LockRank::kInode};
@@ -43,6 +45,7 @@ class TmpfsInode : public Inode {
   bool linkable_ = false;
   std::map<std::string, std::string, std::less<>> xattrs_ GUARDED_BY(mu_);
   size_t xattr_bytes_ GUARDED_BY(mu_) = 0;
+  void EraseXattr(std::map<std::string, std::string, std::less<>>::iterator it) REQUIRES(mu_);
 };
 
 class TmpfsSymlink final : public TmpfsInode {

@@ -55,6 +55,7 @@ Result<size_t> TmpfsRegular::WriteAt(uint64_t* offset, bool append, const char* 
   }
   const size_t done = TRY(data_.Write(*offset, from, count));
   *offset += done;
+  DropCapabilities();
   TouchChange(true);
   return done;
 }

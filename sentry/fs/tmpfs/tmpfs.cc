@@ -57,6 +57,33 @@ Result<void> ApplyOption(std::string_view key, std::string_view value, TmpfsOpti
   return {};
 }
 
+Result<void> ParseInto(std::string_view text, TmpfsOptions& options) {
+  while (!text.empty()) {
+    const size_t comma = std::min(text.find(','), text.size());
+    const std::string_view option = text.substr(0, comma);
+    text.remove_prefix(std::min(comma + 1, text.size()));
+    if (option.empty()) continue;
+    const size_t equals = std::min(option.find('='), option.size());
+    TRY(ApplyOption(option.substr(0, equals), option.substr(std::min(equals + 1, option.size())), options));
+  }
+  return {};
+}
+
+// The text with the limits as they are now.
+std::string WithLimits(std::string_view text, const TmpfsUsage& usage) {
+  std::string shown;
+  while (!text.empty()) {
+    const size_t comma = std::min(text.find(','), text.size());
+    const std::string_view option = text.substr(0, comma);
+    text.remove_prefix(std::min(comma + 1, text.size()));
+    if (option.starts_with("size=") || option.starts_with("nr_blocks=") || option.starts_with("nr_inodes=")) continue;
+    shown += std::string(option) + ",";
+  }
+  shown += "size=" + std::to_string(usage.max_pages() * kPageSize / 1024) + "k";
+  if (usage.max_inodes() != 0) shown += ",nr_inodes=" + std::to_string(usage.max_inodes());
+  return shown;
+}
+
 const FileSystemTypeRegistrar registrar({
     .name = "tmpfs",
     .create = [](Context&, std::string_view, std::string_view text) -> Result<RefPtr<FileSystem>> {
@@ -75,18 +102,27 @@ std::atomic<uint64_t>& AllMaxPages() {
 uint64_t TmpfsUsage::all_max_pages() { return AllMaxPages().load(std::memory_order_relaxed); }
 void TmpfsUsage::set_all_max_pages(uint64_t pages) { AllMaxPages().store(pages, std::memory_order_relaxed); }
 
+Result<void> TmpfsFileSystem::Reconfigure(std::string_view text) {
+  TmpfsOptions options;
+  options.max_bytes = usage_->max_pages() * kPageSize;
+  options.max_inodes = usage_->max_inodes();
+  TRY(ParseInto(text, options));
+  TRY(usage_->SetLimits((options.max_bytes + kPageMask) / kPageSize, options.max_inodes));
+  MutexLock lock(mu_);
+  shown_ = WithLimits(shown_, *usage_);
+  return {};
+}
+
+std::string TmpfsFileSystem::MountOptions() const {
+  MutexLock lock(mu_);
+  return shown_;
+}
+
 Result<TmpfsOptions> ParseTmpfsOptions(std::string_view text) {
   TmpfsOptions options;
   options.max_bytes = MemoryBytes() / 2;
   options.shown = std::string(text);
-  while (!text.empty()) {
-    const size_t comma = std::min(text.find(','), text.size());
-    const std::string_view option = text.substr(0, comma);
-    text.remove_prefix(std::min(comma + 1, text.size()));
-    if (option.empty()) continue;
-    const size_t equals = std::min(option.find('='), option.size());
-    TRY(ApplyOption(option.substr(0, equals), option.substr(std::min(equals + 1, option.size())), options));
-  }
+  TRY(ParseInto(text, options));
   return options;
 }
 

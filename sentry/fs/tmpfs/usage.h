@@ -53,6 +53,13 @@ class TmpfsUsage {
   uint64_t pages() const { return pages_.load(std::memory_order_relaxed); }
   uint64_t inodes() const { return inodes_.load(std::memory_order_relaxed); }
   uint64_t max_pages() const { return max_pages_.load(std::memory_order_relaxed); }
+  // EINVAL below what is in use.
+  Result<void> SetLimits(uint64_t max_pages, uint64_t max_inodes) {
+    if ((max_pages != 0 && max_pages < pages()) || (max_inodes != 0 && max_inodes < inodes())) return Err(EINVAL);
+    max_pages_.store(max_pages, std::memory_order_relaxed);
+    max_inodes_.store(max_inodes, std::memory_order_relaxed);
+    return {};
+  }
   uint64_t max_inodes() const { return max_inodes_.load(std::memory_order_relaxed); }
 
  private:

@@ -162,8 +162,9 @@ Result<size_t> HostSocket::Send(const SocketCaller&, IoSequence& from, SendReque
   const size_t copied = size > 0 ? TRY(from.PeekIn(bytes.get(), size)) : 0;
   if (!is_stream() && copied != size) return Err(EFAULT);
   SettleOutside();
-  const int flags =
+  int flags =
       (request.flags & (MSG_OOB | MSG_DONTROUTE | MSG_EOR | MSG_MORE | MSG_CONFIRM)) | MSG_DONTWAIT | MSG_NOSIGNAL;
+  if (size < from.remaining()) flags &= ~MSG_OOB;  // the last byte of all is the urgent one
   const sockaddr* to = request.to.empty() ? nullptr : Raw(request.to);
   const ssize_t sent = ::sendto(fd_.get(), bytes.get(), copied, flags, to, request.to.size);
   if (sent < 0) return WouldBlock(LastErrno(), kWritable);
@@ -209,6 +210,22 @@ Result<std::string> HostSocket::GetOption(Context& context, int level, int name)
   return std::string(value, size);
 }
 
+SocketSummary HostSocket::Summary(Context& context) {
+  constexpr uint8_t kEstablished = 1, kClose = 7, kListen = 10;  // net/tcp_states.h
+  SocketSummary summary = Socket::Summary(context);
+  summary.state = summary.peer.empty() ? kClose : kEstablished;
+  if (type() == SOCK_STREAM) {
+    tcp_info info{};
+    socklen_t size = sizeof(info);
+    if (::getsockopt(fd_.get(), IPPROTO_TCP, TCP_INFO, &info, &size) == 0) summary.state = info.tcpi_state;
+  }
+  summary.listening = summary.state == kListen;
+  int32_t queued = 0;
+  if (!summary.listening && ::ioctl(fd_.get(), SIOCINQ, &queued) == 0) summary.to_receive = queued;
+  if (!summary.listening && ::ioctl(fd_.get(), SIOCOUTQ, &queued) == 0) summary.to_send = queued;
+  return summary;
+}
+
 EventMask HostSocket::Readiness(Context&, EventMask interest) {
   const EventMask state = pollable_.State(interest);
   pollable_.Arm(interest & ~state & ~kEventAlways);
@@ -216,7 +233,8 @@ EventMask HostSocket::Readiness(Context&, EventMask interest) {
 }
 
 Result<int64_t> HostSocket::Ioctl(Context& context, uint32_t request, uint64_t argument) {
-  if (request != SIOCINQ && request != SIOCOUTQ) return InterfaceIoctl(context, request, argument);
+  if (request != SIOCINQ && request != SIOCOUTQ && request != SIOCATMARK)
+    return InterfaceIoctl(context, request, argument);
   int32_t queued = 0;
   if (::ioctl(fd_.get(), request, &queued) != 0) return LastErrno();
   TRY(OutPtr<int32_t>(GuestAddr(argument)).Write(context.memory(), queued));

@@ -27,6 +27,7 @@ class HostSocket : public Socket {
   Result<size_t> Receive(Context& context, IoSequence& to, int flags, ReceiveResult& result) override;
   Result<void> SetOption(Context& context, int level, int name, OptionIn value) override;
   Result<std::string> GetOption(Context& context, int level, int name) override;
+  SocketSummary Summary(Context& context) override;
   EventMask Readiness(Context& context, EventMask interest) override;
   WaitQueue* wait_queue() override { return &pollable_.queue(); }
   Result<int64_t> Ioctl(Context& context, uint32_t request, uint64_t argument) override;

@@ -28,8 +28,8 @@ Result<std::string> InetSocket::GetOption(Context& context, int level, int name)
 }
 
 Result<int64_t> InetSocket::Ioctl(Context& context, uint32_t request, uint64_t argument) {
-  if (request == SIOCATMARK && type() == SOCK_STREAM) {  // no urgent data here, so never at it
-    TRY(OutPtr<int32_t>(GuestAddr(argument)).Write(context.memory(), 0));
+  if (request == SIOCATMARK && type() == SOCK_STREAM) {
+    TRY(OutPtr<int32_t>(GuestAddr(argument)).Write(context.memory(), at_mark() ? 1 : 0));
     return 0;
   }
   if (request != SIOCINQ && request != SIOCOUTQ) return InterfaceIoctl(context, request, argument);

@@ -28,6 +28,7 @@ class InetSocket : public Socket {
   virtual bool bound() const = 0;  // to a port
   virtual bool has_peer() const = 0;
   virtual size_t readable_bytes() const = 0;
+  virtual bool at_mark() const { return false; }
 };
 
 }  // namespace sandbox

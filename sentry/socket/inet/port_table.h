@@ -1,6 +1,7 @@
 // Who is bound to which port of the sandbox's own network (Linux: struct inet_bind_hashbucket).
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <vector>
@@ -51,16 +52,24 @@ class PortTable {
     });
     if (it->second.empty()) ports_.erase(it);
   }
-  // Those that take a packet to `to`, the one bound to exactly that address first.
-  std::vector<RefPtr<Endpoint>> Find(const InetAddress& to) const {
+  // Those that take a packet to `to`, the one bound to exactly that address first. Those that share a name by
+  // SO_REUSEPORT have their turn by `spread`, a number made of who sends.
+  std::vector<RefPtr<Endpoint>> Find(const InetAddress& to, uint32_t spread = 0) const {
     std::vector<RefPtr<Endpoint>> exact, wild;
+    bool shared = true;
     MutexLock lock(mu_);
     auto it = ports_.find(to.port);
     if (it == ports_.end()) return exact;
     for (const Entry& entry : it->second) {
       auto owner = entry.owner.lock();
       if (owner == nullptr || !Covers(entry.claim, to)) continue;
+      shared = shared && entry.claim.reuse_port;
       (entry.claim.address.IsAny() ? wild : exact).push_back(std::move(owner));
+    }
+    if (shared) {
+      for (auto* group : {&exact, &wild}) {
+        if (!group->empty()) std::rotate(group->begin(), group->begin() + spread % group->size(), group->end());
+      }
     }
     exact.insert(exact.end(), wild.begin(), wild.end());
     return exact;

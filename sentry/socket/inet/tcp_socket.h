@@ -20,12 +20,14 @@ class TcpSocket final : public InetSocket {
   Result<void> Connect(const SocketCaller& caller, const SocketAddress& address) override;
   Result<SocketAddress> LocalAddress(Context& context) override;
   Result<SocketAddress> PeerAddress(Context& context) override;
+  Result<SocketAddress> AcceptedFrom(Context& context) override;
   Result<void> Shutdown(Context& context, int how) override;
   Result<size_t> Send(const SocketCaller& caller, IoSequence& from, SendRequest& request) override;
   Result<size_t> Receive(Context& context, IoSequence& to, int flags, ReceiveResult& result) override;
   Result<void> SetOption(Context& context, int level, int name, OptionIn value) override;
   Result<std::string> GetOption(Context& context, int level, int name) override;
-  EventMask Readiness(Context&, EventMask) override { return endpoint_->Readiness(); }
+  SocketSummary Summary(Context& context) override;
+  EventMask Readiness(Context&, EventMask) override { return endpoint_->Readiness(options().urgent_inline()); }
   WaitQueue* wait_queue() override { return &endpoint_->wait_queue; }
 
  protected:
@@ -34,19 +36,24 @@ class TcpSocket final : public InetSocket {
   InetOptions& inet_options() override { return options_; }
   int TakeError() override { return endpoint_->TakeError(); }
   bool listening() const override { return endpoint_->listening(); }
-  size_t readable_bytes() const override { return endpoint_->incoming.queued_bytes(); }
+  ReceiveQueue* peek_queue() override { return &endpoint_->incoming; }
+  size_t readable_bytes() const override { return endpoint_->incoming.bytes_before_mark(options().urgent_inline()); }
+  bool at_mark() const override { return endpoint_->incoming.AtMark(); }
 
  private:
   Result<void> BindTo(Context& context, const InetAddress& address);
+  Result<size_t> ReceiveUrgent(IoSequence& to, int flags, ReceiveResult& result);
+  uint8_t State();
   tcp_info Info();
+  void Disconnect();
   Result<void> Establish(Context& context, const InetAddress& to);
 
   const LocalEndpointRef endpoint_;
   InetOptions options_;
   std::atomic<uint16_t> claimed_port_{0};
+  std::atomic<bool> bound_port_{false};  // named by bind(2)
   // A non-blocking connect has begun: its outcome is told by poll, SO_ERROR or the next connect.
   std::atomic<bool> connecting_{false};
-  std::atomic<bool> reset_told_{false};
   std::atomic<int> segment_{0};  // TCP_MAXSEG as set
 };
 

@@ -3,6 +3,7 @@
 #include <linux/errqueue.h>
 #include <linux/icmp.h>
 #include <linux/icmpv6.h>
+#include <linux/udp.h>
 #include <netinet/in.h>
 
 #include <algorithm>
@@ -15,6 +16,15 @@ namespace {
 
 constexpr size_t kMaxLength = 65535;  // of any packet
 constexpr size_t kMaxDatagram4 = 65507, kMaxDatagram6 = 65527;
+size_t MaxDatagram(const InetAddress& to) { return to.v4 ? kMaxDatagram4 : kMaxDatagram6; }
+
+// Chooses among sockets that share a port: the same for all datagrams of one sender.
+uint32_t Spread(const InetAddress& from) {
+  uint32_t hash = from.port * 2654435761u;
+  for (const uint8_t byte : from.bytes) hash = hash * 31 + byte;
+  return hash >> 16;
+}
+
 constexpr size_t kMaxQuoted = 520;  // bytes of a datagram that fit the ICMP message about it
 
 // Where Linux puts IP_RECVERR's item: the error, and who reported it.
@@ -101,13 +111,34 @@ Result<void> UdpSocket::EnsureBound(Context& context) {
 }
 
 Result<void> UdpSocket::Bind(const SocketCaller& caller, const SocketAddress& address) {
-  return BindTo(caller.context, TRY(InetAddress::Parse(family(), address)));
+  const InetAddress wanted = TRY(InetAddress::Parse(family(), address));
+  TRY(BindTo(caller.context, wanted));
+  bound_address_.store(!wanted.IsAny());
+  bound_port_.store(wanted.port != 0);
+  return {};
+}
+
+// What bind(2) did not choose goes with the peer (Linux: __udp_disconnect).
+void UdpSocket::Unname() {
+  auto local = endpoint_->local();
+  if (!local) return;
+  if (!bound_address_.load()) {
+    const uint16_t port = local->port;
+    local = InetAddress::Any(family());
+    local->port = port;
+  }
+  if (!bound_port_.load()) {
+    if (const uint16_t port = claimed_port_.exchange(0)) Ports()->Release(port, endpoint_.get());
+    local->port = 0;
+  }
+  endpoint_->SetLocal(*local);
 }
 
 Result<void> UdpSocket::Connect(const SocketCaller& caller, const SocketAddress& address) {
   if (address.size < sizeof(sa_family_t)) return Err(EINVAL);
   if (address.family() == AF_UNSPEC) {
     endpoint_->SetPeer(std::nullopt);
+    Unname();
     return {};
   }
   const InetAddress to = TRY(Destination(address));
@@ -136,11 +167,11 @@ Result<SocketAddress> UdpSocket::PeerAddress(Context&) {
 
 Result<void> UdpSocket::Shutdown(Context&, int how) {
   if (how < SHUT_RD || how > SHUT_RDWR) return Err(EINVAL);
-  if (!endpoint_->peer()) return Err(ENOTCONN);
   if (how != SHUT_RD) write_shut_.store(true);
   if (how != SHUT_WR) endpoint_->incoming.FinishReading();
   endpoint_->wait_queue.Notify(kReadable | kWritable | kEventHup);
-  return {};
+  // Linux: inet_shutdown says so, and does it all the same.
+  return endpoint_->peer() ? Result<void>() : Err(ENOTCONN);
 }
 
 InetAddress UdpSocket::Source(const InetAddress& to, const SendDetails& details) const {
@@ -166,7 +197,7 @@ bool UdpSocket::Deliver(const InetAddress& from, const InetAddress& to, const Se
                                      : IPV6_UNICAST_HOPS;
   bool found = false;
   message.from = from.ToSocketAddress(AF_INET6);  // the receiver writes it in its own family
-  for (const auto& receiver : Ports()->Find(to)) {
+  for (const auto& receiver : Ports()->Find(to, Spread(from))) {
     if (!receiver->Takes(from, to)) continue;
     if (receiver->WantsDetails() && message.details == nullptr) {
       const InetOptions& own = endpoint_->options;
@@ -178,8 +209,8 @@ bool UdpSocket::Deliver(const InetAddress& from, const InetAddress& to, const Se
       message.details = std::move(all);
     }
     found = true;
-    SocketMessage copy = message;                    // the bytes are shared
-    (void)receiver->incoming.Push(std::move(copy));  // a full queue loses the datagram, as UDP does
+    // The bytes are shared. A full queue loses the datagram, as UDP does.
+    (void)receiver->incoming.Push(message.Glimpse());
     receiver->wait_queue.Notify(kReadable);
     if (!everyone) break;
   }
@@ -200,23 +231,71 @@ void UdpSocket::Refused(const InetAddress& to, bool connected, const SocketMessa
 Result<size_t> UdpSocket::Send(const SocketCaller& caller, IoSequence& from, SendRequest& request) {
   if (request.flags & MSG_OOB) return Err(EOPNOTSUPP);
   if (const int error = TakeError()) return Err(error);
-  if (write_shut_.load()) return Err(EPIPE);
   const size_t size = from.remaining();
   if (size > kMaxLength) return Err(EMSGSIZE);
   const auto peer = endpoint_->peer();
-  if (request.to.empty() && !peer) return Err(EDESTADDRREQ);
-  const InetAddress to = request.to.empty() ? *peer : TRY(Destination(request.to));
-  if (to.port == 0) return Err(EINVAL);
-  if (size > (to.v4 ? kMaxDatagram4 : kMaxDatagram6)) return Err(EMSGSIZE);
-  const SendDetails details = TRY(ParseSendDetails(family(), request.control));
+  const bool held = [&] {
+    MutexLock lock(cork_mu_);
+    return cork_.has_value();
+  }();
+  if (!held && request.to.empty() && !peer) return Err(EDESTADDRREQ);
+  const bool more = (request.flags & MSG_MORE) || endpoint_->options.Value(IPPROTO_UDP, UDP_CORK) != 0;
+  Datagram datagram;
+  if (!held) {
+    datagram.to = request.to.empty() ? *peer : TRY(Destination(request.to));
+    datagram.connected = peer && request.to.empty();
+    if (datagram.to.port == 0) return Err(EINVAL);
+    datagram.details = TRY(ParseSendDetails(family(), request.control));
+  }
+  if (write_shut_.load()) return Err(EPIPE);
   TRY(EnsureBound(caller.context));
+  if (!held && !more) {
+    if (size > MaxDatagram(datagram.to)) return Err(EMSGSIZE);
+    SocketMessage message;
+    message.bytes = MakeRef<SocketBytes>(size);
+    message.length = size;
+    if (size > 0 && TRY(from.CopyIn(message.bytes->data.get(), size)) != size) return Err(EFAULT);
+    SendOne(datagram, std::move(message));
+    return size;
+  }
+  return SendHeld(from, std::move(datagram), more);
+}
+
+// MSG_MORE and UDP_CORK: data gathers until one datagram of all of it goes (udp(7)). The first call said where to.
+Result<size_t> UdpSocket::SendHeld(IoSequence& from, Datagram&& datagram, bool more) {
+  std::string bytes(from.remaining(), '\0');
+  if (!bytes.empty() && TRY(from.CopyIn(bytes.data(), bytes.size())) != bytes.size()) return Err(EFAULT);
+  {
+    MutexLock lock(cork_mu_);
+    if (!cork_) cork_ = std::move(datagram);
+    if (cork_->bytes.size() + bytes.size() > MaxDatagram(cork_->to)) {
+      cork_.reset();
+      return Err(EMSGSIZE);
+    }
+    cork_->bytes += bytes;
+  }
+  if (!more) SendGathered();
+  return bytes.size();
+}
+
+void UdpSocket::SendGathered() {
+  std::optional<Datagram> gathered;
+  {
+    MutexLock lock(cork_mu_);
+    gathered.swap(cork_);
+  }
+  if (!gathered) return;
   SocketMessage message;
-  message.bytes = MakeRef<SocketBytes>(size);
-  message.length = size;
-  if (size > 0 && TRY(from.CopyIn(message.bytes->data.get(), size)) != size) return Err(EFAULT);
-  const InetAddress own = Source(to, details);
-  if (!Deliver(own, to, details, SocketMessage(message))) Refused(to, peer && request.to.empty(), message);
-  return size;
+  message.length = gathered->bytes.size();
+  message.bytes = MakeRef<SocketBytes>(message.length);
+  std::memcpy(message.bytes->data.get(), gathered->bytes.data(), message.length);
+  SendOne(*gathered, std::move(message));
+}
+
+void UdpSocket::SendOne(const Datagram& datagram, SocketMessage&& message) {
+  const InetAddress own = Source(datagram.to, datagram.details);
+  if (!Deliver(own, datagram.to, datagram.details, message.Glimpse()))
+    Refused(datagram.to, datagram.connected, message);
 }
 
 Result<size_t> UdpSocket::ReceiveReturned(IoSequence& to, ReceiveResult& result) {
@@ -266,6 +345,7 @@ Result<size_t> UdpSocket::Receive(Context&, IoSequence& to, int flags, ReceiveRe
 Result<void> UdpSocket::SetOption(Context& context, int level, int name, OptionIn value) {
   if (MulticastGroups::Handles(level, name)) return endpoint_->groups.Set(family(), type(), level, name, value);
   TRY(InetSocket::SetOption(context, level, name, value));
+  if (level == IPPROTO_UDP && name == UDP_CORK && endpoint_->options.Value(level, name) == 0) SendGathered();
   if (level == SOL_SOCKET && name == SO_RCVBUF) endpoint_->incoming.SetLimit(options().receive_buffer());
   if (level == SOL_SOCKET) endpoint_->stamps.store(options().timestamp_option() != 0);
   return {};
@@ -276,8 +356,16 @@ Result<std::string> UdpSocket::GetOption(Context& context, int level, int name) 
   return InetSocket::GetOption(context, level, name);
 }
 
+SocketSummary UdpSocket::Summary(Context& context) {
+  constexpr uint8_t kEstablished = 1, kClose = 7;  // net/tcp_states.h
+  SocketSummary summary = Socket::Summary(context);
+  summary.state = has_peer() ? kEstablished : kClose;
+  summary.to_receive = endpoint_->incoming.queued_bytes();
+  return summary;
+}
+
 EventMask UdpSocket::Readiness(Context&, EventMask) {
-  EventMask events = kWritable;
+  EventMask events = kWritable | kEventWrBand;
   if (endpoint_->error.load() != 0 || endpoint_->HasReturned()) events |= kEventErr;
   if (endpoint_->incoming.HasData()) events |= kReadable;
   if (endpoint_->incoming.ReaderFinished()) {

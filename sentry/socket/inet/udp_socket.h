@@ -66,6 +66,7 @@ class UdpSocket final : public InetSocket {
   Result<size_t> Receive(Context& context, IoSequence& to, int flags, ReceiveResult& result) override;
   Result<void> SetOption(Context& context, int level, int name, OptionIn value) override;
   Result<std::string> GetOption(Context& context, int level, int name) override;
+  SocketSummary Summary(Context& context) override;
   EventMask Readiness(Context& context, EventMask interest) override;
   WaitQueue* wait_queue() override { return &endpoint_->wait_queue; }
 
@@ -73,6 +74,7 @@ class UdpSocket final : public InetSocket {
   int TakeError() override { return endpoint_->error.exchange(0); }
   bool bound() const override { return claimed_port_.load() != 0; }
   bool has_peer() const override { return endpoint_->peer().has_value(); }
+  ReceiveQueue* peek_queue() override { return &endpoint_->incoming; }
   size_t readable_bytes() const override { return endpoint_->incoming.next_packet_bytes(); }
   InetOptions& inet_options() override { return endpoint_->options; }
 
@@ -80,14 +82,27 @@ class UdpSocket final : public InetSocket {
   RefPtr<PortTable<UdpEndpoint>> Ports() const;
   Result<void> BindTo(Context& context, const InetAddress& address);
   Result<void> EnsureBound(Context& context);
+  void Unname();
   InetAddress Source(const InetAddress& to, const SendDetails& details) const;
   // Gives the message to whom it is for; false when nobody was there.
   bool Deliver(const InetAddress& from, const InetAddress& to, const SendDetails& details, SocketMessage&& message);
+  struct Datagram {
+    InetAddress to;
+    bool connected = false;  // to the peer
+    SendDetails details;
+    std::string bytes;  // of one that gathers
+  };
+  Result<size_t> SendHeld(IoSequence& from, Datagram&& datagram, bool more);
+  void SendGathered();
+  void SendOne(const Datagram& datagram, SocketMessage&& message);
   void Refused(const InetAddress& to, bool connected, const SocketMessage& message);
   Result<size_t> ReceiveReturned(IoSequence& to, ReceiveResult& result);
 
   const RefPtr<UdpEndpoint> endpoint_;
+  Mutex cork_mu_{LockRank::kLeaf};
+  std::optional<Datagram> cork_ GUARDED_BY(cork_mu_);
   std::atomic<uint16_t> claimed_port_{0};
+  std::atomic<bool> bound_address_{false}, bound_port_{false};  // named by bind(2) (Linux: SOCK_BINDADDR_LOCK …)
   std::atomic<bool> write_shut_{false};
 };
 

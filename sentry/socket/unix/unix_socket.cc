@@ -56,6 +56,7 @@ UnixSocket::UnixSocket(LocalEndpointRef endpoint, int flags)
 UnixSocket::~UnixSocket() {
   ReleaseUnixName(net(), *endpoint_);
   endpoint_->Close();
+  CollectInFlightSoon();
 }
 
 Result<void> UnixSocket::Bind(const SocketCaller& caller, const SocketAddress& address) {
@@ -109,22 +110,29 @@ Result<SocketMessage> UnixSocket::BuildMessage(Context& context, const IoSequenc
   message.from = endpoint_->address();
   const Credentials& creds = context.creds();
   message.credentials = request.control.credentials.value_or(ucred{context.tgid(), creds.uid, creds.gid});
-  message.rights = request.control.rights;
+  if (!request.control.rights.empty()) {
+    TRY(CheckInFlightLimit(context));
+    message.rights = InFlightFiles(request.control.rights, creds.uid);
+  }
   return message;
 }
 
 Result<size_t> UnixSocket::SendStream(Context& context, IoSequence& from, SendRequest& request) {
-  if (request.flags & MSG_OOB) return Err(EOPNOTSUPP);
+  if ((request.flags & MSG_OOB) && from.empty()) return Err(EOPNOTSUPP);
   if (!request.to.empty()) return Err(endpoint_->peer() != nullptr ? EISCONN : EOPNOTSUPP);
   const LocalEndpointRef peer = TRY(endpoint_->PeerForSend());
   size_t done = 0;
   while (!from.empty()) {
     const auto room = peer->incoming.Room();
     if (!room.ok()) return done > 0 ? Result<size_t>(done) : room;
-    auto message = BuildMessage(context, from, std::min({*room, from.remaining(), kMaxStreamMessage}), request);
+    // The last byte of urgent data is the urgent one.
+    const bool urgent = (request.flags & MSG_OOB) && from.remaining() == 1;
+    const size_t before = (request.flags & MSG_OOB) && !urgent ? from.remaining() - 1 : from.remaining();
+    auto message = BuildMessage(context, from, std::min({*room, before, kMaxStreamMessage}), request);
     if (!message.ok()) return done > 0 ? Result<size_t>(done) : message.error();
     const size_t size = message->length;
-    const auto pushed = peer->incoming.Push(std::move(*message));
+    const auto pushed =
+        urgent ? LocalEndpoint::SendUrgent(*peer, std::move(*message)) : peer->incoming.Push(std::move(*message));
     if (pushed.Is(EAGAIN)) continue;  // another thread took the room: look again
     if (!pushed.ok()) return done > 0 ? Result<size_t>(done) : pushed.error();
     request.control.rights.clear();  // they ride on the first byte only
@@ -148,7 +156,7 @@ Result<size_t> UnixSocket::SendPacket(const SocketCaller& caller, IoSequence& fr
   const LocalEndpointRef target = TRY(Destination(caller, request));
   const size_t size = from.remaining();
   if (size > static_cast<size_t>(options().send_buffer()) - kPacketReserve) return Err(EMSGSIZE);
-  if (options().pass_credentials() && endpoint_->address().empty()) {
+  if ((options().pass_credentials() || options().pass_pidfd()) && endpoint_->address().empty()) {
     (void)BindUnixName(net(), caller, endpoint_, UnnamedAddress());  // unix(7): SO_PASSCRED names the sender
   }
   auto can = target->incoming.CanTake(size);
@@ -185,20 +193,42 @@ void UnixSocket::AfterRead(bool freed) {
 }
 
 Result<size_t> UnixSocket::Receive(Context&, IoSequence& to, int flags, ReceiveResult& result) {
-  if (flags & MSG_OOB) return Err(is_stream() ? EINVAL : EOPNOTSUPP);
+  if ((flags & MSG_OOB) && !is_stream()) return Err(EOPNOTSUPP);
   if (type() != SOCK_DGRAM && endpoint_->listening()) return Err(EINVAL);
   if (type() != SOCK_DGRAM && endpoint_->peer() == nullptr) return Err(is_stream() ? EINVAL : ENOTCONN);
+  if (flags & MSG_OOB) {
+    if (options().urgent_inline()) return Err(EINVAL);
+    const auto got = endpoint_->incoming.ReadUrgent(to, flags, result);
+    result.from = SocketAddress{};
+    return got;
+  }
   bool freed = false;
-  const bool split = options().pass_credentials();
   // Queued data comes before a pending error, and an error before the end of file.
   if (!endpoint_->incoming.HasData()) {
     if (const int error = endpoint_->TakeError()) return Err(error);
   }
-  const auto got = is_stream() ? endpoint_->incoming.ReadStream(to, flags, split, result, &freed)
+  const auto got = is_stream() ? endpoint_->incoming.ReadStream(
+                                     to,
+                                     {.flags = flags,
+                                      .split_credentials = options().pass_credentials() || options().pass_pidfd(),
+                                      .urgent_inline = options().urgent_inline()},
+                                     result, &freed)
                                : endpoint_->incoming.ReadPacket(to, flags, result, &freed);
+  if (options().pass_pidfd() && result.control.credentials) result.control.process = result.control.credentials->pid;
   if (!options().pass_credentials()) result.control.credentials.reset();
   AfterRead(freed);
   return got;
+}
+
+SocketSummary UnixSocket::Summary(Context& context) {
+  constexpr uint8_t kUnconnected = 1, kConnected = 3;  // SS_* of linux/net.h
+  SocketSummary summary;
+  if (!endpoint_->address().empty()) summary.local = endpoint_->address();
+  summary.listening = endpoint_->listening();
+  summary.state = endpoint_->connected() && type() != SOCK_DGRAM ? kConnected : kUnconnected;
+  summary.to_receive = endpoint_->incoming.queued_bytes();
+  (void)context;
+  return summary;
 }
 
 Result<void> UnixSocket::SetOption(Context& context, int level, int name, OptionIn value) {
@@ -229,6 +259,10 @@ Result<int64_t> UnixSocket::Ioctl(Context& context, uint32_t request, uint64_t a
   if (request == SIOCINQ) {
     if (endpoint_->listening()) return Err(EINVAL);
     value = is_stream() ? endpoint_->incoming.queued_bytes() : endpoint_->incoming.next_packet_bytes();
+  } else if (request == SIOCATMARK && is_stream()) {
+    value = endpoint_->incoming.AtMark() ? 1 : 0;
+  } else if (request == SIOCATMARK) {
+    return Err(EOPNOTSUPP);
   } else if (request == SIOCOUTQ) {
     if (auto peer = endpoint_->peer()) value = peer->incoming.queued_bytes();
   } else {

@@ -22,13 +22,16 @@ class UnixSocket final : public Socket {
   Result<void> SetOption(Context& context, int level, int name, OptionIn value) override;
   Result<std::string> GetOption(Context& context, int level, int name) override;
 
-  EventMask Readiness(Context&, EventMask) override { return endpoint_->Readiness(); }
+  EventMask Readiness(Context&, EventMask) override { return endpoint_->Readiness(options().urgent_inline()); }
   WaitQueue* wait_queue() override { return &endpoint_->wait_queue; }
+  SocketSummary Summary(Context& context) override;
+  void VisitQueues(const std::function<void(ReceiveQueue&)>& visit) override { endpoint_->VisitQueues(visit); }
   Result<int64_t> Ioctl(Context& context, uint32_t request, uint64_t argument) override;
 
  protected:
   int TakeError() override { return endpoint_->TakeError(); }
   bool listening() const override { return endpoint_->listening(); }
+  ReceiveQueue* peek_queue() override { return &endpoint_->incoming; }
 
  private:
   Result<size_t> SendStream(Context& context, IoSequence& from, SendRequest& request);
