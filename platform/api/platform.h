@@ -156,9 +156,10 @@ struct LocalIdentity {
 };
 
 // All that a platform may answer then.
-inline constexpr int kLocalCalls[] = {
-    SYS_rt_sigprocmask, SYS_rt_sigreturn, SYS_sched_yield, SYS_getpid, SYS_gettimeofday, SYS_getuid,        SYS_getgid,
-    SYS_geteuid,        SYS_getegid,      SYS_gettid,      SYS_time,   SYS_futex,        SYS_clock_gettime, SYS_getcpu};
+inline constexpr int kLocalCalls[] = {SYS_rt_sigaction, SYS_rt_sigprocmask, SYS_rt_sigreturn, SYS_sched_yield,
+                                      SYS_getpid,       SYS_gettimeofday,   SYS_getuid,       SYS_getgid,
+                                      SYS_geteuid,      SYS_getegid,        SYS_gettid,       SYS_time,
+                                      SYS_futex,        SYS_clock_gettime,  SYS_getcpu};
 
 // A call that a guest thread makes on the host itself, about memory of its own: futex(2) without priority inheritance,
 // or futex_waitv(2).
@@ -281,6 +282,9 @@ class Thread {
   virtual std::optional<uint64_t> WaitsInCall() { return std::nullopt; }
   // The host's thread id, for diagnosis and CPU affinity.
   virtual int host_tid() const = 0;
+  // Signals (bit n: n + 1) that have the default action with nothing else set. The platform may tell so in the thread's
+  // place (rt_sigaction), which posix_spawn asks about every signal.
+  virtual void SetUntouchedActions(uint64_t) {}
 };
 
 struct PlatformOptions {

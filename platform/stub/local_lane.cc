@@ -6,9 +6,9 @@
 namespace sandbox::platform::stub {
 namespace {
 
-constexpr uint32_t kCallRtSigprocmask = 14, kCallSchedYield = 24, kCallGetpid = 39, kCallGettimeofday = 96,
-                   kCallGetuid = 102, kCallGetgid = 104, kCallGeteuid = 107, kCallGetegid = 108, kCallGettid = 186,
-                   kCallTime = 201, kCallFutex = 202, kCallClockGettime = 228, kCallGetcpu = 309;
+constexpr uint32_t kCallRtSigaction = 13, kCallRtSigprocmask = 14, kCallSchedYield = 24, kCallGetpid = 39,
+                   kCallGettimeofday = 96, kCallGetuid = 102, kCallGetgid = 104, kCallGeteuid = 107, kCallGetegid = 108,
+                   kCallGettid = 186, kCallTime = 201, kCallFutex = 202, kCallClockGettime = 228, kCallGetcpu = 309;
 constexpr long kInterruptedCall = -4;  // -EINTR
 constexpr uint64_t kNsPerSecond = 1'000'000'000;
 // SIGKILL and SIGSTOP are never masked.
@@ -115,6 +115,19 @@ STUB_INLINE bool ChangeMask(ThreadPage* page) {
   return true;
 }
 
+// Only the question, and only about what is as it was when the program started.
+STUB_INLINE bool TellUntouchedAction(ThreadPage* page) {
+  arch::Registers& r = page->regs;
+  const uint32_t signo = static_cast<uint32_t>(r.rdi);
+  if (r.rsi != 0 || r.r10 != sizeof(uint64_t) || signo < 1 || signo > 64) return false;
+  if ((__atomic_load_n(&page->signals.untouched_actions, __ATOMIC_SEQ_CST) >> (signo - 1) & 1) == 0) return false;
+  uint64_t action[4];  // handler, flags, restorer, mask
+  for (uint64_t& word : action) *const_cast<volatile uint64_t*>(&word) = 0;
+  if (r.rdx != 0 && !WriteGuest(r.rdx, action, sizeof(action))) return false;
+  r.rax = 0;
+  return true;
+}
+
 // Waits and wake-ups without priorities. A wait that is interrupted is the sentry's from there on.
 STUB_INLINE Local AnswerFutex(ThreadPage* page) {
   constexpr uint32_t kPrivate = 128, kRealtimeClock = 256, kWait = 0, kWake = 1, kRequeue = 3, kCompareRequeue = 4,
@@ -151,6 +164,7 @@ STUB_INLINE Local AnswerFutex(ThreadPage* page) {
 
 STUB_INLINE bool AnswerAtOnce(ThreadPage* page, uint32_t nr) {
   if (nr == kCallRtSigprocmask) return ChangeMask(page);
+  if (nr == kCallRtSigaction) return TellUntouchedAction(page);
   if (nr == kCallClockGettime || nr == kCallGettimeofday || nr == kCallTime) return AnswerClock(page, nr);
   if (nr == kCallGetcpu) return AnswerGetcpu(page);
   if (nr == kCallSchedYield) {

@@ -108,6 +108,7 @@ struct alignas(64) LocalSignals {
   uint32_t pending;  // something is pending, blocked or not
   int32_t stack_flags;
   uint64_t stack_sp, stack_size;  // sigaltstack(2), as a frame holds it
+  uint64_t untouched_actions;     // bit n: signal n + 1 has the default action with nothing else set
 };
 
 // A signal frame for the guest's stack.

@@ -72,6 +72,7 @@ class GuestThread : public RefFromThis<GuestThread> {
   uint64_t SignalMask() const;
   void SetSignalsPending(bool pending);
   void SetSignalStack(const arch::SignalStack& stack);
+  void SetUntouchedActions(uint64_t actions);
   std::optional<uint64_t> WaitsInCall() const;
   int host_tid();
   const RefPtr<StubSpace>& space() const { return space_; }

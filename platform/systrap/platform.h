@@ -117,6 +117,7 @@ class StubThread final : public Thread {
   std::optional<uint64_t> SignalMask() override { return thread_->SignalMask(); }
   void SetSignalsPending(bool pending) override { thread_->SetSignalsPending(pending); }
   void SetSignalStack(const arch::SignalStack& stack) override { thread_->SetSignalStack(stack); }
+  void SetUntouchedActions(uint64_t actions) override { thread_->SetUntouchedActions(actions); }
   std::optional<uint64_t> WaitsInCall() override { return thread_->WaitsInCall(); }
   int host_tid() const override { return thread_->host_tid(); }
 

@@ -41,6 +41,10 @@ void GuestThread::SetSignalsPending(bool pending) {
   __atomic_store_n(&(*page_)->signals.pending, pending ? 1 : 0, __ATOMIC_SEQ_CST);
 }
 
+void GuestThread::SetUntouchedActions(uint64_t actions) {
+  __atomic_store_n(&(*page_)->signals.untouched_actions, actions, __ATOMIC_SEQ_CST);
+}
+
 void GuestThread::SetSignalStack(const arch::SignalStack& stack) {
   stub::LocalSignals& signals = (*page_)->signals;
   signals.stack_sp = stack.sp;

@@ -28,6 +28,20 @@ class SignalHandlers {
       action.flags = action.restorer = action.mask = 0;
     }
   }
+  // Signals that have the default action with nothing else set; none once two processes share the actions.
+  SignalSet untouched() const {
+    MutexLock lock(mu_);
+    SignalSet set = 0;
+    for (int signo = 1; signo <= kSignalCount && !shared_; ++signo) {
+      const SignalAction& action = actions_[signo];
+      if (action.is_default() && action.flags == 0 && action.restorer == 0 && action.mask == 0) set |= SignalBit(signo);
+    }
+    return set;
+  }
+  void NoteShared() {
+    MutexLock lock(mu_);
+    shared_ = true;
+  }
   RefPtr<SignalHandlers> Fork() const {
     auto copy = MakeRef<SignalHandlers>();
     MutexLock lock(mu_);
@@ -41,6 +55,7 @@ class SignalHandlers {
 
   mutable Mutex mu_{LockRank::kTask};
   Actions actions_ GUARDED_BY(mu_) = {};
+  bool shared_ GUARDED_BY(mu_) = false;  // between processes (CLONE_SIGHAND without CLONE_THREAD)
 };
 
 }  // namespace sandbox

@@ -76,6 +76,11 @@ struct TaskCloner {
     const RefPtr<SignalHandlers> old = parent.group_->handlers();
     RefPtr<SignalHandlers> handlers = Has(CLONE_SIGHAND) ? old : old->Fork();
     if (Has(kCloneClearSighand)) handlers->ResetCaught();
+    if (Has(CLONE_SIGHAND)) {
+      old->NoteShared();
+      MutexLock lock(parent.group_->sig_mu_);
+      parent.group_->ShowActionsLocked();
+    }
     auto group =
         MakeRef<ThreadGroup>(kernel, pid, parent.group_->cgroup_, std::move(handlers), parent.group_->limits_.All());
     group->oom_score_adj.store(parent.group_->oom_score_adj.load());
@@ -152,6 +157,7 @@ struct TaskCloner {
     child->SetSeccomp(parent.seccomp());
     group.tasks_.push_back(child.get());
     if (group.pending_.set() != 0) child->thread_->SetSignalsPending(true);
+    child->thread_->SetUntouchedActions(group.handlers_->untouched());
     ++group.live_;
     kernel.tasks_[child->tid()] = child;
     kernel.forks_.fetch_add(1);

@@ -50,6 +50,7 @@ void Task::ShareSignalState() {
   StoreMask(mask_.load());
   thread_->SetSignalsPending((pending_.set() | group_->pending_.set()) != 0);
   thread_->SetSignalStack(signal_stack_);
+  thread_->SetUntouchedActions(group_->handlers_->untouched());
 }
 
 void Task::SetSignalMask(SignalSet mask) {

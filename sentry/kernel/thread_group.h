@@ -85,6 +85,8 @@ class ThreadGroup final : public RefFromThis<ThreadGroup> {
   Result<void> SendTimerSignal(Task* task, const QueuedSignal& signal);
   // sigaction(2) made a signal ignored: pending ones are dropped.
   void DispositionChanged(int signo, const SignalAction& action);
+  // Tells the platform which actions its threads may answer for.
+  void ShowActionsLocked() REQUIRES(sig_mu_);
   void DiscardTimerSignal(const void* timer);
   RefPtr<SignalHandlers> handlers() const;
   SignalSet shared_pending() const;

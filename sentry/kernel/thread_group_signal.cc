@@ -34,12 +34,18 @@ void ThreadGroup::DiscardTimerSignal(const void* timer) {
   for (Task* task : tasks_) task->pending_.DiscardTimer(timer);
 }
 
+void ThreadGroup::ShowActionsLocked() {
+  const SignalSet untouched = handlers_->untouched();
+  for (Task* task : tasks_) task->thread_->SetUntouchedActions(untouched);
+}
+
 void ThreadGroup::DispositionChanged(int signo, const SignalAction& action) {
   const DefaultAction def = DefaultActionOf(signo);
   const bool ignored =
       action.is_ignore() || (action.is_default() && (def == DefaultAction::kIgnore || def == DefaultAction::kContinue));
-  if (!ignored) return;
   MutexLock lock(sig_mu_);
+  ShowActionsLocked();
+  if (!ignored) return;
   pending_.Discard(SignalBit(signo));
   for (Task* task : tasks_) task->pending_.Discard(SignalBit(signo));
 }

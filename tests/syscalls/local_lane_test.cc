@@ -59,6 +59,65 @@ struct Action {
 std::atomic<int> handled;
 void CountOne(int, siginfo_t*, void*) { ++handled; }
 
+// --- Actions.
+
+// struct sigaction as the call passes it.
+struct KernelAction {
+  uint64_t handler = 0, flags = 0, restorer = 0, mask = 0;
+  bool operator==(const KernelAction&) const = default;
+};
+long SetAction(int signo, const KernelAction* action, KernelAction* old, size_t size = kSetSize) {
+  return syscall(SYS_rt_sigaction, signo, action, old, size);
+}
+KernelAction ActionOf(int signo) {
+  KernelAction action = {1, 2, 3, 4};
+  EXPECT_EQ(SetAction(signo, nullptr, &action), 0);
+  return action;
+}
+
+TEST(LocalActionTest, AreAsTheyWereSet) {
+  const KernelAction none, ignore{.handler = 1}, masked{.mask = Bit(SIGUSR1)};
+  EXPECT_EQ(ActionOf(SIGKILL), none);
+  EXPECT_EQ(ActionOf(64), none);
+  for (const KernelAction& set : {ignore, none, masked}) {
+    ASSERT_OK(SetAction(SIGXCPU, &set, nullptr));
+    EXPECT_EQ(ActionOf(SIGXCPU), set);
+    EXPECT_EQ(ActionOf(SIGXFSZ), none);
+  }
+  std::thread([&] { ASSERT_OK(SetAction(SIGXFSZ, &ignore, nullptr)); }).join();
+  EXPECT_EQ(ActionOf(SIGXFSZ), ignore);
+  std::thread([&] { EXPECT_EQ(ActionOf(SIGXFSZ), ignore); }).join();
+  ASSERT_OK(SetAction(SIGXFSZ, &none, nullptr));
+  ASSERT_OK(SetAction(SIGXCPU, &none, nullptr));
+}
+
+TEST(LocalActionTest, Arguments) {
+  EXPECT_OK(SetAction(SIGXCPU, nullptr, nullptr));
+  EXPECT_ERRNO(EINVAL, SetAction(0, nullptr, nullptr));
+  EXPECT_ERRNO(EINVAL, SetAction(65, nullptr, nullptr));
+  EXPECT_ERRNO(EINVAL, SetAction(SIGXCPU, nullptr, nullptr, 4));
+  EXPECT_ERRNO(EFAULT, SetAction(SIGXCPU, nullptr, reinterpret_cast<KernelAction*>(8)));
+}
+
+// Processes that share actions but are no threads of one another.
+TEST(LocalActionTest, AreSharedWithCloneSighand) {
+  const KernelAction none, ignore{.handler = 1};
+  EXPECT_EQ(ActionOf(SIGXCPU), none);
+  static char stack[65536];
+  const auto change = [](void* action) {
+    return SetAction(SIGXCPU, static_cast<const KernelAction*>(action), nullptr) == 0 ? 0 : 1;
+  };
+  for (const KernelAction& set : {ignore, none}) {
+    const int child =
+        clone(change, stack + sizeof(stack), CLONE_VM | CLONE_SIGHAND | SIGCHLD, const_cast<KernelAction*>(&set));
+    ASSERT_GT(child, 0);
+    int status = -1;
+    ASSERT_EQ(waitpid(child, &status, 0), child);
+    EXPECT_EQ(status, 0);
+    EXPECT_EQ(ActionOf(SIGXCPU), set);
+  }
+}
+
 // --- The mask.
 
 TEST(LocalMaskTest, ChangesAndArguments) {

@@ -34,6 +34,20 @@ class Assembler {
     std::memcpy(bytes, &narrow, sizeof(narrow));
     Bytes(bytes);
   }
+  // An instruction of the text from `text`, with a displacement from itself at `displacement_at` unless that is 0.
+  // False when that does not reach from here.
+  bool Moved(std::span<const uint8_t> bytes, uint64_t text, size_t displacement_at) {
+    const uint64_t zone_end = end() + bytes.size(), text_end = text + bytes.size();
+    Bytes(bytes);
+    if (displacement_at == 0) return true;
+    uint8_t* const place = bytes_.data() + (bytes_.size() - bytes.size() + displacement_at);
+    int32_t displacement;
+    std::memcpy(&displacement, place, sizeof(displacement));
+    const int64_t moved = int64_t{displacement} + zone_.ToText(zone_end, text_end);
+    displacement = static_cast<int32_t>(moved);
+    std::memcpy(place, &displacement, sizeof(displacement));
+    return displacement == moved;
+  }
   // lea cont(%rip),%r11, where cont is in the zone or in the text.
   void LoadContinuationInZone(uint64_t target) {
     Bytes({0x4c, 0x8d, 0x1d});
@@ -63,7 +77,7 @@ class Assembler {
   std::vector<TrampolineMap::Point> points_;
 };
 
-constexpr size_t kLoadTrampoline = 5 + 7 + 6;
+constexpr size_t LoadTrampoline(size_t moved) { return 5 + moved + 7 + 6; }
 constexpr size_t TailTrampoline(size_t moved, bool returns) { return 7 + 6 + kSyscallSize + moved + (returns ? 0 : 5); }
 
 class Job final : public RewriteJob {
@@ -110,15 +124,21 @@ class Job final : public RewriteJob {
   }
 
   bool PatchLoad(std::span<const uint8_t> bytes, uint64_t offset, const Site& site) {
-    const auto at = zone_.Allocate(kLoadTrampoline);
+    const auto at = zone_.Allocate(LoadTrampoline(site.moved_size));
     if (!at) return false;
-    const uint64_t start = offset + site.patch_at;
+    const uint64_t start = offset + site.patch_at, behind = start + TextPatch::kSize, call = behind + site.moved_size;
     Assembler code(zone_, *at);
     code.Mark(start);
     code.Bytes(bytes.subspan(site.patch_at, TextPatch::kSize));
-    code.Mark(start);
-    code.LoadContinuationInText(start + TextPatch::kSize + kSyscallSize);
-    code.Mark(start);
+    if (site.moved_size != 0) {
+      code.Mark(behind);
+      const auto moved = bytes.subspan(site.patch_at + TextPatch::kSize, site.moved_size);
+      if (!code.Moved(moved, behind, site.displacement_at)) return false;
+    }
+    // From here on it is the call that would come next.
+    code.Mark(call);
+    code.LoadContinuationInText(call + kSyscallSize);
+    code.Mark(call);
     code.JumpToEntry();
     Emit(code, *at);
     Jump(bytes, offset, site.patch_at, *at);

@@ -121,6 +121,37 @@ TEST(RewriterTest, LoadBeforeSyscallCallsTheEntry) {
   EXPECT_EQ(0, std::memcmp(mapped.text() + 517, kSyscall.data(), 2));
 }
 
+// What stands between the number and the call moves along, and means the same there.
+TEST(RewriterTest, InstructionBetweenLoadAndSyscallMoves) {
+  const Bytes relative = {0x48, 0x8d, 0x35, 0x10, 0x00, 0x00, 0x00};  // lea 16(%rip),%rsi
+  const Bytes based = {0x48, 0x8d, 0xb7, 0x00, 0x01, 0x00, 0x00};     // lea 256(%rdi),%rsi
+  const Bytes plain = {0x48, 0x89, 0xfe};                             // mov %rdi,%rsi
+  const Bytes result = {0x48, 0x89, 0xf0};                            // mov %rsi,%rax
+  for (const Bytes& between : {relative, based, plain}) {
+    const Bytes text = Padded(512, Concat({Load(SYS_getpid), between, kSyscall, result, kRet}));
+    const RewrittenText rewritten = Rewrite(text);
+    ASSERT_EQ(1u, rewritten.patches.size());
+    EXPECT_EQ(512u, rewritten.patches[0].offset);
+    EXPECT_TRUE(rewritten.map->interiors().empty());
+    const Mapped mapped(text, rewritten);
+    const uint64_t before = TestEntryCalls;
+    const long got = mapped.Call(512, 77);
+    EXPECT_EQ(before + 1, TestEntryCalls);
+    const long here = reinterpret_cast<long>(mapped.text()) + 512 + 5 + 7 + 16;
+    EXPECT_EQ(got, between == relative ? here : between == based ? 77 + 256 : 77);
+    // Those who come to it, or to the call, from elsewhere find the original.
+    EXPECT_EQ(mapped.Call(512 + 5, 77), got);
+    EXPECT_EQ(before + 1, TestEntryCalls);
+  }
+}
+
+TEST(RewriterTest, WhatMayNotMoveBetweenLoadAndSyscallStays) {
+  const Bytes call = {0xe8, 0, 0, 0, 0}, jump = {0xeb, 0x00}, push = {0x56}, two = {0x31, 0xff, 0x31, 0xf6};
+  for (const Bytes& between : {call, jump, push, two}) {
+    EXPECT_TRUE(Rewrite(Padded(512, Concat({Load(SYS_getpid), between, kSyscall, kNr, kRet}))).patches.empty());
+  }
+}
+
 TEST(RewriterTest, ErrorCheckAfterSyscallMoves) {
   // Returns 1 for an error: cmp; setae %al; movzbl %al,%eax; ret.
   const Bytes result = {0x0f, 0x93, 0xc0, 0x0f, 0xb6, 0xc0, 0xc3};

@@ -12,6 +12,8 @@ namespace {
 constexpr size_t kLoadSize = 5;  // b8 imm32
 constexpr uint32_t kMaxCall = 1024;
 constexpr size_t kFunctionAlignment = 16;
+// The longest instruction between a load and its syscall.
+constexpr size_t kMaxBetween = 12;
 
 // The instructions that check for an error, as compilers and assemblers of the C libraries and of Go write them:
 // cmp $-4096 or $-4095 with %rax or %eax.
@@ -60,17 +62,51 @@ bool PaddedToAlignment(std::span<const uint8_t> text, size_t at) {
   return at == end;
 }
 
+struct Movable {
+  size_t size = 0;             // 0: not one of those
+  size_t displacement_at = 0;  // of four bytes from the instruction's end; 0 = none
+};
+
+// An instruction at the start of `text` that does the same at another place: what compilers put between the number of a
+// call and the call, which is lea, mov and xor of registers.
+Movable MovableInstruction(std::span<const uint8_t> text) {
+  constexpr uint8_t kRexW = 8;
+  const size_t opcode_at = !text.empty() && (text[0] & 0xf0) == 0x40 ? 1 : 0;
+  if (opcode_at + 2 > text.size()) return {};
+  const uint8_t rex = opcode_at == 1 ? text[0] : 0, opcode = text[opcode_at], modrm = text[opcode_at + 1];
+  if (opcode >= 0xb8 && opcode <= 0xbf) return {(rex & kRexW) != 0 ? 0 : opcode_at + 5};
+  const bool exclusive_or = opcode == 0x31 || opcode == 0x33, immediate = opcode == 0xc7;
+  if (opcode != 0x8d && opcode != 0x89 && opcode != 0x8b && !exclusive_or && !immediate) return {};
+  const uint8_t mod = modrm >> 6, rm = modrm & 7;
+  if ((exclusive_or && mod != 3) || (immediate && (modrm >> 3 & 7) != 0) || (opcode == 0x8d && mod == 3)) return {};
+  const bool sib = mod != 3 && rm == 4, relative = mod == 0 && rm == 5;
+  if (sib && opcode_at + 3 > text.size()) return {};
+  const bool base_only = mod == 0 && sib && (text[opcode_at + 2] & 7) == 5;
+  const size_t displacement = mod == 1 ? 1 : mod == 2 || relative || base_only ? 4 : 0;
+  const size_t displacement_at = opcode_at + 2 + (sib ? 1 : 0);
+  return {displacement_at + displacement + (immediate ? 4 : 0), relative ? displacement_at : 0};
+}
+
 bool InOnePage(size_t start, size_t size) { return start / kPageSize == (start + size - 1) / kPageSize; }
 
 }  // namespace
 
 std::optional<Site> RecogniseLoad(std::span<const uint8_t> text, size_t at) {
-  if (at < kLoadSize || text[at - kLoadSize] != 0xb8) return std::nullopt;
-  uint32_t call;
-  std::memcpy(&call, &text[at - 4], sizeof(call));
-  const size_t start = at - kLoadSize;
-  if (call >= kMaxCall || !InOnePage(start, kLoadSize + kSyscallSize)) return std::nullopt;
-  return Site{Site::Kind::kLoad, start, 0, false};
+  for (size_t between = 0; between <= kMaxBetween && at >= kLoadSize + between; ++between) {
+    const size_t start = at - between - kLoadSize;
+    if (text[start] != 0xb8) continue;
+    uint32_t call;
+    std::memcpy(&call, &text[start + 1], sizeof(call));
+    if (call >= kMaxCall || !InOnePage(start, kLoadSize + between + kSyscallSize)) continue;
+    Site site{Site::Kind::kLoad, start, between, false};
+    if (between != 0) {
+      const Movable moved = MovableInstruction(text.subspan(start + kLoadSize, between));
+      if (moved.size != between) continue;
+      site.displacement_at = moved.displacement_at;
+    }
+    return site;
+  }
+  return std::nullopt;
 }
 
 std::optional<Site> RecogniseTail(std::span<const uint8_t> text, size_t at) {
