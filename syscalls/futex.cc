@@ -86,9 +86,9 @@ Result<int> Run(Task& task, int command, const FutexCall& call) {
     case FUTEX_WAKE_BITSET:
       return futexes.Wake(task, call.addr, call.shared, std::max(count, 1), call.value3);
     case FUTEX_REQUEUE:
-      return futexes.Requeue(task, call.addr, call.addr2, call.shared, count, count2, nullptr);
+      return futexes.Requeue(task, {call.addr, call.shared}, {call.addr2, call.shared}, count, count2, nullptr);
     case FUTEX_CMP_REQUEUE:
-      return futexes.Requeue(task, call.addr, call.addr2, call.shared, count, count2, &call.value3);
+      return futexes.Requeue(task, {call.addr, call.shared}, {call.addr2, call.shared}, count, count2, &call.value3);
     case FUTEX_WAKE_OP:
       return futexes.WakeOp(task, call.addr, call.addr2, call.shared, std::max(count, 1), std::max(count2, 1),
                             call.value3);
@@ -101,6 +101,12 @@ Result<int> Run(Task& task, int command, const FutexCall& call) {
       if (!locked.ok()) return locked.error();
       return 0;
     }
+    case FUTEX_WAIT_REQUEUE_PI:
+      TRY(futexes.WaitRequeuePi(task, call.addr, call.addr2, call.shared, call.value, FUTEX_BITSET_MATCH_ANY,
+                                TRY(ReadDeadline(task, call, false, call.clock))));
+      return 0;
+    case FUTEX_CMP_REQUEUE_PI:
+      return futexes.CmpRequeuePi(task, call.addr, call.addr2, call.shared, count, count2, call.value3);
     case FUTEX_TRYLOCK_PI:
       TRY(futexes.LockPi(task, call.addr, call.shared, {}, true));
       return 0;
@@ -124,7 +130,7 @@ Result<int> SysFutex(Task& task, GuestAddr addr, int op, uint32_t value, uint64_
               realtime ? CLOCK_REALTIME : CLOCK_MONOTONIC});
 }
 SYSCALL_ROW(futex, Lane::kMayBlock, Support::kPartial, SysFutex,
-            "PI locks are handed over in order, without priorities; no FUTEX_WAIT_REQUEUE_PI");
+            "PI locks are handed over in order, without priorities");
 
 Result<int> SysFutexWaitv(Task& task, InPtr<abi::FutexWaitv> waiters, uint32_t count, uint32_t flags,
                           InPtr<timespec> timeout, int clock) {

@@ -49,11 +49,12 @@ Result<void> SendToGroup(Task& task, const ThreadGroupRef& group, int signo, con
 }
 
 // Succeeds when any of them took it; ESRCH for nobody.
-Result<void> SendToMany(Task& task, const std::vector<ThreadGroupRef>& groups, int signo) {
+Result<void> SendToMany(Task& task, const std::vector<ThreadGroupRef>& groups, int signo,
+                        const SignalInfo* given = nullptr) {
   Result<void> result = Err(ESRCH);
   bool sent = false;
   for (const ThreadGroupRef& group : groups) {
-    const auto one = SendToGroup(task, group, signo, nullptr);
+    const auto one = SendToGroup(task, group, signo, given);
     sent = sent || one.ok();
     if (!one.ok()) result = one;
   }
@@ -91,26 +92,26 @@ Result<TaskRef> FindThread(Task& task, int32_t tgid, int32_t tid) {
   return target;
 }
 
-Result<void> SendToThread(Task& task, int32_t tgid, int32_t tid, int signo, const SignalInfo* given) {
-  const TaskRef target = TRY(FindThread(task, tgid, tid));
-  TRY(MaySignal(task, *target, signo));
+// `code`: the si_code of what the kernel says for the caller.
+Result<void> SendToThread(Task& task, Task& target, int signo, const SignalInfo* given, int code = SI_TKILL) {
+  TRY(MaySignal(task, target, signo));
   if (signo == 0) return {};
   // A thread that is gone takes nothing, which is no error.
-  const SignalInfo info = given != nullptr ? *given : OwnInfo(task, *target, signo, SI_TKILL);
-  const auto sent = target->group().SendSignalTo(*target, info, OriginFor(task, target->group()));
+  const SignalInfo info = given != nullptr ? *given : OwnInfo(task, target, signo, code);
+  const auto sent = target.group().SendSignalTo(target, info, OriginFor(task, target.group()));
   if (sent.Is(ESRCH)) return {};
   return sent;
 }
 
 Result<void> SysTkill(Task& task, int32_t tid, int signo) {
   if (tid <= 0) return Err(EINVAL);
-  return SendToThread(task, 0, tid, signo, nullptr);
+  return SendToThread(task, *TRY(FindThread(task, 0, tid)), signo, nullptr);
 }
 SYSCALL_ROW(tkill, Lane::kShort, Support::kFull, SysTkill, "");
 
 Result<void> SysTgkill(Task& task, int32_t tgid, int32_t tid, int signo) {
   if (tgid <= 0 || tid <= 0) return Err(EINVAL);
-  return SendToThread(task, tgid, tid, signo, nullptr);
+  return SendToThread(task, *TRY(FindThread(task, tgid, tid)), signo, nullptr);
 }
 SYSCALL_ROW(tgkill, Lane::kShort, Support::kFull, SysTgkill, "");
 
@@ -133,40 +134,70 @@ Result<void> SysRtTgsigqueueinfo(Task& task, int32_t tgid, int32_t tid, int sign
   const SignalInfo raw = TRY(ptr.Read(task.memory()));
   if (tgid <= 0 || tid <= 0) return Err(EINVAL);
   const SignalInfo info = TRY(CheckInfo(task, tgid, signo, raw));
-  return SendToThread(task, tgid, tid, signo, &info);
+  return SendToThread(task, *TRY(FindThread(task, tgid, tid)), signo, &info);
 }
 SYSCALL_ROW(rt_tgsigqueueinfo, Lane::kShort, Support::kFull, SysRtTgsigqueueinfo, "");
 
+constexpr uint32_t kPidfdThread = O_EXCL;
+
 Result<Fd> SysPidfdOpen(Task& task, int32_t pid, uint32_t flags) {
-  if ((flags & ~O_NONBLOCK) || pid <= 0) return Err(EINVAL);
+  if ((flags & ~(O_NONBLOCK | kPidfdThread)) || pid <= 0) return Err(EINVAL);
   const TaskRef target = task.Find(pid);
   if (target == nullptr) return Err(ESRCH);
-  if (target->tgid() != target->tid()) return Err(EINVAL);  // threads have no pidfd of their own
-  auto file = MakeRef<PidFd>(target->group().shared_from_this(), O_RDWR | static_cast<int>(flags));
+  const bool thread = flags & kPidfdThread;
+  if (!thread && target->tgid() != target->tid()) return Err(ENOENT);  // EINVAL before Linux 6.17
+  auto file =
+      MakeRef<PidFd>(target->group().shared_from_this(), O_RDWR | static_cast<int>(flags), thread ? target : nullptr);
   return task.fds().Install(task, std::move(file), true);
 }
-SYSCALL_ROW(pidfd_open, Lane::kShort, Support::kPartial, SysPidfdOpen, "no PIDFD_THREAD");
+SYSCALL_ROW(pidfd_open, Lane::kShort, Support::kFull, SysPidfdOpen, "");
+
+// Whom pidfd_send_signal(2) reaches.
+struct SignalTarget {
+  ThreadGroupRef group;
+  TaskRef thread;  // of the group, or null for all of it
+};
 
 // A pidfd, or what stood for one before there were any: a directory of /proc.
-Result<ThreadGroupRef> SignalTarget(Task& task, Fd fd) {
+Result<SignalTarget> FindSignalTarget(Task& task, Fd fd) {
+  // Since Linux 6.14.
+  constexpr int32_t kSelfThread = -10000, kSelfProcess = -20000;
+  const ThreadGroupRef own = task.group().shared_from_this();
+  if (fd.number() == kSelfThread) return SignalTarget{own, task.shared_from_this()};
+  if (fd.number() == kSelfProcess) return SignalTarget{own, nullptr};
   const FileRef file = TRY(task.fds().Get(fd));
   const InodeRef inode = file->path().inode();
-  if (inode == nullptr) return GroupOfPidFd(task, fd);
+  if (inode == nullptr) {
+    const auto pidfd = TRY(GetPidFd(task, fd));
+    if (pidfd->Target() == nullptr) return Err(ESRCH);
+    return SignalTarget{pidfd->group(), pidfd->thread()};
+  }
   const TaskRef process = proc::TaskOfDirectory(*inode);
   if (process == nullptr || process->tgid() != process->tid()) return Err(EBADF);
-  return process->group().shared_from_this();
+  return SignalTarget{process->group().shared_from_this(), nullptr};
 }
 
 Result<void> SysPidfdSendSignal(Task& task, Fd fd, int signo, InPtr<SignalInfo> ptr, uint32_t flags) {
-  if (flags != 0) return Err(EINVAL);
-  const ThreadGroupRef group = TRY(SignalTarget(task, fd));
+  // Since Linux 6.9.
+  constexpr uint32_t kThread = 1, kThreadGroup = 2, kProcessGroup = 4;
+  if (flags != 0 && flags != kThread && flags != kThreadGroup && flags != kProcessGroup) return Err(EINVAL);
+  SignalTarget target = TRY(FindSignalTarget(task, fd));
+  if (flags == kThread && target.thread == nullptr) target.thread = target.group->leader();
+  if (flags == kThreadGroup) target.thread = nullptr;
   SignalInfo info;
   if (!ptr.IsNull()) {
     info = TRY(ptr.Read(task.memory()));
     if (info.signo != signo) return Err(EINVAL);
-    if ((info.code >= 0 || info.code == SI_TKILL) && group.get() != &task.group()) return Err(EPERM);
+    const bool self = target.group.get() == &task.group() && flags != kProcessGroup;
+    if ((info.code >= 0 || info.code == SI_TKILL) && !self) return Err(EPERM);
   }
-  return SendToGroup(task, group, signo, ptr.IsNull() ? nullptr : &info);
+  const SignalInfo* const given = ptr.IsNull() ? nullptr : &info;
+  if (flags == kProcessGroup) {
+    // The one that the process leads.
+    return SendToMany(task, task.kernel().GroupsOfProcessGroup(target.group->tgid()), signo, given);
+  }
+  if (target.thread == nullptr) return SendToGroup(task, target.group, signo, given);
+  return SendToThread(task, *target.thread, signo, given, SI_USER);
 }
 SYSCALL_ROW(pidfd_send_signal, Lane::kShort, Support::kFull, SysPidfdSendSignal, "");
 

@@ -1,10 +1,12 @@
-// NUMA memory policy for a machine with one node (numa(7)): policies are validated and have no effect.
+// NUMA memory policy for a machine with one node (numa(7)): policies are kept and shown, and have no effect.
+#include <linux/capability.h>
 #include <linux/mempolicy.h>
 
 #include <algorithm>
 
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/task.h"
+#include "syscalls/newer_calls.h"
 #include "syscalls/row.h"
 
 namespace sandbox::syscalls {
@@ -27,30 +29,67 @@ Result<uint64_t> ReadNodes(Task& task, InPtr<uint64_t> mask, uint64_t max_node) 
   return words.empty() ? 0 : words[0] & kNode0;
 }
 
-Result<void> CheckPolicy(int mode, uint64_t nodes) {
+// Linux: sanitize_mpol_flags, mpol_new.
+Result<MemoryPolicy> MakePolicy(int mode, uint64_t nodes) {
+  constexpr int kModes = 7;  // MPOL_WEIGHTED_INTERLEAVE is newer than the headers
   const int flags = mode & MPOL_MODE_FLAGS;
   const int base = mode & ~MPOL_MODE_FLAGS;
-  if (base < 0 || base >= MPOL_MAX) return Err(EINVAL);
+  if (base < 0 || base >= kModes) return Err(EINVAL);
   if ((flags & MPOL_F_STATIC_NODES) && (flags & MPOL_F_RELATIVE_NODES)) return Err(EINVAL);
-  if ((base == MPOL_DEFAULT || base == MPOL_LOCAL) && nodes != 0) return Err(EINVAL);
-  if ((base == MPOL_BIND || base == MPOL_INTERLEAVE) && nodes == 0) return Err(EINVAL);
-  return {};
+  if ((flags & MPOL_F_NUMA_BALANCING) && base != MPOL_BIND && base != MPOL_PREFERRED_MANY) return Err(EINVAL);
+  MemoryPolicy policy{static_cast<uint16_t>(base), static_cast<uint16_t>(flags), nodes != 0};
+  const bool with_nodes = flags & (MPOL_F_STATIC_NODES | MPOL_F_RELATIVE_NODES);
+  switch (base) {
+    case MPOL_DEFAULT:
+      if (nodes != 0) return Err(EINVAL);
+      return MemoryPolicy{};
+    case MPOL_PREFERRED:
+      if (nodes != 0) return policy;
+      if (with_nodes) return Err(EINVAL);
+      policy.mode = MPOL_LOCAL;
+      return policy;
+    case MPOL_LOCAL:
+      if (nodes != 0 || with_nodes) return Err(EINVAL);
+      return policy;
+    default:
+      if (nodes == 0) return Err(EINVAL);
+      return policy;
+  }
 }
 
 Result<void> SysSetMempolicy(Task& task, int mode, InPtr<uint64_t> mask, uint64_t max_node) {
-  return CheckPolicy(mode, TRY(ReadNodes(task, mask, max_node)));
+  task.memory_policy.store(TRY(MakePolicy(mode, TRY(ReadNodes(task, mask, max_node)))));
+  return {};
 }
 SYSCALL_ROW(set_mempolicy, Lane::kShort, Support::kPartial, SysSetMempolicy, "one node: no effect");
 
 Result<void> SysMbind(Task& task, GuestAddr addr, uint64_t length, uint64_t mode, InPtr<uint64_t> mask,
                       uint64_t max_node, uint32_t flags) {
-  if (flags & ~uint32_t{MPOL_MF_VALID}) return Err(EINVAL);
-  if (!addr.IsPageAligned() || mode > INT32_MAX) return Err(EINVAL);
-  TRY(CheckPolicy(static_cast<int>(mode), TRY(ReadNodes(task, mask, max_node))));
+  if ((flags & ~uint32_t{MPOL_MF_VALID}) || mode > INT32_MAX) return Err(EINVAL);
+  const uint64_t nodes = TRY(ReadNodes(task, mask, max_node));
+  if ((flags & MPOL_MF_MOVE_ALL) && !task.creds().Has(CAP_SYS_NICE)) return Err(EPERM);
+  if (!addr.IsPageAligned()) return Err(EINVAL);
+  const MemoryPolicy policy = TRY(MakePolicy(static_cast<int>(mode), nodes));
   if (length == 0) return {};
-  return task.mm().CheckMapped(addr, length).ok() ? Result<void>() : Err(EFAULT);
+  return task.mm().SetPolicy(addr, length, policy);
 }
 SYSCALL_ROW(mbind, Lane::kShort, Support::kPartial, SysMbind, "one node: no effect");
+
+Result<void> SysSetMempolicyHomeNode(Task& task, GuestAddr addr, uint64_t length, uint64_t node, uint64_t flags) {
+  if (!addr.IsPageAligned() || flags != 0 || node != 0) return Err(EINVAL);
+  return task.mm().CheckHomeNode(addr, length);
+}
+SYSCALL_ROW(set_mempolicy_home_node, Lane::kShort, Support::kPartial, SysSetMempolicyHomeNode, "one node: no effect");
+
+// What get_mempolicy(2) says beside the nodes.
+Result<int32_t> ModeOrNode(const MemoryPolicy& policy, uint64_t flags) {
+  if (!(flags & MPOL_F_NODE)) return policy.mode | policy.flags;
+  constexpr int32_t kOnlyNode = 0;
+  if (flags & MPOL_F_ADDR) return kOnlyNode;
+  constexpr int kWeightedInterleave = 6;
+  if (policy.mode != MPOL_INTERLEAVE && policy.mode != kWeightedInterleave) return Err(EINVAL);
+  return kOnlyNode;  // the next one to be used
+}
 
 Result<void> SysGetMempolicy(Task& task, OutPtr<int32_t> mode, OutPtr<uint64_t> mask, uint64_t max_node, GuestAddr addr,
                              uint64_t flags) {
@@ -58,18 +97,20 @@ Result<void> SysGetMempolicy(Task& task, OutPtr<int32_t> mode, OutPtr<uint64_t> 
   if (!mask.IsNull() && max_node < 1) return Err(EINVAL);
   const bool allowed = flags & MPOL_F_MEMS_ALLOWED;
   if (allowed && (flags & (MPOL_F_NODE | MPOL_F_ADDR))) return Err(EINVAL);
+  MemoryPolicy policy = task.memory_policy.load();
   if (flags & MPOL_F_ADDR) {
-    if (!task.mm().Find(addr)) return Err(EFAULT);
+    const auto vma = task.mm().Find(addr);
+    if (!vma) return Err(EFAULT);
+    policy = vma->policy;
   } else if (!addr.IsNull()) {
     return Err(EINVAL);
-  } else if (flags & MPOL_F_NODE) {
-    return Err(EINVAL);  // asks for the next node of an interleaving policy
   }
-  // With MPOL_F_NODE the node of the page, else the policy: both are zero here (node 0, MPOL_DEFAULT).
-  if (!mode.IsNull()) TRY(mode.Write(task.memory(), 0));
+  if (allowed) policy = {.node0 = true};
+  const int32_t answer = TRY(ModeOrNode(policy, flags));
+  if (!mode.IsNull()) TRY(mode.Write(task.memory(), answer));
   if (mask.IsNull()) return {};
   std::vector<uint64_t> words((std::min(max_node, kMaxNodeBits) + 63) / 64);
-  if (allowed) words[0] = kNode0;
+  if (policy.node0) words[0] = kNode0;
   return mask.WriteArray(task.memory(), words);
 }
 SYSCALL_ROW(get_mempolicy, Lane::kShort, Support::kPartial, SysGetMempolicy, "one node");

@@ -1,6 +1,7 @@
 // mmap(2), munmap(2), remap_file_pages(2).
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/personality.h>
 
 #include "sentry/fs/tmpfs/shared_memory.h"
 #include "sentry/kernel/task.h"
@@ -68,6 +69,8 @@ Result<GuestAddr> SysMmap(Task& task, GuestAddr addr, uint64_t length, int prot,
   if (type != MAP_PRIVATE && type != MAP_SHARED && type != MAP_SHARED_VALIDATE) return Err(EINVAL);
   if (length > task.mm().range().length()) return Err(ENOMEM);
 
+  const bool may_execute = file == nullptr || !NoExecMount(*file);
+  if ((prot & PROT_READ) && (task.personality.load() & READ_IMPLIES_EXEC) && may_execute) prot |= PROT_EXEC;
   MapRequest request{.hint = addr, .length = length, .prot = prot, .flags = flags, .offset = offset};
   if (file != nullptr) {
     TRY(PrepareFile(task, *file, request));

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "platform/arch/fpstate.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/ptrace.h"
 #include "sentry/kernel/task.h"
@@ -26,8 +27,8 @@ constexpr uint64_t kGetRegs = 12, kSetRegs = 13, kGetFpRegs = 14, kSetFpRegs = 1
 // struct user: registers first, debug registers at the end.
 constexpr uint64_t kUserSize = 912, kDebugRegisters = 848;
 constexpr size_t kFpRegsSize = 512;
-// Where an xsave area of a signal frame says how long it is, and where one for debuggers says which parts it has.
-constexpr size_t kSoftwareBytes = 464, kFrameFeatures = 472, kMagic2Size = 4;
+// Where an xsave area of a signal frame says how long it is, and one for debuggers which parts it has.
+constexpr size_t kSoftwareBytes = 464;
 
 struct Call {
   Task& task;  // the tracer
@@ -127,12 +128,7 @@ Result<std::vector<uint8_t>> GetXstate(const Call& c) {
     state = TRY(t.thread().GetFpState());
     return {};
   }));
-  if (state.size() < kFpRegsSize) state.resize(kFpRegsSize);
-  if (state.size() > kFpRegsSize + kMagic2Size) {
-    state.resize(state.size() - kMagic2Size);
-    std::memcpy(&state[kSoftwareBytes], &state[kFrameFeatures], sizeof(uint64_t));
-  }
-  return state;
+  return arch::DebuggerState(std::move(state));
 }
 
 Result<void> SetXstate(const Call& c, const std::vector<uint8_t>& wanted) {

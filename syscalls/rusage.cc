@@ -15,20 +15,22 @@ Result<void> SysGetrusage(Task& task, int who, OutPtr<rusage> out) {
   switch (who) {
     case RUSAGE_SELF:
       usage = task.group().usage();
+      usage.AddMemory(task.thread().OwnUsage());
       break;
     case RUSAGE_CHILDREN:
       usage = task.group().children_usage();
       break;
     case RUSAGE_THREAD:
       usage = task.usage();
+      usage.AddMemory(task.thread().OwnUsage());
       break;
     default:
       return Err(EINVAL);
   }
   return out.Write(task.memory(), ToRusage(usage));
 }
-SYSCALL_ROW(getrusage, Lane::kShort, Support::kPartial, SysGetrusage,
-            "no I/O and swap counters; systrap does not know resident sizes");
+SYSCALL_ROW(getrusage, Lane::kFull, Support::kPartial, SysGetrusage,
+            "no I/O and swap counters; faults are the process's");
 
 Result<int64_t> SysTimes(Task& task, OutPtr<tms> out) {
   constexpr uint64_t kNsPerTick = 10'000'000;

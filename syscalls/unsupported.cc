@@ -1,4 +1,5 @@
 // Calls that a kernel may be configured without, and that answer as such a kernel does.
+#include "syscalls/newer_calls.h"
 #include "syscalls/row.h"
 
 namespace sandbox::syscalls {
@@ -27,6 +28,9 @@ SYSCALL_UNSUPPORTED(delete_module, ENOSYS, "as CONFIG_MODULES=n");
 SYSCALL_UNSUPPORTED(modify_ldt, ENOSYS, "as CONFIG_MODIFY_LDT_SYSCALL=n");
 SYSCALL_UNSUPPORTED(ioperm, ENOSYS, "as CONFIG_X86_IOPL_IOPERM=n");
 SYSCALL_UNSUPPORTED(iopl, ENOSYS, "as CONFIG_X86_IOPL_IOPERM=n");
+SYSCALL_UNSUPPORTED(map_shadow_stack, EOPNOTSUPP, "as on a processor without shadow stacks");
+SYSCALL_UNSUPPORTED(lsm_get_self_attr, EOPNOTSUPP, "no security module has attributes");
+SYSCALL_UNSUPPORTED(lsm_set_self_attr, EOPNOTSUPP, "no security module has attributes");
 SYSCALL_UNSUPPORTED(reboot, EPERM, "a sandbox has no machine to restart");
 
 }  // namespace

@@ -130,11 +130,22 @@ class AddressSpace {
   virtual Result<size_t> Write(GuestAddr to, const void* from, size_t size) = 0;
   // Atomic compare-and-exchange of an aligned 32-bit word. Returns the value found. EFAULT when inaccessible.
   virtual Result<uint32_t> CompareExchange(GuestAddr at, uint32_t expected, uint32_t desired) = 0;
-  // Resident set in bytes, and minor/major faults so far, for /proc and getrusage; zeros when unknown.
+  // What the host counts, for /proc and getrusage(2); zeros when unknown.
   struct Usage {
-    uint64_t resident = 0, minor_faults = 0, major_faults = 0;
+    uint64_t resident = 0, peak_resident = 0;      // bytes
+    uint64_t anonymous = 0, file = 0, shared = 0;  // parts of `resident`: private memory, files, memory files
+    uint64_t minor_faults = 0, major_faults = 0;   // so far
   };
   virtual Usage GetUsage() = 0;
+  // What the host's smaps says of one of its own mappings, bytes (proc_pid_smaps(5)). Bounds are the host's: it may
+  // have merged what the sentry keeps apart.
+  struct Residency {
+    GuestRange range;
+    uint64_t rss = 0, pss = 0, pss_dirty = 0, shared_clean = 0, shared_dirty = 0, private_clean = 0, private_dirty = 0,
+             referenced = 0, anonymous = 0, lazy_free = 0, anonymous_huge = 0, swap = 0, swap_pss = 0;
+  };
+  // Ascending; empty when unknown.
+  virtual std::vector<Residency> GetResidency() { return {}; }
 
   // Rewritten text is (about to be) mapped at `text`, its trampolines at `zone`. From now on a thread that is stopped
   // inside the zone is shown at the address of the original, and one that arrives at a boundary inside a patched jump
@@ -162,7 +173,7 @@ inline constexpr int kLocalCalls[] = {SYS_rt_sigaction, SYS_rt_sigprocmask, SYS_
                                       SYS_futex,        SYS_clock_gettime,  SYS_getcpu};
 
 // A call that a guest thread makes on the host itself, about memory of its own: futex(2) without priority inheritance,
-// or futex_waitv(2).
+// futex_waitv(2), or mincore(2).
 struct HostCall {
   uint32_t nr = 0;
   std::array<uint64_t, 6> args = {};
@@ -224,13 +235,16 @@ class Thread {
   virtual Result<void> FlushMemoryOps() = 0;
 
   // Host calls. When they can be made, all futexes but PI locks live on the host's queues, and the platform may make
-  // those calls without asking (LocalIdentity); RunCall is for calls that do not sleep. BeginCall makes HandleCallEnded
-  // be called; EndCall, called once after it, interrupts a call that has not ended. EINTR when interrupted or not made.
+  // those calls without asking (LocalIdentity); RunCall is for calls that do not sleep, mincore(2) always among them.
+  // BeginCall makes HandleCallEnded be called; EndCall, called once after it, interrupts a call that has not ended.
+  // EINTR when interrupted or not made.
   virtual bool CanMakeCalls() const { return false; }
   virtual Result<int64_t> RunCall(const HostCall&) { return Err(ENOSYS); }
   virtual Result<void> BeginCall(const HostCall&) { return Err(ENOSYS); }
   virtual bool CallEnded() { return true; }
   virtual Result<int64_t> EndCall() { return Err(ENOSYS); }
+  // AddressSpace::GetUsage, as the thread sees it itself: the peak and the faults, at the price of one call.
+  virtual AddressSpace::Usage OwnUsage() { return {}; }
 
   // Makes a child of this thread: a copy of the address space, or sharing it. The child is stopped, with this
   // thread's registers and extended state, return value 0. It runs after its Start. Precondition: has_registers().
@@ -293,6 +307,9 @@ struct PlatformOptions {
   int pool_size = 2;  // prepared stubs kept for exec
   // A page of abi::ClockPage that guests may read, for clocks told without a trap; invalid: none.
   BorrowedFd clock_page = {};
+  // A directory of the proc file system, of the pid namespace that stubs live in; invalid: sizes of what is resident
+  // are known as far as stubs can tell themselves.
+  BorrowedFd host_proc = {};
   // Called by a sentry thread after each trap it served, when the guest runs again, with no lock held: the place to
   // proceed with what that trap woke. Only by platforms that defer.
   std::function<void()> after_trap;

@@ -86,6 +86,15 @@ FpLayout LayoutOf(std::span<const uint8_t> state) {
   return {software.state_size, software.features};
 }
 
+std::vector<uint8_t> DebuggerState(std::vector<uint8_t> state) {
+  if (state.size() < kFxsaveSize) state.resize(kFxsaveSize);
+  if (state.size() <= kFxsaveSize + sizeof(uint32_t)) return state;
+  state.resize(state.size() - sizeof(uint32_t));
+  const uint64_t features = Get<SoftwareBytes>(state, kSoftwareOffset).features;
+  std::memcpy(state.data() + kSoftwareOffset, &features, sizeof(features));
+  return state;
+}
+
 void InitFpState(std::span<uint8_t> state) {
   CHECK(state.size() >= kLegacySize + kHeaderSize);
   const auto mask = Get<uint32_t>(state, kMxcsrMaskOffset);

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "base/result.h"
 
@@ -32,6 +33,10 @@ struct FpLayout {
 };
 // Of a well-formed state.
 FpLayout LayoutOf(std::span<const uint8_t> state);
+
+// A frame's state as debuggers and core files have it (NT_X86_XSTATE): without the closing magic, the components' mask
+// where the frame's software bytes are. At least kFxsaveSize bytes, the first of which are NT_PRFPREG.
+std::vector<uint8_t> DebuggerState(std::vector<uint8_t> frame_state);
 
 // Turns a well-formed state into the one a program starts with.
 void InitFpState(std::span<uint8_t> state);

@@ -98,7 +98,11 @@ AddressSpace::Usage PtraceAddressSpace::GetUsage() {
     if (process_vm_readv(thread->tid, &here, 1, &there, 1, 0) == sizeof(usage)) break;
   }
   // The guest may have scribbled over it meanwhile: then it lies about itself.
-  return {.resident = static_cast<uint64_t>(usage.ru_maxrss) * 1024,
+  // The present size is not to be had; it was at most this.
+  const uint64_t peak = static_cast<uint64_t>(usage.ru_maxrss) * 1024;
+  return {.resident = peak,
+          .peak_resident = peak,
+          .anonymous = peak,
           .minor_faults = static_cast<uint64_t>(usage.ru_minflt),
           .major_faults = static_cast<uint64_t>(usage.ru_majflt)};
 }

@@ -36,6 +36,7 @@ constexpr sock_filter kFilter[] = {
     ALLOW_NR(__NR_exit),
     ALLOW_NR(__NR_pause),
     ALLOW_NR(__NR_getrusage),
+    ALLOW_NR(__NR_mincore),
     ALLOW_NR_FD(__NR_recvmsg, kStubSocketFd),
     // close: anything but the socket.
     BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_close, 0, 4),

@@ -89,6 +89,18 @@ Result<void> PtraceThread::FlushMemoryOps() {
   return {};
 }
 
+Result<int64_t> PtraceThread::RunCall(const HostCall& host) {
+  Program program;
+  InjectedCall& call = program.calls.emplace_back();
+  call.entry = kSyscallEntry;
+  call.nr = host.nr;
+  call.args = host.args;
+  machine_.tracer.Run(tracee_, program);
+  const InjectedCall& done = program.calls[0];
+  if (done.failed()) return Err(done.error());
+  return static_cast<int64_t>(done.result);
+}
+
 Result<RefPtr<Tracee>> CloneTracee(Tracer& tracer, const RefPtr<Tracee>& parent, const CloneOptions& options) {
   // CLONE_PARENT: this process is the parent of all, so that one wait reaps them. CLONE_PTRACE: born attached.
   uint64_t flags = CLONE_PTRACE;

@@ -30,6 +30,8 @@ class PtraceThread final : public Thread {
   Result<void> PushFrame(const arch::BuiltFrame& frame) override;
   void QueueMemoryOp(MemoryOp op) override { tracee_->ops.push_back(std::move(op)); }
   Result<void> FlushMemoryOps() override;
+  Result<int64_t> RunCall(const HostCall& call) override;
+  AddressSpace::Usage OwnUsage() override { return memory_->GetUsage(); }
   Result<std::unique_ptr<Thread>> Clone(const CloneOptions& options, TrapHandler& child) override;
   void Start() override;
   void Exit() override;

@@ -19,9 +19,9 @@ extern "C" STUB_TEXT void StubHandler(int signo, void* info, void* ucontext);
 extern "C" STUB_TEXT void StubRestorer();
 // First code of the zygote, running inside a block built by the sentry (zygote_child.cc): unmaps everything else,
 // moves code and configuration to the region, and continues there.
-extern "C" [[noreturn]] STUB_TEXT void StubRelocate(char* block, long socket);
-// Zygote: forks pool stubs for whoever writes to `socket`. Entered on the initial stack of slot 0.
-extern "C" [[noreturn]] STUB_TEXT void StubZygoteMain(char* block, long socket);
+extern "C" [[noreturn]] STUB_TEXT void StubRelocate(char* block);
+// Zygote: serves the requests of zygote_request.h. Entered on the initial stack of slot 0.
+extern "C" [[noreturn]] STUB_TEXT void StubZygoteMain(char* block);
 
 // Carries out answers of the sentry until one resumes the guest. `how` is what the doorbell
 // returned; `frame` the trap's struct ucontext, 0 in the fast lane. The caller does what

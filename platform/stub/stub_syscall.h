@@ -35,9 +35,9 @@ STUB_INLINE long Call3(long nr, uint64_t a, uint64_t b = 0, uint64_t c = 0) {
 // Call numbers (asm/unistd_64.h) that stub code may use directly; the filter's list (systrap/filter.cc) matches.
 inline constexpr long kSysMmap = 9, kSysMprotect = 10, kSysMunmap = 11, kSysRtSigprocmask = 14, kSysRtSigreturn = 15,
                       kSysPread64 = 17, kSysSchedYield = 24, kSysMremap = 25, kSysMadvise = 28, kSysGetpid = 39,
-                      kSysSendto = 44, kSysRecvmsg = 47, kSysClone = 56, kSysExit = 60, kSysClose = 3,
+                      kSysSendto = 44, kSysSendmsg = 46, kSysRecvmsg = 47, kSysClone = 56, kSysExit = 60, kSysClose = 3,
                       kSysSigaltstack = 131, kSysPrctl = 157, kSysArchPrctl = 158, kSysFutex = 202, kSysExitGroup = 231,
-                      kSysSeccomp = 317, kSysMembarrier = 324, kSysRseq = 334;
+                      kSysOpenat = 257, kSysSeccomp = 317, kSysMembarrier = 324, kSysRseq = 334;
 
 inline constexpr long kMapShared = 1, kMapPrivate = 2, kMapFixed = 0x10, kMapAnonymous = 0x20;
 inline constexpr long kProtReadWrite = 3;

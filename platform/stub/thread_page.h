@@ -120,7 +120,7 @@ struct FramePush {
   abi::RtSigFrame frame;
 };
 
-// A futex call that the thread makes on the host by itself.
+// A call that the thread makes on the host by itself.
 struct HostCall {
   uint32_t nr;
   uint32_t has_deadline;  // `deadline` stands for the pointer to a timeout
@@ -181,6 +181,7 @@ struct ThreadPage {
   FramePush push;
   HostCall call;
   FileRead read;
+  int64_t usage[18];  // struct rusage that `call` asks for
   uint64_t clone_flags;
   uint64_t clone_slot;  // address of the child's slot
   uint64_t clone_token;

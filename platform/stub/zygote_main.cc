@@ -1,6 +1,7 @@
 // The zygote's loop and the first steps of a pool stub. Trusted: no guest code has run in these processes yet, and
 // the zygote's memory is never reachable from a guest.
 #include "platform/stub/stub_syscall.h"
+#include "platform/stub/zygote_request.h"
 
 namespace sandbox::platform::stub {
 namespace {
@@ -31,29 +32,82 @@ struct SockFprog {
   uint64_t filter;
 };
 
-// Waits for a request: one byte and the memory file of the new stub's thread page. -1 when the sentry is gone.
-STUB_INLINE int ReceiveRequest(int socket) {
-  char byte;
-  Iovec iov = {&byte, 1};
+// A message of one block, with a descriptor beside it.
+struct Message {
+  MsgHdr header;
+  Iovec iov;
   RightsMessage rights;
-  MsgHdr message;
-  message.name = nullptr;
-  message.name_length = 0;
-  message.iov = &iov;
-  message.iov_length = 1;
-  message.control = &rights;
-  message.control_length = sizeof(rights);
-  message.flags = 0;
+};
+constexpr uint64_t kRightsLength = 20;  // CMSG_LEN of one descriptor
+
+STUB_INLINE void SetUpMessage(Message* message, void* data, uint64_t length) {
+  message->iov.base = data;
+  message->iov.length = length;
+  message->header.name = nullptr;
+  message->header.name_length = 0;
+  message->header.iov = &message->iov;
+  message->header.iov_length = 1;
+  message->header.control = &message->rights;
+  message->header.control_length = sizeof(message->rights);
+  message->header.flags = 0;
+}
+
+// Waits for a request. Returns the descriptor that came with it, or -1; false when the sentry is gone.
+STUB_INLINE bool ReceiveRequest(ZygoteRequest* request, int* fd) {
+  Message message;
   for (;;) {
-    const long r = Call3(kSysRecvmsg, static_cast<uint64_t>(socket), reinterpret_cast<uint64_t>(&message), 0);
+    SetUpMessage(&message, request, sizeof(*request));
+    const long r = Call3(kSysRecvmsg, kZygoteSocket, reinterpret_cast<uint64_t>(&message.header), 0);
     if (r == -4) continue;  // EINTR
-    if (r <= 0 || message.control_length < 20) return -1;
-    return rights.fd;
+    *fd = message.header.control_length >= kRightsLength ? message.rights.fd : -1;
+    return r == sizeof(*request);
   }
 }
 
-STUB_INLINE void __attribute__((noreturn)) PoolStub(int socket, int page_fd) {
-  Call3(kSysClose, static_cast<uint64_t>(socket));
+STUB_INLINE void Reply(int32_t answer) {
+  Call6(kSysSendto, kZygoteSocket, reinterpret_cast<uint64_t>(&answer), sizeof(answer), 0, 0, 0);
+}
+
+STUB_INLINE void ReplyWithFd(int fd) {
+  int32_t answer = 0;
+  Message message;
+  SetUpMessage(&message, &answer, sizeof(answer));
+  message.rights.length = kRightsLength;
+  message.rights.level = 1;  // SOL_SOCKET
+  message.rights.type = 1;   // SCM_RIGHTS
+  message.rights.fd = fd;
+  message.rights.pad = 0;
+  Call3(kSysSendmsg, kZygoteSocket, reinterpret_cast<uint64_t>(&message.header), 0);
+}
+
+// "<pid>/<name>". Names are numbers, because there is no place for string literals.
+STUB_INLINE void PutPath(char* out, const ZygoteRequest* request) {
+  char digits[10];
+  int count = 0;
+  for (uint32_t left = static_cast<uint32_t>(request->pid); left != 0 && count < 10; left /= 10) {
+    digits[count++] = static_cast<char>('0' + left % 10);
+  }
+  while (count > 0) *out++ = digits[--count];
+  *out++ = '/';
+  uint64_t name = 0x7375'7461'7473;                                 // "status"
+  if (request->file == ProcessFile::kStat) name = 0x7461'7473;      // "stat"
+  if (request->file == ProcessFile::kSmaps) name = 0x73'7061'6d73;  // "smaps"
+  for (; name != 0; name >>= 8) *out++ = static_cast<char>(name & 0xff);
+  *out = 0;
+}
+
+STUB_INLINE void OpenForSentry(const ZygoteRequest* request) {
+  char path[24];
+  PutPath(path, request);
+  const long fd = Call4(kSysOpenat, kZygoteProc, reinterpret_cast<uint64_t>(path), /*O_CLOEXEC*/ 02000000, 0);
+  if (fd < 0) return Reply(static_cast<int32_t>(fd));
+  ReplyWithFd(static_cast<int>(fd));
+  Call3(kSysClose, static_cast<uint64_t>(fd));
+}
+
+STUB_INLINE void __attribute__((noreturn)) PoolStub(int page_fd) {
+  Call3(kSysClose, kZygoteSocket);
+  Call3(kSysClose, kZygoteProc);
   const uint64_t slot = SlotAddress(0);
   Call6(kSysMmap, slot, kSlotSharedSize, kProtReadWrite, kMapShared | kMapFixed, static_cast<uint64_t>(page_fd), 0);
   Call3(kSysMadvise, slot, kSlotSharedSize, kAdviceDontFork);
@@ -81,7 +135,7 @@ STUB_INLINE void __attribute__((noreturn)) PoolStub(int socket, int page_fd) {
 
 }  // namespace
 
-void StubRelocate(char* block, long socket) {
+void StubRelocate(char* block) {
   const uint64_t start = reinterpret_cast<uint64_t>(block);
   const uint64_t end = start + kRelocationBlock;
   const uint64_t filled = kTextMax + kConfigSize;
@@ -96,8 +150,8 @@ void StubRelocate(char* block, long socket) {
   Call3(kSysMprotect, kConfigStart, kConfigSize, /*PROT_READ*/ 1);
   const bool clock = reinterpret_cast<const Config*>(kConfigStart)->has_clock_page;
   Call6(kSysMmap, kClockPage, kSlotPageSize, /*PROT_READ*/ 1,
-        clock ? kMapShared | kMapFixed : kMapPrivate | kMapAnonymous | kMapFixed, clock ? 1 : ~0ull, 0);
-  if (clock) Call3(kSysClose, 1);
+        clock ? kMapShared | kMapFixed : kMapPrivate | kMapAnonymous | kMapFixed, clock ? kZygoteClock : ~0ull, 0);
+  if (clock) Call3(kSysClose, kZygoteClock);
   Call6(kSysMmap, SlotAddress(0), kSlotSize, kProtReadWrite, flags, ~0ull, 0);
   // Addresses inside the block are relative to the instruction pointer, so the target is computed from the block.
   const uint64_t main = reinterpret_cast<uint64_t>(&StubZygoteMain) - start + kTextStart;
@@ -105,23 +159,27 @@ void StubRelocate(char* block, long socket) {
       "mov %[stack], %%rsp\n"
       "call *%[main]\n"
       :
-      : [stack] "r"(SlotAddress(0) + kSlotFastStackEnd), [main] "r"(main), "D"(block), "S"(socket)
+      : [stack] "r"(SlotAddress(0) + kSlotFastStackEnd), [main] "r"(main), "D"(block)
       : "memory");
   __builtin_unreachable();
 }
 
-void StubZygoteMain(char* block, long socket) {
+void StubZygoteMain(char* block) {
   // What programs start with: pool stubs inherit it. Protection keys stay what they are, as in signal_frame.cc.
   asm volatile("xrstor64 (%0)" : : "r"(GetConfig()->initial_state), "a"(~(1u << 9)), "d"(~0u) : "memory");
   Call3(kSysMunmap, reinterpret_cast<uint64_t>(block), kRelocationBlock);
   for (;;) {
-    const int page_fd = ReceiveRequest(static_cast<int>(socket));
-    if (page_fd < 0) Call3(kSysExitGroup, 0);
+    ZygoteRequest request;
+    int page_fd;
+    if (!ReceiveRequest(&request, &page_fd)) Call3(kSysExitGroup, 0);
+    if (request.call == ZygoteCall::kOpen) {
+      OpenForSentry(&request);
+      continue;
+    }
     const long pid = Call6(kSysClone, kCloneParent | kSigChld, 0, 0, 0, 0, 0);
-    if (pid == 0) PoolStub(static_cast<int>(socket), page_fd);
+    if (pid == 0) PoolStub(page_fd);
     Call3(kSysClose, static_cast<uint64_t>(page_fd));
-    const int32_t answer = static_cast<int32_t>(pid);
-    Call6(kSysSendto, static_cast<uint64_t>(socket), reinterpret_cast<uint64_t>(&answer), sizeof(answer), 0, 0, 0);
+    Reply(static_cast<int32_t>(pid));
   }
 }
 

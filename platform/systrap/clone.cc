@@ -64,7 +64,7 @@ Result<RefPtr<GuestThread>> GuestThread::Clone(const CloneOptions& options, Trap
     remote_fd = TRY(listener_->AddFd(notification_, page_fd.get()));
   }
 
-  const RefPtr<StubSpace> space = shares ? space_ : MakeRef<StubSpace>(slot.index);
+  const RefPtr<StubSpace> space = shares ? space_ : MakeRef<StubSpace>(slot.index, space_->zygote());
   const auto child = MakeRef<GuestThread>(platform_, listener_, std::move(page), space, handler, slot.index);
   PrepareChild(*child, options);
   child->token_ = token;

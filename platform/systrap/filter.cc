@@ -20,7 +20,8 @@ constexpr uint32_t kNr = offsetof(seccomp_data, nr);
 constexpr uint32_t ArgLow(int i) { return offsetof(seccomp_data, args) + 8 * i; }
 constexpr uint32_t ArgHigh(int i) { return ArgLow(i) + 4; }
 
-constexpr uint32_t kSysFutexWaitv = 449;  // since Linux 5.16; older headers lack it
+// Since Linux 5.16 and 6.7; older headers lack them.
+constexpr uint32_t kSysFutexWaitv = 449, kSysFutexWake = 454, kSysFutexWait = 455, kSysFutexRequeue = 456;
 
 // What a direct call with other arguments gets: memory ops report it like any failure.
 constexpr uint32_t kBadArgument = SECCOMP_RET_ERRNO | EINVAL;
@@ -105,7 +106,7 @@ void EmitDirectCalls(Builder& b) {
   });
   // Not MADV_DOFORK 11 (thread pages must not be inherited), MERGEABLE (a side channel) or the privileged ones.
   b.OnCall(SYS_madvise, [&] {
-    b.RequireOneOf(2, {0, 1, 2, 3, 4, 8, 9, 10, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23});
+    b.RequireOneOf(2, {0, 1, 2, 3, 4, 8, 9, 10, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 102, 103});
     allow();
   });
   // Of this process; the global ones would disturb others.
@@ -114,8 +115,14 @@ void EmitDirectCalls(Builder& b) {
     b.RequireOneOf(1, {0});
     allow();
   });
+  // About this process's own memory. mincore(2) tells of files only what their owner may know.
+  b.OnCall(SYS_mincore, allow);
+  b.OnCall(SYS_getrusage, [&] {
+    b.RequireOneOf(0, {0 /*RUSAGE_SELF*/});
+    allow();
+  });
   b.OnCall(SYS_rseq, allow);
-  b.OnCall(kSysFutexWaitv, allow);
+  for (uint32_t nr : {kSysFutexWaitv, kSysFutexWake, kSysFutexWait, kSysFutexRequeue}) b.OnCall(nr, allow);
   // The control signal only, while a handler waits; whoever masks it does not answer interrupts, and is killed for
   // that.
   b.OnCall(SYS_rt_sigprocmask, allow);

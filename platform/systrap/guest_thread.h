@@ -49,6 +49,7 @@ class GuestThread : public RefFromThis<GuestThread> {
   Result<void> BeginCall(const HostCall& call) EXCLUDES(mu_);
   bool CallEnded() EXCLUDES(mu_);
   Result<int64_t> EndCall() EXCLUDES(mu_);
+  AddressSpace::Usage OwnUsage();
   void QueueMemoryOp(MemoryOp op) { ops_.push_back(std::move(op)); }
   Result<void> FlushMemoryOps();
   Result<RefPtr<GuestThread>> Clone(const CloneOptions& options, TrapHandler& handler);

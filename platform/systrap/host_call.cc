@@ -1,4 +1,8 @@
 // Calls that the guest thread makes on the host by itself, on the sentry's order.
+#include <sys/resource.h>
+
+#include <cstring>
+
 #include "platform/systrap/guest_thread.h"
 
 namespace sandbox::platform::systrap {
@@ -68,6 +72,17 @@ Result<int64_t> GuestThread::EndCall() {
   const int64_t result = (*page_)->result;
   if (result < 0) return Err(result > -4096 ? static_cast<int>(-result) : EINVAL);
   return result;
+}
+
+AddressSpace::Usage GuestThread::OwnUsage() {
+  static_assert(sizeof(stub::ThreadPage::usage) == sizeof(rusage));
+  const uint64_t at = stub::SlotAddress(slot_) + offsetof(stub::ThreadPage, usage);
+  if (!RunCall({.nr = SYS_getrusage, .args = {static_cast<uint64_t>(RUSAGE_SELF), at}}).ok()) return {};
+  rusage usage;
+  std::memcpy(&usage, (*page_)->usage, sizeof(usage));
+  return {.peak_resident = static_cast<uint64_t>(usage.ru_maxrss) * 1024,
+          .minor_faults = static_cast<uint64_t>(usage.ru_minflt),
+          .major_faults = static_cast<uint64_t>(usage.ru_majflt)};
 }
 
 std::optional<uint64_t> GuestThread::WaitsInCall() const {

@@ -8,6 +8,7 @@
 #include <csignal>
 
 #include "platform/systrap/guest_thread.h"
+#include "platform/systrap/proc_text.h"
 #include "platform/systrap/worker.h"
 
 namespace sandbox::platform::systrap {
@@ -117,6 +118,30 @@ Result<size_t> StubSpace::Write(GuestAddr to, const void* from, size_t size) {
   if (size == 0) return size_t{0};
   if (to.value() >= stub::kRegionStart) return Err(EFAULT);
   return WriteAny(to.value(), from, std::min(size, stub::kRegionStart - to.value()));
+}
+
+std::string StubSpace::ReadProcess(stub::ProcessFile file) {
+  std::string text;
+  (void)WithProcess([&](pid_t pid) -> ssize_t {
+    auto read = zygote_.ReadProcess(pid, file);
+    if (read.ok()) text = *std::move(read);
+    errno = ESRCH;
+    return read.ok() ? 0 : -1;
+  });
+  return text;
+}
+
+AddressSpace::Usage StubSpace::GetUsage() {
+  Usage usage = UsageFromStatus(ReadProcess(stub::ProcessFile::kStatus));
+  AddFaultsFromStat(ReadProcess(stub::ProcessFile::kStat), usage);
+  return usage;
+}
+
+std::vector<AddressSpace::Residency> StubSpace::GetResidency() {
+  auto all = ResidencyFromSmaps(ReadProcess(stub::ProcessFile::kSmaps));
+  // The platform's own mappings are not the guest's.
+  std::erase_if(all, [](const Residency& one) { return one.range.start.value() >= stub::kRegionStart; });
+  return all;
 }
 
 Result<uint32_t> StubSpace::CompareExchange(GuestAddr at, uint32_t expected, uint32_t desired) {

@@ -13,6 +13,7 @@
 #include "platform/stub/layout.h"
 #include "platform/systrap/shared_page.h"
 #include "platform/systrap/trampolines.h"
+#include "platform/systrap/zygote.h"
 
 namespace sandbox::platform::systrap {
 
@@ -83,14 +84,17 @@ class HostProcess {
 class StubSpace final : public AddressSpace {
  public:
   // `first_slot`: the slot of the thread that the space starts with.
-  explicit StubSpace(uint32_t first_slot) : first_slot_(first_slot) {}
+  // `zygote` must outlive it.
+  StubSpace(uint32_t first_slot, Zygote& zygote) : first_slot_(first_slot), zygote_(zygote) {}
 
   Result<size_t> Read(GuestAddr from, void* to, size_t size) override;
   Result<size_t> Write(GuestAddr to, const void* from, size_t size) override;
   // Executed by the calling thread's own stub, which is stopped in its trap. See the definition for what happens
   // without one.
   Result<uint32_t> CompareExchange(GuestAddr at, uint32_t expected, uint32_t desired) override;
-  Usage GetUsage() override { return {}; }
+  Zygote& zygote() const { return zygote_; }
+  Usage GetUsage() override;
+  std::vector<Residency> GetResidency() override;
 
   void AddTrampolines(GuestRange text, GuestRange zone, RefPtr<const TrampolineMap> map) override {
     trampolines_.Add(text, zone, std::move(map));
@@ -133,7 +137,11 @@ class StubSpace final : public AddressSpace {
     int tid;
   };
   Trampolines trampolines_;
+  // Of the first process that lives; empty when there is none, or nothing to read it by.
+  std::string ReadProcess(stub::ProcessFile file) EXCLUDES(mu_);
+
   const uint32_t first_slot_;
+  Zygote& zygote_;
   Mutex mu_{LockRank::kPlatformThread};
   std::vector<RefPtr<HostProcess>> processes_ GUARDED_BY(mu_);
   RefPtr<GuestThread> newborn_ GUARDED_BY(mu_);

@@ -27,7 +27,8 @@ const PlatformRegistration registration("systrap", &StubPlatform::Create, kHostR
 }  // namespace
 
 Result<std::unique_ptr<Platform>> StubPlatform::Create(const PlatformOptions& options) {
-  auto zygote = TRY(Zygote::Create(BuildStubFilter(options.lanes), options.inputs, options.clock_page));
+  auto zygote = TRY(Zygote::Create(BuildStubFilter(options.lanes), options.inputs,
+                                   {.socket = {}, .clock_page = options.clock_page, .host_proc = options.host_proc}));
   std::unique_ptr<StubPlatform> platform(new StubPlatform(std::move(zygote), options));
   return std::unique_ptr<Platform>(std::move(platform));
 }
@@ -81,7 +82,7 @@ Result<std::unique_ptr<Thread>> StubPlatform::NewProcess(TrapHandler& handler) {
     process->Signal(SIGKILL);
     return Err(EAGAIN);
   }
-  const auto space = MakeRef<StubSpace>(0);
+  const auto space = MakeRef<StubSpace>(0, *zygote_);
   space->AddProcess(process);
   const auto thread = MakeRef<GuestThread>(*this, listener, std::move(stub.page), space, handler, 0);
   thread->Adopt(process, hello.id);

@@ -97,6 +97,7 @@ class StubThread final : public Thread {
   Result<void> BeginCall(const HostCall& call) override { return thread_->BeginCall(call); }
   bool CallEnded() override { return thread_->CallEnded(); }
   Result<int64_t> EndCall() override { return thread_->EndCall(); }
+  AddressSpace::Usage OwnUsage() override { return thread_->OwnUsage(); }
   void QueueMemoryOp(MemoryOp op) override { thread_->QueueMemoryOp(std::move(op)); }
   Result<void> FlushMemoryOps() override { return thread_->FlushMemoryOps(); }
   Result<std::unique_ptr<Thread>> Clone(const CloneOptions& options, TrapHandler& child) override {

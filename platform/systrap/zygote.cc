@@ -5,6 +5,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -12,6 +13,7 @@
 #include <cstring>
 
 #include "base/io/pass_fds.h"
+#include "base/io/whole_file.h"
 #include "base/log.h"
 #include "platform/systrap/zygote_child.h"
 
@@ -26,9 +28,8 @@ namespace {
 // A trusted stub takes microseconds; minutes mean that the machine, not the stub, is in trouble.
 constexpr int kStartTimeoutMs = 60'000;
 
-Result<void> SendRequest(BorrowedFd socket, BorrowedFd page) {
-  return SendWithFds(socket, std::as_bytes(std::span("f", 1)), {&page, 1});
-}
+// smaps of the largest address space that the map count limit allows, with room.
+constexpr size_t kMaxProcessFile = size_t{128} << 20;
 
 // Takes the listener out of a starting stub. SCM_RIGHTS would not do: the call that sends it would already be notified.
 Result<UniqueFd> TakeListener(pid_t pid, SharedPage& page) {
@@ -49,13 +50,14 @@ Result<UniqueFd> TakeListener(pid_t pid, SharedPage& page) {
 }  // namespace
 
 Result<std::unique_ptr<Zygote>> Zygote::Create(const std::vector<sock_filter>& filter, const InputTable& inputs,
-                                               BorrowedFd clock_page) {
+                                               ZygoteFds fds) {
   int sockets[2];
   if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) != 0) return LastErrno();
   UniqueFd ours(sockets[0]), theirs(sockets[1]);
   const pid_t pid = ::_Fork();  // without fork handlers: nothing of the sentry is to run in the child
   if (pid < 0) return LastErrno();
-  if (pid == 0) BecomeZygote(theirs.get(), filter, inputs, clock_page);
+  fds.socket = theirs.borrow();
+  if (pid == 0) BecomeZygote(fds, filter, inputs);
   // Both sides, whoever runs first: the reaper depends on the group.
   (void)::setpgid(pid, pid);
   return std::unique_ptr<Zygote>(new Zygote(pid, std::move(ours)));
@@ -65,21 +67,42 @@ Zygote::~Zygote() { Shutdown(); }
 
 void Zygote::Shutdown() { (void)::shutdown(socket_.get(), SHUT_RDWR); }
 
+Result<int32_t> Zygote::Ask(const stub::ZygoteRequest& request, std::span<const BorrowedFd> fds, UniqueFd* fd) {
+  int32_t answer = 0;
+  iovec iov = {&answer, sizeof(answer)};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))];
+  msghdr message = {};
+  message.msg_iov = &iov;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof(control);
+  MutexLock lock(mu_);
+  TRY(SendWithFds(socket_.borrow(), std::as_bytes(std::span(&request, 1)), fds));
+  ssize_t got;
+  do got = ::recvmsg(socket_.get(), &message, MSG_CMSG_CLOEXEC);
+  while (got < 0 && errno == EINTR);
+  if (got != sizeof(answer)) return Err(ESRCH);
+  if (answer < 0) return Err(-answer);
+  if (const cmsghdr* const rights = CMSG_FIRSTHDR(&message); rights != nullptr && fd != nullptr) {
+    int number;
+    std::memcpy(&number, CMSG_DATA(rights), sizeof(number));
+    fd->reset(number);
+  }
+  return answer;
+}
+
+Result<std::string> Zygote::ReadProcess(pid_t pid, stub::ProcessFile file) {
+  UniqueFd fd;
+  TRY(Ask({stub::ZygoteCall::kOpen, file, pid}, {}, &fd));
+  return ReadAll(fd.borrow(), kMaxProcessFile);
+}
+
 Result<PoolStub> Zygote::ForkStub() {
   PoolStub stub;
   UniqueFd fd;
   stub.page = TRY(SharedPage::Create(&fd));
-  {
-    MutexLock lock(mu_);
-    TRY(SendRequest(socket_.borrow(), fd.borrow()));
-    int32_t answer = 0;
-    ssize_t got;
-    do got = ::recv(socket_.get(), &answer, sizeof(answer), 0);
-    while (got < 0 && errno == EINTR);
-    if (got != sizeof(answer)) return Err(ESRCH);
-    if (answer < 0) return Err(-answer);
-    stub.pid = answer;
-  }
+  const BorrowedFd page = fd.borrow();
+  stub.pid = TRY(Ask({stub::ZygoteCall::kFork, {}, 0}, {&page, 1}, nullptr));
   auto listener = TakeListener(stub.pid, *stub.page);
   if (!listener.ok()) {
     (void)::kill(stub.pid, SIGKILL);

@@ -14,9 +14,11 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <utility>
 
 #include "platform/arch/fpstate.h"
 #include "platform/stub/stub.h"
+#include "platform/stub/zygote_request.h"
 #include "platform/systrap/segment_bases.h"
 
 namespace sandbox::platform::systrap {
@@ -111,33 +113,44 @@ char* BuildBlock(const std::vector<sock_filter>& filter, const InputTable& input
 }
 
 // Leaves the sentry's memory for good: no library code can run from here on.
-[[noreturn]] void EnterStub(char* block, int socket) {
+[[noreturn]] void EnterStub(char* block) {
   const uint64_t entry = reinterpret_cast<uint64_t>(block) + (PlacedAddress(&StubRelocate) - kTextStart);
   asm volatile(
       "mov %[stack], %%rsp\n"
       "xor %%ebp, %%ebp\n"
       "call *%[main]\n"
       :
-      : [stack] "r"(block + kRelocationBlock), [main] "r"(entry), "D"(block), "S"(static_cast<long>(socket))
+      : [stack] "r"(block + kRelocationBlock), [main] "r"(entry), "D"(block)
       : "memory");
   __builtin_unreachable();
 }
 
 }  // namespace
 
-void BecomeZygote(int socket, const std::vector<sock_filter>& filter, const InputTable& inputs, BorrowedFd clock_page) {
+void BecomeZygote(const ZygoteFds& fds, const std::vector<sock_filter>& filter, const InputTable& inputs) {
   (void)::setpgid(0, 0);
-  const bool clock = clock_page.valid();
-  const int clock_fd = clock ? ::fcntl(clock_page.get(), F_DUPFD, 3) : -1;
-  Require(::dup2(socket, 0) == 0, "dup2");
-  if (clock) Require(clock_fd >= 0 && ::dup2(clock_fd, 1) == 1, "the clocks' page");
-  char* const block = BuildBlock(filter, inputs, clock);
+  // Above the numbers they are to have first, so that none overwrites another.
+  const std::pair<BorrowedFd, int> places[] = {
+      {fds.socket, kZygoteSocket}, {fds.clock_page, kZygoteClock}, {fds.host_proc, kZygoteProc}};
+  int copies[3];
+  for (size_t i = 0; i < 3; ++i) {
+    copies[i] = places[i].first.valid() ? ::fcntl(places[i].first.get(), F_DUPFD, kZygoteProc + 1) : -1;
+    Require(!places[i].first.valid() || copies[i] >= 0, "fcntl");
+  }
+  for (size_t i = 0; i < 3; ++i) {
+    if (copies[i] < 0)
+      (void)::close(places[i].second);
+    else
+      Require(::dup2(copies[i], places[i].second) == places[i].second, "dup2");
+  }
+  char* const block = BuildBlock(filter, inputs, fds.clock_page.valid());
   InstallHandlers();
   DropPrivileges();
   UnregisterRseq();
   ::syscall(SYS_set_tid_address, nullptr);
-  Require(::syscall(SYS_close_range, clock ? 2u : 1u, ~0u, 0u) == 0, "close_range");
-  EnterStub(block, 0);
+  Require(::syscall(SYS_close_range, kZygoteProc + 1u, ~0u, 0u) == 0, "close_range");
+  (void)::close(STDERR_FILENO);
+  EnterStub(block);
 }
 
 }  // namespace sandbox::platform::systrap

@@ -10,9 +10,12 @@
 
 namespace sandbox::platform::systrap {
 
-// Called in the child of fork; `socket` is its end of the request socket, `clock_page` as in PlatformOptions. Exits
-// with a message on failure.
-[[noreturn]] void BecomeZygote(int socket, const std::vector<sock_filter>& filter, const InputTable& inputs,
-                               BorrowedFd clock_page);
+struct ZygoteFds {
+  BorrowedFd socket;                 // its end of the request socket
+  BorrowedFd clock_page, host_proc;  // as in PlatformOptions
+};
+
+// Called in the child of fork. Exits with a message on failure.
+[[noreturn]] void BecomeZygote(const ZygoteFds& fds, const std::vector<sock_filter>& filter, const InputTable& inputs);
 
 }  // namespace sandbox::platform::systrap

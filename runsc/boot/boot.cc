@@ -75,12 +75,13 @@ std::string MapText(const std::vector<spec::IdMapping>& mappings) {
   return text;
 }
 
-absl::StatusOr<std::unique_ptr<Kernel>> MakeKernel(const BootConfig& config) {
+absl::StatusOr<std::unique_ptr<Kernel>> MakeKernel(const BootConfig& config, BorrowedFd host_proc) {
   platform::PlatformOptions platform_options;
   platform_options.lanes = syscalls::Lanes();
   platform_options.inputs = syscalls::Inputs();
   platform_options.after_trap = &Task::ProceedWithWoken;
   platform_options.clock_page = VdsoClock::Get().page();
+  platform_options.host_proc = host_proc;
   auto platform = platform::CreatePlatform(config.platform, platform_options);
   if (!platform.ok()) {
     return absl::InternalError(
@@ -140,11 +141,14 @@ absl::Status Start(const BootConfig& config, std::unique_ptr<Kernel>& kernel, Ho
   BoundAllocator();
   BlockChildSignal();
   RaiseFdLimit();
+  // Only the platform's zygote keeps it.
+  UniqueFd host_proc = ns::OpenProcesses();
   // Everything below, the platform's zygote included, inherits the empty root and the missing
   // privileges.
   if (auto status = ns::EnterEmptyRoot(); !status.ok()) return status;
   if (auto status = ns::DropPrivileges(0); !status.ok()) return status;
-  auto made = MakeKernel(config);
+  auto made = MakeKernel(config, host_proc.borrow());
+  host_proc.reset();
   if (!made.ok()) return made.status();
   kernel = *std::move(made);
 

@@ -23,6 +23,8 @@
 namespace sandbox::hostfilter {
 namespace {
 
+constexpr int kSysCachestat = 451;  // since Linux 6.5; older headers lack it
+
 // Calls whose arguments give no authority beyond descriptors and memory the sentry holds already.
 constexpr int kPlainCalls[] = {
     SYS_read, SYS_write, SYS_readv, SYS_writev, SYS_pread64, SYS_pwrite64, SYS_preadv, SYS_pwritev, SYS_preadv2,
@@ -34,7 +36,7 @@ constexpr int kPlainCalls[] = {
     SYS_recvfrom, SYS_sendto, SYS_shutdown, SYS_getpid, SYS_gettid, SYS_getuid, SYS_geteuid, SYS_tgkill, SYS_ftruncate,
     SYS_fallocate, SYS_dup, SYS_getrandom, SYS_sysinfo, SYS_getrusage, SYS_times, SYS_membarrier, SYS_fsync,
     SYS_fdatasync, SYS_sync_file_range, SYS_copy_file_range, SYS_fadvise64, SYS_getcpu, SYS_restart_syscall, SYS_uname,
-    SYS_fstatfs, SYS_splice, SYS_getdents64, SYS_timerfd_create, SYS_timerfd_settime, SYS_prlimit64,
+    kSysCachestat, SYS_fstatfs, SYS_splice, SYS_getdents64, SYS_timerfd_create, SYS_timerfd_settime, SYS_prlimit64,
     // control connections, from a listener that was donated
     SYS_accept4};
 

@@ -34,4 +34,15 @@ absl::Status EnterEmptyRoot() {
   return ::chdir("/") == 0 ? absl::OkStatus() : Failed("chdir /");
 }
 
+UniqueFd OpenProcesses() {
+  const UniqueFd context(static_cast<int>(::syscall(SYS_fsopen, "proc", FSOPEN_CLOEXEC)));
+  const int fs = context.get();
+  if (!context.valid() || ::syscall(SYS_fsconfig, fs, FSCONFIG_SET_STRING, "subset", "pid", 0) != 0 ||
+      ::syscall(SYS_fsconfig, fs, FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) != 0) {
+    return {};
+  }
+  constexpr unsigned kReadOnly = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
+  return UniqueFd(static_cast<int>(::syscall(SYS_fsmount, fs, FSMOUNT_CLOEXEC, kReadOnly)));
+}
+
 }  // namespace sandbox::ns

@@ -7,6 +7,9 @@
 
 #include <cstring>
 
+#include "sentry/kernel/kernel.h"
+#include "sentry/kernel/ptrace.h"
+#include "sentry/kernel/task.h"
 #include "sentry/vfs/inode.h"
 #include "sentry/vfs/mount.h"
 
@@ -43,11 +46,25 @@ void ApplySetId(Credentials& creds, const Attr& attr) {
   if ((attr.mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP)) creds.egid = attr.gid;
 }
 
-// With no_new_privs nothing may be gained, not even what root would get back (Linux: cap_bprm_creds_from_file).
+// A tracer without privilege would get what its tracee gains (Linux: ptracer_capable).
+bool TracerMayHave(Task& task, const Credentials& creds) {
+  const int32_t tracer = Ptrace::TracerTgid(task);
+  if (tracer == 0) return true;
+  const TaskRef leader = task.kernel().FindTask(tracer);
+  const CredentialsRef theirs = leader == nullptr ? nullptr : leader->creds_ref();
+  return theirs != nullptr && theirs->HasIn(*creds.user_ns, CAP_SYS_PTRACE);
+}
+
+// With no_new_privs nothing may be gained, not even what root would get back; under a tracer nothing that the tracer
+// may not have (Linux: cap_bprm_creds_from_file).
 void LimitGain(Task& task, const Credentials& old, Credentials& creds, CapabilitySet& permitted) {
-  if (!task.no_new_privs.load()) return;
-  creds.euid = creds.suid = creds.fsuid = creds.uid;
-  creds.egid = creds.sgid = creds.fsgid = creds.gid;
+  const bool gains = creds.euid != old.uid || creds.egid != old.gid || (permitted & ~old.permitted) != 0;
+  const bool never = task.no_new_privs.load();
+  if (!gains || (!never && TracerMayHave(task, creds))) return;
+  if (never || !old.HasOwn(CAP_SETUID)) {
+    creds.euid = creds.suid = creds.fsuid = creds.uid;
+    creds.egid = creds.sgid = creds.fsgid = creds.gid;
+  }
   permitted &= old.permitted;
 }
 

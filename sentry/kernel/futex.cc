@@ -92,7 +92,8 @@ int FutexTable::WakeKey(const FutexKey& key, int count, uint32_t bitset) {
     MutexLock lock(bucket.mu);
     for (auto it = bucket.waiters.begin(); it != bucket.waiters.end() && static_cast<int>(woken.size()) < count;) {
       FutexWaiter& waiter = **it++;
-      if (waiter.key == key && !waiter.pi && (waiter.bitset & bitset)) Release(bucket, waiter, woken);
+      if (waiter.key == key && !waiter.pi && !waiter.move_to && (waiter.bitset & bitset))
+        Release(bucket, waiter, woken);
     }
   }
   WakeAll(woken);
@@ -106,12 +107,11 @@ Result<int> FutexTable::Wake(Task& task, GuestAddr addr, bool shared, int count,
   return WakeKey(key, count, bitset);
 }
 
-Result<int> FutexTable::Requeue(Task& task, GuestAddr from, GuestAddr to, bool shared, int wake, int requeue,
-                                const uint32_t* expected) {
+Result<int> FutexTable::Requeue(Task& task, Word from, Word to, int wake, int requeue, const uint32_t* expected) {
   if (wake < 0 || requeue < 0) return Err(EINVAL);
   RefPtr<void> keep_from, keep_to;
-  const FutexKey from_key = TRY(KeyOf(task, from, shared, &keep_from));
-  const FutexKey to_key = TRY(KeyOf(task, to, shared, &keep_to));
+  const FutexKey from_key = TRY(KeyOf(task, from.addr, from.shared, &keep_from));
+  const FutexKey to_key = TRY(KeyOf(task, to.addr, to.shared, &keep_to));
   FutexBucket& source = BucketOf(from_key);
   FutexBucket& target = BucketOf(to_key);
   for (;;) {
@@ -121,7 +121,7 @@ Result<int> FutexTable::Requeue(Task& task, GuestAddr from, GuestAddr to, bool s
       arrivals = source.arrivals;
     }
     if (expected != nullptr) {
-      const uint32_t found = TRY(InPtr<uint32_t>(from).Read(task.memory()));
+      const uint32_t found = TRY(InPtr<uint32_t>(from.addr).Read(task.memory()));
       if (found != *expected) return Err(EAGAIN);
     }
     std::vector<TaskRef> woken;
@@ -135,7 +135,7 @@ Result<int> FutexTable::Requeue(Task& task, GuestAddr from, GuestAddr to, bool s
       if (expected != nullptr && source.arrivals != arrivals) continue;
       for (auto it = source.waiters.begin(); it != source.waiters.end();) {
         FutexWaiter& waiter = **it++;
-        if (waiter.key != from_key || waiter.pi) continue;
+        if (waiter.key != from_key || waiter.pi || waiter.move_to) continue;
         if (static_cast<int>(woken.size()) < wake) {
           Release(source, waiter, woken);
         } else if (moved < requeue && from_key == to_key) {

@@ -97,11 +97,12 @@ Result<void> FutexTable::UnlockPi(Task& task, GuestAddr addr, bool shared) {
   const FutexKey key = TRY(KeyOf(task, addr, shared, &keep_alive));
   const uint32_t word = TRY(InPtr<uint32_t>(addr).Read(task.memory()));
   if ((word & FUTEX_TID_MASK) != static_cast<uint32_t>(task.pid()->own())) return Err(EPERM);
-  return HandOver(task, addr, key, word, 0);
+  return HandOver(task, addr, key, word, 0, static_cast<uint32_t>(task.pid()->own()));
 }
 
 // Gives the lock whose word reads `word` to the first waiter, or frees it. `flags` are added to the new word.
-Result<void> FutexTable::HandOver(Task& task, GuestAddr addr, const FutexKey& key, uint32_t word, uint32_t flags) {
+Result<void> FutexTable::HandOver(Task& task, GuestAddr addr, const FutexKey& key, uint32_t word, uint32_t flags,
+                                  uint32_t owner) {
   FutexBucket& bucket = BucketOf(key);
   for (;;) {
     FutexWaiter* next = nullptr;
@@ -139,7 +140,7 @@ Result<void> FutexTable::HandOver(Task& task, GuestAddr addr, const FutexKey& ke
     if (!found.ok()) return found.error();
     if (done) return {};
     word = *found;  // a new waiter set FUTEX_WAITERS
-    if ((word & FUTEX_TID_MASK) != static_cast<uint32_t>(task.pid()->own())) return Err(EPERM);
+    if ((word & FUTEX_TID_MASK) != owner) return Err(EPERM);
   }
 }
 
@@ -151,7 +152,7 @@ void FutexTable::OwnerDied(Task& task, GuestAddr addr, bool pi) {
   if (pi) {
     RefPtr<void> keep_alive;
     if (const auto key = KeyOf(task, addr, true, &keep_alive); key.ok()) {
-      (void)HandOver(task, addr, *key, word, FUTEX_OWNER_DIED);
+      (void)HandOver(task, addr, *key, word, FUTEX_OWNER_DIED, static_cast<uint32_t>(task.pid()->own()));
     }
     return;
   }
@@ -185,7 +186,7 @@ void FutexTable::OwnerExits(Task& task) {
   for (const Held& lock : held) {
     const auto word = InPtr<uint32_t>(lock.addr).Read(task.memory());
     if (!word.ok() || (*word & FUTEX_TID_MASK) != static_cast<uint32_t>(task.pid()->own())) continue;
-    (void)HandOver(task, lock.addr, lock.key, *word, FUTEX_OWNER_DIED);
+    (void)HandOver(task, lock.addr, lock.key, *word, FUTEX_OWNER_DIED, static_cast<uint32_t>(task.pid()->own()));
   }
 }
 

@@ -186,21 +186,13 @@ void Task::ApplyCpuAffinityLocked() {
 
 Usage Task::usage() const {
   Usage u;
-  RefPtr<MemoryManager> mm;
   u.user_ns = old_threads_cpu_ns_.load();
   {
     MutexLock lock(mu_);
     if (thread_ != nullptr) u.user_ns += thread_->CpuTimeNs();
-    mm = mm_;
   }
   u.system_ns = system_ns_.load();
   u.voluntary_switches = switches_.load();
-  if (mm != nullptr) {
-    const auto host = mm->space()->GetUsage();
-    u.max_rss_bytes = host.resident;
-    u.minor_faults = host.minor_faults;
-    u.major_faults = host.major_faults;
-  }
   return u;
 }
 

@@ -40,6 +40,7 @@ class Kernel;
 class Task;
 class Timer;
 struct FutexWaiter;
+struct CoreThread;
 struct LoadedImage;
 struct VforkWait;
 using TaskRef = RefPtr<Task>;
@@ -207,6 +208,7 @@ class Task final : public Context, public platform::TrapHandler, public RefFromT
   std::atomic<bool> sched_reset_on_fork{false};
   std::atomic<int> ioprio{0};
   std::atomic<int> parent_death_signal{0};
+  std::atomic<MemoryPolicy> memory_policy{};  // set_mempolicy(2)
   std::atomic<uint64_t> personality{0};
   std::atomic<uint64_t> timer_slack_ns{50'000}, default_timer_slack_ns{50'000};
   std::atomic<uint64_t> clear_child_tid{0};
@@ -287,7 +289,7 @@ class Task final : public Context, public platform::TrapHandler, public RefFromT
   // --- task_signal.cc. ---
   void DeliverSignals();
   void DeliverOne(const QueuedSignal& signal);
-  void ApplyDefault(int signo);
+  void ApplyDefault(const SignalInfo& info);
   Result<void> PushFrame(const SignalInfo& info, const SignalAction& action);
   void StoreMask(SignalSet mask);  // with sig_mu_
   void TakeOverMask();
@@ -298,8 +300,12 @@ class Task final : public Context, public platform::TrapHandler, public RefFromT
   // Recomputes has_work_ for signals; with the group's sig_mu_ held.
   void RecalcSignalsLocked();
   void KickLocked();
-  void StopHere();
-  void FreezeHere();
+
+  // --- task_core_dump.cc. ---
+  bool DumpCore(const SignalInfo& info);  // whether there is one
+  bool StopOthersForCore(int signo, std::vector<CoreThread>& threads);
+  CoreThread SnapshotForCore();
+  void EnterCoreDump();  // of another thread of the group, if there is one
 
   // --- task_rseq.cc. ---
   void AbortRseq();  // before a handler runs: a critical section it interrupts starts over
@@ -311,6 +317,17 @@ class Task final : public Context, public platform::TrapHandler, public RefFromT
   void Kick();
   void WakeFor(uint32_t reason);
   void SleepOnThread(uint32_t expected, const Deadline& deadline);
+  // Sleep in a stop, which ends with a kick whose reason the caller knows. Wakes meant for a later Block survive it.
+  struct StopSleep {
+    bool asleep = false, deferred = false;
+    uint32_t owed = 0;  // wakes that came meanwhile
+  };
+  void TakeKicks(StopSleep& sleep);     // then look for reasons
+  void SleepInStop(StopSleep& sleep);   // until the next kick
+  void RiseFromStop(StopSleep& sleep);  // before anything else is done with the thread
+  void EndStop(StopSleep& sleep);
+  void StopHere();
+  void FreezeHere();
 
   // --- task_clone.cc, task_exec.cc, task_exit.cc. ---
   void RunExit();

@@ -88,6 +88,28 @@ Result<void> Task::BlockAs(Sleep how, const Deadline& deadline) {
   return result;
 }
 
+void Task::TakeKicks(StopSleep& sleep) { sleep.owed |= wake_word_.exchange(0) & kWoken; }
+
+void Task::SleepInStop(StopSleep& sleep) {
+  if (!std::exchange(sleep.asleep, true)) {
+    RunDeferred();
+    sleep.deferred = BeginDeferred(std::nullopt);
+    if (!sleep.deferred) thread_->BeginBlock();
+  }
+  if (sleep.deferred) return coroutine_->Suspend();
+  HandOnWoken();
+  SleepOnThread(0, std::nullopt);
+}
+
+void Task::RiseFromStop(StopSleep& sleep) {
+  if (std::exchange(sleep.asleep, false)) thread_->EndBlock();
+}
+
+void Task::EndStop(StopSleep& sleep) {
+  RiseFromStop(sleep);
+  if (sleep.owed != 0) wake_word_.fetch_or(sleep.owed);
+}
+
 void Task::FreezeHere() {
   Cgroup& cgroup = group_->cgroup();
   while (cgroup.frozen() && !killed_.load()) {
@@ -113,18 +135,17 @@ void Task::StopHere() {
   if (traced()) return TracedGroupStop(signo);
   const int64_t since = MonotonicNow().ns;
   sleep_state_.store('T');
-  thread_->BeginBlock();
-  HandOnWoken();
-  for (;;) {
-    // Wakes meant for a later Block must survive, so only the kick is taken.
-    const uint32_t bits = wake_word_.fetch_and(~kKicked) & ~kKicked;
+  for (StopSleep sleep;; SleepInStop(sleep)) {
+    TakeKicks(sleep);
+    bool over;
     {
       MutexLock lock(group_->sig_mu_);
-      if (!stop_joined_ || killed_.load() || traced()) break;
+      over = !stop_joined_ || killed_.load() || traced();
     }
-    SleepOnThread(bits, std::nullopt);
+    if (!over) continue;
+    EndStop(sleep);
+    break;
   }
-  thread_->EndBlock();
   sleep_state_.store('R');
   slept_ns_ += MonotonicNow().ns - since;
   // Attached to while it was stopped.

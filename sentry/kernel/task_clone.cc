@@ -35,7 +35,7 @@ Result<void> CheckFlags(const Task& task, const CloneArgs& args) {
     if (task.namespaces().pids.get() != &task.pid_space()) return Err(EINVAL);
   }
   if (Both(f, CLONE_NEWIPC, CLONE_SYSVSEM)) return Err(EINVAL);
-  if (Both(f, CLONE_PIDFD, CLONE_THREAD) || Both(f, CLONE_PIDFD, CLONE_DETACHED)) return Err(EINVAL);
+  if (Both(f, CLONE_PIDFD, CLONE_DETACHED)) return Err(EINVAL);
   if (f & kCloneNewTime) return Err(EINVAL);  // as CONFIG_TIME_NS=n
   return {};
 }
@@ -94,6 +94,7 @@ struct TaskCloner {
     child->sched_priority.store(parent.sched_reset_on_fork.load() ? 0 : parent.sched_priority.load());
     child->ioprio.store(parent.ioprio.load());
     child->personality.store(parent.personality.load());
+    child->memory_policy.store(parent.memory_policy.load());
     child->timer_slack_ns.store(parent.timer_slack_ns.load());
     child->default_timer_slack_ns.store(parent.timer_slack_ns.load());
     child->keep_caps.store(parent.keep_caps.load());
@@ -220,7 +221,8 @@ Result<int32_t> TaskCloner::Run() {
   TRY(MakeThread());
   Cleanup drop_thread([&] { child->thread_->Exit(); });
   std::optional<Fd> pidfd;
-  if (Has(CLONE_PIDFD)) pidfd = TRY(InstallPidFd(parent, child->group_, args.pidfd));
+  if (Has(CLONE_PIDFD))
+    pidfd = TRY(InstallPidFd(parent, child->group_, Has(CLONE_THREAD) ? child : nullptr, args.pidfd));
   Cleanup drop_pidfd([&] {
     if (pidfd) (void)parent.fds().Close(parent, *pidfd);
   });

@@ -1,5 +1,7 @@
 // execve(2) (Linux: fs/exec.c). The new image is built in a fresh address space while the old one is still whole, so
 // that every error before the switch is an ordinary errno.
+#include <sys/personality.h>
+
 #include "base/cleanup.h"
 #include "sentry/kernel/exec_credentials.h"
 #include "sentry/kernel/kernel.h"
@@ -49,6 +51,8 @@ Result<void> Task::BecomeOnlyThread() {
 
 namespace {
 
+constexpr uint64_t kClearOnSetId = READ_IMPLIES_EXEC | ADDR_NO_RANDOMIZE | ADDR_COMPAT_LAYOUT | MMAP_PAGE_ZERO;
+
 // The last component of a path, for comm.
 std::string BaseName(const std::string& path) { return path.substr(path.rfind('/') + 1); }
 
@@ -60,19 +64,20 @@ Result<void> Task::Exec(ExecArgs args) {
   Cleanup drop_thread([&] { thread->Exit(); });
   group_->cgroup().Adopt(thread->host_tid());
   auto mm = MakeRef<MemoryManager>(thread->address_space(), kernel_.platform().guest_range(), kernel_.text_cache());
-  constexpr uint64_t kAddrNoRandomize = 0x0040000;
+  mm->set_core_filter(mm_->core_filter());
   LoadArgs load;
   load.file = std::move(args.file);
   load.filename = args.filename;
   load.argv = std::move(args.argv);
   load.envv = std::move(args.envv);
   load.base = WalkFromCwd();
-  load.randomize = !(personality.load() & kAddrNoRandomize);
+  load.randomize = !(personality.load() & ADDR_NO_RANDOMIZE);
   load.identify = [this](const FileRef& executable) { return CredentialsForExec(*this, executable); };
   const LoadedImage image = TRY(Load(*this, *mm, *thread, load));
   TRY(BecomeOnlyThread());
   // The point of no return.
   drop_thread.Release();
+  group_->AddMemoryUsage(thread_->OwnUsage());
   ReleaseMemory();
   UnshareFiles();
   fds_->table->CloseOnExec(*this);
@@ -117,6 +122,8 @@ void Task::ResetForExec(const LoadedImage& image) {
   clear_child_tid.store(0);
   keep_caps.store(false);
   if (image.secure) parent_death_signal.store(0);
+  // An image says itself whether it needs executable data; a privileged one takes nothing over.
+  personality.fetch_and(image.secure ? ~uint64_t{kClearOnSetId} : ~uint64_t{READ_IMPLIES_EXEC});
   // A program its user may not read, or with privilege, is no open book (PR_SET_DUMPABLE, ptrace).
   const bool readable = image.executable == nullptr || !image.executable->path().inode() ||
                         image.executable->path().inode()->CheckAccess(*this, R_OK).ok();

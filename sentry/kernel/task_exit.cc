@@ -117,6 +117,7 @@ void Task::RunExit() {
   if (traced() && exit_requested_ && !host_thread_dead_ && TracedWith(PTRACE_O_TRACEEXIT)) {
     ReportEvent(PTRACE_EVENT_EXIT, static_cast<uint64_t>(exit_status_));
   }
+  EnterCoreDump();
   bool group_dead;
   {
     MutexLock lock(group_->sig_mu_);
@@ -129,6 +130,7 @@ void Task::RunExit() {
     SemTable::ProcessEnded(*ipc(), tgid());
     EndOfInit();
   }
+  if (group_dead && !host_thread_dead_ && !start_on_return_) group_->AddMemoryUsage(thread_->OwnUsage());
   LeaveRseq();
   ReleaseMemory();
   SignalOrphans();
@@ -180,6 +182,7 @@ void Task::LeaveGroup(bool last) {
     MutexLock tree(kernel_.tree_lock());
     kernel_.ForgetTaskLocked(*this);
   }
+  if (!last) group->exit_events_.Notify(kReadable);  // pidfds of the thread
   if (last) {
     {
       MutexLock lock(group->sig_mu_);

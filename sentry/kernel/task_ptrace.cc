@@ -7,7 +7,6 @@
 
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/task.h"
-#include "sentry/kernel/wake_word.h"
 
 namespace sandbox {
 
@@ -35,6 +34,8 @@ std::optional<int> Task::PtraceStop(const PtraceReport& report, bool dying) {
   }
   if (stepping_) thread_->regs().eflags &= ~arch::kTrapFlag;
   stepping_ = false;
+  // A tracer looks at the program's text, and writes into it.
+  if (mm_->RestoreTexts(*thread_)) (void)thread_->FlushMemoryOps();
   {
     MutexLock tree(kernel_.tree_lock());
     if (ptrace_.tracer == nullptr || (killed_.load() && !dying)) return std::nullopt;
@@ -65,10 +66,9 @@ std::optional<int> Task::PtraceStop(const PtraceReport& report, bool dying) {
 }
 
 void Task::SleepInPtraceStop(bool dying) {
-  thread_->BeginBlock();
+  StopSleep sleep;
   for (;;) {
-    // Wakes meant for a later Block must survive, so only the kick is taken.
-    const uint32_t bits = wake_word_.fetch_and(~kKicked) & ~kKicked;
+    TakeKicks(sleep);
     std::shared_ptr<PtraceWork> work;
     {
       MutexLock tree(kernel_.tree_lock());
@@ -79,18 +79,16 @@ void Task::SleepInPtraceStop(bool dying) {
       }
     }
     if (work == nullptr) {
-      HandOnWoken();  // the tracer among them
-      SleepOnThread(bits, std::nullopt);
+      SleepInStop(sleep);
       continue;
     }
-    thread_->EndBlock();
+    RiseFromStop(sleep);
     work->result = work->run(*this);
-    thread_->BeginBlock();
     const TaskRef caller = work->caller;
     work->done.store(true);
     caller->Wake();
   }
-  thread_->EndBlock();
+  EndStop(sleep);
 }
 
 bool Task::GroupIsStopping() const {
@@ -247,6 +245,7 @@ bool Task::IsSeized() const {
 // PTRACE_POKETEXT and writes of breakpoints: also where the guest itself may not write (Linux: FOLL_FORCE).
 Result<void> Task::ForceWrite(GuestAddr addr, const void* from, size_t size) {
   if (mm_->Write(addr, from, size).ok()) return {};
+  if (mm_->RestoreTexts(*thread_)) TRY(thread_->FlushMemoryOps());
   const std::optional<Vma> vma = mm_->Find(addr);
   if (!vma || vma->shared || !vma->range.Contains(GuestRange{addr, addr + size})) return Err(EIO);
   const GuestAddr first = addr.PageDown();

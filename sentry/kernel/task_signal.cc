@@ -150,7 +150,7 @@ void Task::DeliverOne(const QueuedSignal& signal) {
   const RefPtr<SignalHandlers> handlers = group_->handlers();
   const SignalAction action = handlers->Get(signo);
   if (action.is_ignore()) return;
-  if (action.is_default()) return ApplyDefault(signo);
+  if (action.is_default()) return ApplyDefault(signal.info);
   RestartCall(&action);
   if (action.flags & SA_RESETHAND) {
     SignalAction reset = action;
@@ -170,7 +170,8 @@ void Task::DeliverOne(const QueuedSignal& signal) {
   if (stepping && traced()) ReportTrap(SIGTRAP, 0, 0);  // the step ends at the handler's first instruction
 }
 
-void Task::ApplyDefault(int signo) {
+void Task::ApplyDefault(const SignalInfo& info) {
+  const int signo = info.signo;
   const DefaultAction action = DefaultActionOf(signo);
   if (action == DefaultAction::kIgnore || action == DefaultAction::kContinue) return;
   if (action == DefaultAction::kStop) {
@@ -185,7 +186,8 @@ void Task::ApplyDefault(int signo) {
     MutexLock lock(group_->sig_mu_);
     if (group_->unkillable_ && signo != SIGKILL) return;
   }
-  ExitGroup(signo);
+  constexpr int kDumped = 0x80;  // WCOREFLAG
+  ExitGroup(action == DefaultAction::kCore && DumpCore(info) ? signo | kDumped : signo);
 }
 
 void Task::RestartCall(const SignalAction* handler) {

@@ -21,6 +21,12 @@ LimitSet DefaultLimits() {
   return limits;
 }
 
+void Usage::AddMemory(const platform::AddressSpace::Usage& host) {
+  max_rss_bytes = std::max({max_rss_bytes, host.peak_resident, host.resident});
+  minor_faults += host.minor_faults;
+  major_faults += host.major_faults;
+}
+
 void Usage::Add(const Usage& other) {
   user_ns += other.user_ns;
   system_ns += other.system_ns;
@@ -122,18 +128,13 @@ Usage ThreadGroup::usage() const {
     MutexLock lock(usage_mu_);
     sum = dead_threads_;
   }
-  // Threads share one address space: its counters are taken once.
-  const auto live = tasks();
-  uint64_t minor = 0, major = 0;
-  for (const TaskRef& task : live) {
-    Usage u = task->usage();
-    minor = std::max(minor, std::exchange(u.minor_faults, 0));
-    major = std::max(major, std::exchange(u.major_faults, 0));
-    sum.Add(u);
-  }
-  sum.minor_faults = std::max(sum.minor_faults, minor);
-  sum.major_faults = std::max(sum.major_faults, major);
+  for (const TaskRef& task : tasks()) sum.Add(task->usage());
   return sum;
+}
+
+void ThreadGroup::AddMemoryUsage(const platform::AddressSpace::Usage& host) {
+  MutexLock lock(usage_mu_);
+  dead_threads_.AddMemory(host);
 }
 
 Usage ThreadGroup::children_usage() const {

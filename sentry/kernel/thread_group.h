@@ -14,6 +14,7 @@
 #include "base/mutex.h"
 #include "base/ref.h"
 #include "base/result.h"
+#include "platform/api/platform.h"
 #include "sentry/core/wait_queue.h"
 #include "sentry/kernel/limits.h"
 #include "sentry/kernel/pid_namespace.h"
@@ -27,6 +28,7 @@ class Cgroup;
 class Kernel;
 class ProcessTimers;
 class Task;
+struct CoreThread;
 using TaskRef = RefPtr<Task>;
 using ThreadGroupRef = RefPtr<ThreadGroup>;
 
@@ -37,6 +39,7 @@ struct Usage {
   uint64_t minor_faults = 0, major_faults = 0;
   uint64_t voluntary_switches = 0;
   void Add(const Usage& other);
+  void AddMemory(const platform::AddressSpace::Usage& host);
 };
 
 // Who a signal is from, for the rules about pid 1 and ignored signals.
@@ -98,8 +101,10 @@ class ThreadGroup final : public RefFromThis<ThreadGroup> {
   void LookAtFreezer();
 
   Limits& limits() { return limits_; }
-  // CPU time and faults of all threads, dead ones included; and of reaped children.
+  // CPU time of all threads, dead ones included, and memory of the address spaces that the process has left: Usage::
+  // AddMemory adds that of the present one. And the same of reaped children.
   Usage usage() const;
+  void AddMemoryUsage(const platform::AddressSpace::Usage& host);  // leaves one
   Usage children_usage() const;
   uint64_t cpu_time_ns() const;
   int64_t start_time_ns() const { return start_time_ns_; }  // CLOCK_BOOTTIME
@@ -172,8 +177,9 @@ class ThreadGroup final : public RefFromThis<ThreadGroup> {
 
   std::atomic<bool> exiting_{false};
   int group_status_ GUARDED_BY(sig_mu_) = 0;
-  Task* exec_task_ GUARDED_BY(sig_mu_) = nullptr;  // the thread that is becoming the only one
-  int live_ GUARDED_BY(sig_mu_) = 0;               // threads that have not begun to exit
+  Task* exec_task_ GUARDED_BY(sig_mu_) = nullptr;                        // the thread that is becoming the only one
+  std::vector<CoreThread>* core_threads_ GUARDED_BY(sig_mu_) = nullptr;  // where threads that end for a dump enter
+  int live_ GUARDED_BY(sig_mu_) = 0;                                     // threads that have not begun to exit
   Task* leader_task_ GUARDED_BY(sig_mu_) = nullptr;
   int leader_status_ GUARDED_BY(sig_mu_) = 0;
   std::atomic<bool> zombie_{false};

@@ -109,6 +109,7 @@ RefPtr<MemoryManager> MemoryManager::Fork(RefPtr<platform::AddressSpace> space, 
     AwaitTexts(range_);
     MutexLock copy_lock(copy->mu_);  // equal rank: a new object nobody else can hold
     copy->dumpable_ = dumpable();
+    copy->core_filter_ = core_filter();
     copy->stack_top_ = stack_top_;
     copy->mmap_base_ = mmap_base_;
     copy->pie_base_ = pie_base_;

@@ -87,11 +87,17 @@ class MemoryManager final : public GuestMemory {
   Result<GuestAddr> Brk(Context& context, platform::Thread& thread, GuestAddr addr);
   Result<void> Advise(Context& context, platform::Thread& thread, GuestAddr addr, uint64_t length, int advice);
 
-  // mlock(2) family: accounted only. The host's memory is the host's to swap; a sandbox pins nothing.
-  Result<void> Lock(Context& context, GuestAddr addr, uint64_t length);
+  // mlock(2) family: brought in and accounted. The host's memory is the host's to swap; a sandbox pins nothing.
+  // `on_fault`: MLOCK_ONFAULT.
+  Result<void> Lock(Context& context, platform::Thread& thread, GuestAddr addr, uint64_t length, bool on_fault);
   Result<void> Unlock(GuestAddr addr, uint64_t length);
-  Result<void> LockAll(Context& context, int flags);  // MCL_*
+  Result<void> LockAll(Context& context, platform::Thread& thread, int flags);  // MCL_*
   Result<void> UnlockAll();
+  // mseal(2): the mappings of the range stay as they are.
+  Result<void> Seal(GuestAddr addr, uint64_t length);
+  // mbind(2), set_mempolicy_home_node(2) for node 0.
+  Result<void> SetPolicy(GuestAddr addr, uint64_t length, MemoryPolicy policy);
+  Result<void> CheckHomeNode(GuestAddr addr, uint64_t length) const;
   Result<void> Sync(Context& context, GuestAddr addr, uint64_t length, int flags);  // MS_*
   // ENOMEM unless every page of the range is mapped (mincore(2), mlock(2)).
   Result<void> CheckMapped(GuestAddr addr, uint64_t length) const;
@@ -116,8 +122,9 @@ class MemoryManager final : public GuestMemory {
   // `thread` trapped for a call that could have come without a trap; `ip` is behind the instruction. Nothing may be
   // queued on the thread. May rewrite the text it came from, and replace it in this process.
   void NoteSlowCall(platform::Thread& thread, GuestAddr ip);
-  // Puts the original text back, for good: somebody is going to look at it or change it from outside.
-  void RestoreTexts(platform::Thread& thread);
+  // Puts the original text back, for good: somebody is going to look at it or change it from outside. False when it is
+  // there already.
+  bool RestoreTexts(platform::Thread& thread);
   // Bytes that an image of `image_bytes` needs free below it.
   uint64_t TrampolineRoom(uint64_t image_bytes) const;
 
@@ -161,6 +168,9 @@ class MemoryManager final : public GuestMemory {
   void SetExecutable(RefPtr<void> file);
   bool dumpable() const { return dumpable_.load(); }
   void set_dumpable(bool on) { dumpable_.store(on); }
+  // /proc/<pid>/coredump_filter: which mappings a core dump has; inherited by fork and exec.
+  uint32_t core_filter() const { return core_filter_.load(); }
+  void set_core_filter(uint32_t filter) { core_filter_.store(filter); }
 
  private:
   // A mapping of a file's text that is, or may be, rewritten.
@@ -213,7 +223,9 @@ class MemoryManager final : public GuestMemory {
   Result<void> CheckExpand(Context& context, const Vma& added, uint64_t replaced) const REQUIRES(mu_);
   Result<void> CheckLock(Context& context, uint64_t added_bytes, int err) const REQUIRES(mu_);
   Result<void> SetLocked(GuestRange range, bool locked) REQUIRES(mu_);
+  void Populate(GuestRange range, Batch& batch) const REQUIRES(mu_);
   Result<void> CheckMapCount(size_t added) const REQUIRES(mu_);
+  Result<void> CheckUnsealed(GuestRange range) const REQUIRES(mu_);  // EPERM
 
   // --- Addresses (mm_address.cc). ---
   Result<GuestAddr> ChooseAddress(platform::Thread& thread, GuestAddr hint, uint64_t length, int flags, bool huge)
@@ -284,6 +296,7 @@ class MemoryManager final : public GuestMemory {
   const GuestRange range_;
   const RefPtr<TextCache> text_cache_;
   std::atomic<bool> dumpable_{true};
+  std::atomic<uint32_t> core_filter_{0x33};
   // Drawn once; changed only by SetUpLayout, before the process runs.
   GuestAddr stack_top_, mmap_base_, pie_base_;
   bool randomize_ = true;

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <linux/capability.h>
+#include <linux/mempolicy.h>
 
 #include <algorithm>
 
@@ -18,6 +19,10 @@
 #endif
 #ifndef MADV_SOFT_OFFLINE
 #define MADV_SOFT_OFFLINE 101
+#endif
+#ifndef MADV_GUARD_INSTALL
+#define MADV_GUARD_INSTALL 102
+#define MADV_GUARD_REMOVE 103
 #endif
 #ifndef MADV_COLLAPSE
 #define MADV_COLLAPSE 25
@@ -63,15 +68,35 @@ AdviceKind KindOf(int advice) {
     case MADV_COLLAPSE:
     case MADV_POPULATE_READ:
     case MADV_POPULATE_WRITE:
+    case MADV_GUARD_INSTALL:
+    case MADV_GUARD_REMOVE:
       return AdviceKind::kHost;
     default:
       return AdviceKind::kUnknown;
   }
 }
 
+// Advice that throws contents away.
+bool IsDiscard(int advice) {
+  switch (advice) {
+    case MADV_FREE:
+    case MADV_DONTNEED:
+    case MADV_DONTNEED_LOCKED:
+    case MADV_REMOVE:
+    case MADV_DONTFORK:
+    case MADV_WIPEONFORK:
+    case MADV_GUARD_INSTALL:
+      return true;
+    default:
+      return false;
+  }
+}
+
 // What Linux refuses for one mapping (madvise_vma_behavior).
 Result<void> CheckAdvice(const Vma& vma, int advice) {
   const bool anonymous = vma.mappable == nullptr;
+  // Whoever may write there could do the same.
+  if (vma.sealed && IsDiscard(advice) && anonymous && !vma.writable()) return Err(EPERM);
   switch (advice) {
     case MADV_DONTNEED:
       if (vma.locked) return Err(EINVAL);
@@ -87,6 +112,7 @@ Result<void> CheckAdvice(const Vma& vma, int advice) {
       return {};
     case MADV_COLD:
     case MADV_PAGEOUT:
+    case MADV_GUARD_INSTALL:
       if (vma.locked) return Err(EINVAL);
       return {};
     case MADV_POPULATE_READ:
@@ -189,18 +215,37 @@ Result<void> MemoryManager::Advise(Context&, platform::Thread& thread, GuestAddr
   return result;
 }
 
-Result<void> MemoryManager::Lock(Context& context, GuestAddr addr, uint64_t length) {
-  const GuestRange range = LockRange(addr, length);
-  MutexLock lock(mu_);
-  uint64_t locked = 0;
-  bool accessible = true;
+// Brings in what only this process uses. What else it locked is in the page cache as long as the host likes.
+void MemoryManager::Populate(GuestRange range, Batch& batch) const {
   vmas_.ForEach(range, [&](const Vma& vma) {
-    if (vma.locked) locked += std::min(vma.range.end, range.end) - std::max(vma.range.start, range.start);
-    accessible &= vma.prot != PROT_NONE;
+    if (vma.mappable != nullptr || vma.grows_down || vma.prot == PROT_NONE) return true;
+    const GuestRange part{std::max(vma.range.start, range.start), std::min(vma.range.end, range.end)};
+    const int advice = vma.writable() ? MADV_POPULATE_WRITE : MADV_POPULATE_READ;
+    batch.ops.push_back({.kind = MemoryOp::Kind::kAdvise, .range = part, .flags = advice});
+    // Keeps the host, where nothing is dumped, from merging it with its neighbours: smaps is by mapping.
+    batch.ops.push_back({.kind = MemoryOp::Kind::kAdvise, .range = part, .flags = MADV_DONTDUMP});
     return true;
   });
-  TRY(CheckLock(context, range.end.value() - range.start.value() - locked, ENOMEM));
-  TRY(SetLocked(range, true));
+}
+
+Result<void> MemoryManager::Lock(Context& context, platform::Thread& thread, GuestAddr addr, uint64_t length,
+                                 bool on_fault) {
+  const GuestRange range = LockRange(addr, length);
+  bool accessible = true;
+  Batch batch;
+  {
+    MutexLock lock(mu_);
+    uint64_t locked = 0;
+    vmas_.ForEach(range, [&](const Vma& vma) {
+      if (vma.locked) locked += std::min(vma.range.end, range.end) - std::max(vma.range.start, range.start);
+      accessible &= vma.prot != PROT_NONE;
+      return true;
+    });
+    TRY(CheckLock(context, range.end.value() - range.start.value() - locked, ENOMEM));
+    TRY(SetLocked(range, true));
+    if (!on_fault) Populate(range, batch);
+  }
+  Queue(thread, batch);
   if (!accessible) return Err(ENOMEM);  // locked, but there is nothing to bring in
   return {};
 }
@@ -226,16 +271,23 @@ Result<void> MemoryManager::SetLocked(GuestRange range, bool locked) {
   return {};
 }
 
-Result<void> MemoryManager::LockAll(Context& context, int flags) {
+Result<void> MemoryManager::LockAll(Context& context, platform::Thread& thread, int flags) {
   if (flags == 0 || (flags & ~(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT)) || flags == MCL_ONFAULT) return Err(EINVAL);
-  MutexLock lock(mu_);
-  if (!context.creds().Has(CAP_IPC_LOCK)) {
-    const uint64_t limit = context.rlimit(RLIMIT_MEMLOCK);
-    if (limit == 0) return Err(EPERM);
-    if ((flags & MCL_CURRENT) && TotalBytes() > limit) return Err(ENOMEM);
+  Batch batch;
+  {
+    MutexLock lock(mu_);
+    if (!context.creds().Has(CAP_IPC_LOCK)) {
+      const uint64_t limit = context.rlimit(RLIMIT_MEMLOCK);
+      if (limit == 0) return Err(EPERM);
+      if ((flags & MCL_CURRENT) && TotalBytes() > limit) return Err(ENOMEM);
+    }
+    lock_future_ = flags & MCL_FUTURE;
+    if (flags & MCL_CURRENT) {
+      vmas_.Modify(range_, [](Vma& vma) { vma.locked = true; });
+      if (!(flags & MCL_ONFAULT)) Populate(range_, batch);
+    }
   }
-  lock_future_ = flags & MCL_FUTURE;
-  if (flags & MCL_CURRENT) vmas_.Modify(range_, [](Vma& vma) { vma.locked = true; });
+  Queue(thread, batch);
   return {};
 }
 
@@ -244,6 +296,40 @@ Result<void> MemoryManager::UnlockAll() {
   lock_future_ = false;
   vmas_.Modify(range_, [](Vma& vma) { vma.locked = false; });
   return {};
+}
+
+Result<void> MemoryManager::Seal(GuestAddr addr, uint64_t length) {
+  if (!addr.IsPageAligned()) return Err(EINVAL);
+  const GuestRange range = TRY(CallRange(addr, length, EINVAL));
+  if (range.empty()) return {};
+  MutexLock lock(mu_);
+  if (!vmas_.Covers(range)) return Err(ENOMEM);
+  TRY(CheckMapCount(vmas_.SplitsNeeded(range)));
+  vmas_.Modify(range, [](Vma& vma) { vma.sealed = true; });
+  return {};
+}
+
+Result<void> MemoryManager::SetPolicy(GuestAddr addr, uint64_t length, MemoryPolicy policy) {
+  const GuestRange range = TRY(CallRange(addr, length, EINVAL));
+  MutexLock lock(mu_);
+  if (!vmas_.Covers(range)) return Err(EFAULT);
+  TRY(CheckMapCount(vmas_.SplitsNeeded(range)));
+  vmas_.Modify(range, [&](Vma& vma) { vma.policy = policy; });
+  return {};
+}
+
+Result<void> MemoryManager::CheckHomeNode(GuestAddr addr, uint64_t length) const {
+  const GuestRange range = TRY(CallRange(addr, length, EINVAL));
+  if (range.empty()) return {};
+  Result<void> result = Err(ENOENT);
+  MutexLock lock(mu_);
+  vmas_.ForEach(range, [&](const Vma& vma) {
+    if (vma.policy.mode == MPOL_DEFAULT) return true;
+    const bool takes_one = vma.policy.mode == MPOL_BIND || vma.policy.mode == MPOL_PREFERRED_MANY;
+    result = takes_one ? Result<void>() : Err(EOPNOTSUPP);
+    return takes_one;
+  });
+  return result;
 }
 
 Result<void> MemoryManager::CheckMapped(GuestAddr addr, uint64_t length) const {

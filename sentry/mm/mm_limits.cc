@@ -42,4 +42,14 @@ Result<void> MemoryManager::CheckMapCount(size_t added) const {
   return {};
 }
 
+Result<void> MemoryManager::CheckUnsealed(GuestRange range) const {
+  bool sealed = false;
+  vmas_.ForEach(range, [&](const Vma& vma) {
+    sealed = vma.sealed;
+    return !sealed;
+  });
+  if (sealed) return Err(EPERM);
+  return {};
+}
+
 }  // namespace sandbox

@@ -47,6 +47,8 @@ Protectable FindProtectable(const VmaSet& vmas, GuestRange range, int prot) {
       found.refusal = Err(ENOMEM);
     else if (prot & ~vma.max_prot)
       found.refusal = Err(EACCES);
+    else if (vma.sealed)
+      found.refusal = Err(EPERM);
     if (!found.refusal.ok()) return false;
     const GuestAddr end = std::min(vma.range.end, range.end);
     if (!vma.writable() && !vma.shared && !vma.grows_down && (prot & PROT_WRITE)) found.new_data += end - found.end;
@@ -107,6 +109,7 @@ Result<GuestAddr> MemoryManager::MapLocked(Context& context, platform::Thread& t
   }
 
   TRY(PlaceLocked(thread, request, length, plan.room, vma));
+  TRY(CheckUnsealed(vma.range));
   if (vma.locked) TRY(CheckLock(context, length, EAGAIN));
   TRY(CheckExpand(context, vma, vmas_.MappedBytes(vma.range)));
   TRY(CheckMapCount(1 + vmas_.SplitsNeeded(vma.range)));
@@ -158,6 +161,7 @@ Result<void> MemoryManager::Unmap(Context&, platform::Thread& thread, GuestAddr 
   {
     MutexLock lock(mu_);
     AwaitTexts(range);
+    TRY(CheckUnsealed(range));
     // Only a hole in the middle of one mapping adds to the count.
     const Vma* first = vmas_.Find(range.start);
     if (first != nullptr && first->range.start < range.start && first->range.end > range.end) TRY(CheckMapCount(1));
@@ -226,6 +230,7 @@ Result<GuestAddr> MemoryManager::Brk(Context& context, platform::Thread& thread,
     const GuestAddr old_end((old.value() + kPageMask) & ~kPageMask);
     const GuestAddr new_end((addr.value() + kPageMask) & ~kPageMask);
     if (new_end < old_end) {
+      if (!CheckUnsealed({new_end, old_end}).ok()) return old;
       UnmapLocked({new_end, old_end}, batch, old);
     } else if (new_end > old_end) {
       Vma heap{.range = {old_end, new_end}, .prot = PROT_READ | PROT_WRITE, .max_prot = 7, .label = "[heap]"};

@@ -73,8 +73,11 @@ Result<GuestAddr> MemoryManager::RemapLocked(Context& context, platform::Thread&
   const Vma* vma = vmas_.Find(old_addr);
   if (vma == nullptr || vma->mappable != move.vma.mappable) return Err(EFAULT);
   move.vma = *vma;
+  if (vma->sealed) return Err(EPERM);
+  TRY(CheckUnsealed(move.from));
   if (to_target) TRY(CheckMapCount(3));
   if (flags & MREMAP_FIXED) move.to = TRY(FixedRange(new_addr, new_length));
+  TRY(CheckUnsealed(move.to));
   if (old_length == 0 && !vma->shared) return Err(EINVAL);
   // What is left after a cut must lie in one mapping, except that several may be moved as they are
   // (since Linux 6.17).

@@ -229,16 +229,19 @@ void MemoryManager::TakeBackText(const TextMapping& text) {
   CountRewritten();
 }
 
-void MemoryManager::RestoreTexts(platform::Thread& thread) {
+bool MemoryManager::RestoreTexts(platform::Thread& thread) {
   Batch batch;
   {
     MutexLock lock(mu_);
+    if (!rewriting_) return false;
     AwaitTexts(range_);
     DisturbTexts(range_, Disturbance::kWritable, batch);
     rewriting_ = false;
     Remember(thread, batch);
   }
+  const bool queued = !batch.ops.empty();
   Queue(thread, batch);
+  return queued;
 }
 
 void MemoryManager::NoteSlowCall(platform::Thread& thread, GuestAddr ip) {

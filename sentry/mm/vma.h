@@ -12,6 +12,14 @@
 
 namespace sandbox {
 
+// mempolicy(7) for a machine whose only node is 0: kept and shown, without effect. Aligned for std::atomic.
+struct alignas(8) MemoryPolicy {
+  uint16_t mode = 0;   // MPOL_DEFAULT and so on
+  uint16_t flags = 0;  // MPOL_MODE_FLAGS
+  bool node0 = false;  // the nodes it names
+  friend bool operator==(const MemoryPolicy&, const MemoryPolicy&) = default;
+};
+
 struct Vma {
   GuestRange range;
   int prot = 0;      // PROT_*
@@ -19,7 +27,9 @@ struct Vma {
   bool shared = false;
   bool grows_down = false;
   bool locked = false;
+  bool sealed = false;      // mseal(2)
   bool no_reserve = false;  // MAP_NORESERVE
+  MemoryPolicy policy;
   bool dont_fork = false, wipe_on_fork = false, dont_dump = false;
   RefPtr<Mappable> mappable;  // null = private anonymous
   uint64_t offset = 0;        // file offset of range.start
@@ -44,10 +54,10 @@ struct Vma {
   // True when `next` starts where this ends and differs in nothing else (Linux: can_vma_merge_after).
   bool CanMerge(const Vma& next) const {
     return range.end == next.range.start && prot == next.prot && max_prot == next.max_prot && shared == next.shared &&
-           grows_down == next.grows_down && locked == next.locked && no_reserve == next.no_reserve &&
-           dont_fork == next.dont_fork && wipe_on_fork == next.wipe_on_fork && dont_dump == next.dont_dump &&
-           mappable == next.mappable && label == next.label && next.zone_below == 0 &&
-           (mappable == nullptr || offset + range.length() == next.offset);
+           grows_down == next.grows_down && locked == next.locked && sealed == next.sealed &&
+           no_reserve == next.no_reserve && dont_fork == next.dont_fork && wipe_on_fork == next.wipe_on_fork &&
+           dont_dump == next.dont_dump && policy == next.policy && mappable == next.mappable && label == next.label &&
+           next.zone_below == 0 && (mappable == nullptr || offset + range.length() == next.offset);
   }
 };
 

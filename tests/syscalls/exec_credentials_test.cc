@@ -6,6 +6,7 @@
 #include <linux/securebits.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -254,6 +255,40 @@ TEST_F(ExecCredentialsTest, RootIsNothingSpecialWithNoroot) {
 TEST_F(ExecCredentialsTest, KeepCapsEndsWithExec) {
   const Shown s = Exec(kUser, [] { EXPECT_OK(prctl(PR_SET_KEEPCAPS, 1)); });
   EXPECT_EQ(s.permitted, 0u);
+}
+
+// Makes the caller a tracee; its parent becomes a tracer that lets everything pass, and ends as it does.
+void BecomeTracee() {
+  const pid_t pid = fork();
+  if (pid == 0) {
+    if (ptrace(PTRACE_TRACEME, 0, nullptr, nullptr) != 0) _exit(251);
+    return;
+  }
+  for (;;) {
+    int status = 0;
+    if (waitpid(pid, &status, 0) != pid) _exit(252);
+    if (WIFEXITED(status)) _exit(WEXITSTATUS(status));
+    if (!WIFSTOPPED(status)) _exit(253);
+    const int signal = WSTOPSIG(status) == SIGTRAP ? 0 : WSTOPSIG(status);
+    ptrace(PTRACE_CONT, pid, nullptr, reinterpret_cast<void*>(static_cast<long>(signal)));
+  }
+}
+
+TEST_F(ExecCredentialsTest, ATracerWithoutPrivilegeTakesItAway) {
+  Own(0, 0, 04755);
+  after_ids_ = BecomeTracee;
+  const Shown shown = Exec(kUser);
+  EXPECT_EQ(error_, 0);
+  EXPECT_EQ(shown.ruid, kUser);
+  EXPECT_EQ(shown.euid, kUser) << "set-user-id has no effect";
+  EXPECT_EQ(shown.permitted, 0u);
+  Own(0, 77, 02755);
+  EXPECT_EQ(Exec(kUser).egid, kUser);
+}
+
+TEST_F(ExecCredentialsTest, ATracerWithPrivilegeDoesNot) {
+  Own(0, 0, 04755);
+  EXPECT_EQ(Exec(kUser, BecomeTracee).euid, 0u);
 }
 
 }  // namespace

@@ -16,6 +16,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/util/guest.h"
+
 namespace {
 
 TEST(PrctlTest, Name) {
@@ -116,6 +118,16 @@ TEST(PersonalityTest, QueryAndSet) {
   EXPECT_EQ(personality(old | ADDR_NO_RANDOMIZE), old);
   EXPECT_EQ(personality(0xffffffff), old | ADDR_NO_RANDOMIZE);
   personality(old);
+  EXPECT_EQ(guest::RunInChild([] {
+              personality(READ_IMPLIES_EXEC);
+              char* const at = static_cast<char*>(mmap(nullptr, 8192, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+              if (mprotect(at + 4096, 4096, PROT_READ | PROT_WRITE) != 0) return 1;
+              at[4096] = static_cast<char>(0xc3);  // ret
+              reinterpret_cast<void (*)()>(at + 4096)();
+              mprotect(at + 4096, 4096, PROT_NONE);
+              return guest::ReadFileText("/proc/self/maps").find("r-xp 00000000 00:00 0 ") != std::string::npos ? 0 : 2;
+            }),
+            0);
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
 
 #include "base/log.h"
 #include "sentry/fs/proc/proc.h"
@@ -42,46 +43,81 @@ Result<std::string> Maps(Context&, Task& task) {
   return text;
 }
 
-// The host knows how much of the whole is resident, not of which mapping: shares are by size, and sum up to the truth.
-uint64_t ResidentShare(const Vma& vma, uint64_t resident, uint64_t total) {
-  if (vma.prot == PROT_NONE || total == 0) return 0;
-  const auto share = static_cast<uint64_t>(static_cast<double>(resident) * static_cast<double>(vma.range.length()) /
-                                           static_cast<double>(total));
-  return std::min(share & ~kPageMask, vma.range.length());
+using platform::AddressSpace;
+using Residency = AddressSpace::Residency;
+
+// Every figure of a mapping, in the order of smaps.
+struct Figure {
+  const char* name;
+  uint64_t Residency::*value;  // null: the host's is not the guest's, or zero
+};
+constexpr Figure kFigures[] = {
+    {"Rss", &Residency::rss},
+    {"Pss", &Residency::pss},
+    {"Pss_Dirty", &Residency::pss_dirty},
+    {"Shared_Clean", &Residency::shared_clean},
+    {"Shared_Dirty", &Residency::shared_dirty},
+    {"Private_Clean", &Residency::private_clean},
+    {"Private_Dirty", &Residency::private_dirty},
+    {"Referenced", &Residency::referenced},
+    {"Anonymous", &Residency::anonymous},
+    {"KSM", nullptr},
+    {"LazyFree", &Residency::lazy_free},
+    {"AnonHugePages", &Residency::anonymous_huge},
+    {"ShmemPmdMapped", nullptr},
+    {"FilePmdMapped", nullptr},
+    {"Shared_Hugetlb", nullptr},
+    {"Private_Hugetlb", nullptr},
+    {"Swap", &Residency::swap},
+    {"SwapPss", &Residency::swap_pss},
+};
+
+// What the host says of its mappings, for the guest's. The host may have merged neighbours that the guest keeps apart:
+// their shares are by size.
+class ResidencyMap {
+ public:
+  explicit ResidencyMap(std::vector<Residency> host) : host_(std::move(host)) {}
+
+  Residency Of(GuestRange range) const {
+    Residency sum{.range = range};
+    auto at = std::partition_point(host_.begin(), host_.end(),
+                                   [&](const Residency& one) { return one.range.end <= range.start; });
+    for (; at != host_.end() && at->range.start < range.end; ++at) {
+      const uint64_t common = std::min(at->range.end, range.end) - std::max(at->range.start, range.start);
+      for (const Figure& figure : kFigures) {
+        if (figure.value == nullptr) continue;
+        const auto share = static_cast<unsigned __int128>((*at).*figure.value) * common / at->range.length();
+        sum.*figure.value += static_cast<uint64_t>(share);
+      }
+    }
+    return sum;
+  }
+
+ private:
+  const std::vector<Residency> host_;
+};
+
+void AddFigure(std::string& text, const char* name, uint64_t bytes) {
+  text += StrPrintf("%-15s %8lu kB\n", (std::string(name) + ":").c_str(), KiB(bytes));
 }
 
-uint64_t AccessibleBytes(const std::vector<Vma>& vmas) {
-  uint64_t total = 0;
-  for (const Vma& vma : vmas) total += vma.prot == PROT_NONE ? 0 : vma.range.length();
-  return total;
-}
-
-// The block of figures that smaps and smaps_rollup share.
-std::string Figures(uint64_t rss, uint64_t anonymous, uint64_t locked, bool rollup) {
+// The block of figures that smaps and smaps_rollup share. The latter says more about one of them: `anonymous_pss`.
+std::string Figures(const Residency& all, uint64_t locked, std::optional<uint64_t> anonymous_pss = std::nullopt) {
   std::string text;
-  const auto line = [&](const char* name, uint64_t bytes) {
-    text += StrPrintf("%-15s %8lu kB\n", (std::string(name) + ":").c_str(), KiB(bytes));
-  };
-  line("Rss", rss);
-  line("Pss", rss);
-  line("Pss_Dirty", anonymous);
-  if (rollup) {
-    line("Pss_Anon", anonymous);
-    line("Pss_File", rss - anonymous);
-    line("Pss_Shmem", 0);
+  for (const Figure& figure : kFigures) {
+    AddFigure(text, figure.name, figure.value != nullptr ? all.*figure.value : 0);
+    if (figure.value != &Residency::pss_dirty || !anonymous_pss) continue;
+    AddFigure(text, "Pss_Anon", *anonymous_pss);
+    AddFigure(text, "Pss_File", all.pss - *anonymous_pss);
+    AddFigure(text, "Pss_Shmem", 0);  // the host's memory files are the guest's files
   }
-  line("Shared_Clean", 0);
-  line("Shared_Dirty", 0);
-  line("Private_Clean", rss - anonymous);
-  line("Private_Dirty", anonymous);
-  line("Referenced", rss);
-  line("Anonymous", anonymous);
-  for (const char* name : {"KSM", "LazyFree", "AnonHugePages", "ShmemPmdMapped", "FilePmdMapped", "Shared_Hugetlb",
-                           "Private_Hugetlb", "Swap", "SwapPss"}) {
-    line(name, 0);
-  }
-  line("Locked", locked);
+  AddFigure(text, "Locked", locked);
   return text;
+}
+
+// The part of `pss` that is of pages of the process's own: those have no more sharers than others.
+uint64_t AnonymousPss(const Residency& one) {
+  return one.rss == 0 ? 0 : std::min(one.pss, one.pss * one.anonymous / one.rss);
 }
 
 std::string VmFlags(const Vma& vma) {
@@ -108,14 +144,14 @@ Result<std::string> Smaps(Context&, Task& task) {
   const auto mm = task.mm_ref();
   if (mm == nullptr) return std::string();
   const auto vmas = mm->List();
-  const uint64_t resident = mm->space()->GetUsage().resident, total = AccessibleBytes(vmas);
+  const ResidencyMap host(mm->space()->GetResidency());
   std::string text;
   for (const Vma& vma : vmas) {
-    const uint64_t rss = ResidentShare(vma, resident, total);
+    const Residency residency = host.Of(vma.range);
     text += MapLine(vma);
     text += StrPrintf("Size:           %8lu kB\nKernelPageSize: %8d kB\nMMUPageSize:    %8d kB\n",
                       KiB(vma.range.length()), 4, 4);
-    text += Figures(rss, vma.mappable == nullptr ? rss : 0, vma.locked ? rss : 0, false);
+    text += Figures(residency, vma.locked ? residency.pss : 0);
     text += StrPrintf("THPeligible:    %8d\nVmFlags: %s\n", 0, VmFlags(vma).c_str());
   }
   return text;
@@ -126,13 +162,21 @@ Result<std::string> SmapsRollup(Context&, Task& task) {
   if (mm == nullptr) return Err(ESRCH);
   const auto vmas = mm->List();
   if (vmas.empty()) return std::string();
-  const uint64_t resident = mm->space()->GetUsage().resident, total = AccessibleBytes(vmas);
-  uint64_t anonymous = 0;
-  for (const Vma& vma : vmas) anonymous += vma.mappable == nullptr ? ResidentShare(vma, resident, total) : 0;
+  const ResidencyMap host(mm->space()->GetResidency());
+  Residency all;
+  uint64_t locked = 0, anonymous_pss = 0;
+  for (const Vma& vma : vmas) {
+    const Residency one = host.Of(vma.range);
+    for (const Figure& figure : kFigures) {
+      if (figure.value != nullptr) all.*figure.value += one.*figure.value;
+    }
+    if (vma.locked) locked += one.pss;
+    anonymous_pss += AnonymousPss(one);
+  }
   std::string text = StrPrintf("%08lx-%08lx ---p %08lx 00:00 0 ", vmas.front().range.start.value(),
                                vmas.back().range.end.value(), uint64_t{0});
   text.resize(std::max<size_t>(text.size(), 73), ' ');
-  return text + "[rollup]\n" + Figures(resident, std::min(anonymous, resident), mm->totals().locked, true);
+  return text + "[rollup]\n" + Figures(all, locked, anonymous_pss);
 }
 
 Result<std::string> NumaMaps(Context&, Task& task) {
@@ -184,7 +228,8 @@ Result<std::string> Auxv(Context&, Task& task) {
 }
 
 // /proc/<pid>/mem: another task's memory through the sentry, with the rights its mappings have. Linux lets every writer
-// through to read-only private pages (FOLL_FORCE); here a tracer gets there while a thread of its tracee is stopped.
+// through to read-only private pages (FOLL_FORCE); here the process itself does, and a tracer while a thread of its
+// tracee is stopped.
 class OpenMemory final : public FileDescription {
  public:
   OpenMemory(const Path& path, int flags, RefPtr<MemoryManager> mm, const ThreadGroupRef& group)
@@ -209,6 +254,10 @@ class OpenMemory final : public FileDescription {
   Result<size_t> WriteAsTracer(Context& context, GuestAddr at, const char* buffer, size_t size) {
     Task* const writer = Task::Of(context);
     const ThreadGroupRef group = group_.lock();
+    if (writer != nullptr && &writer->mm() == mm_.get()) {
+      TRY(writer->ForceWrite(at, buffer, size));
+      return size;
+    }
     if (writer == nullptr || group == nullptr) return Err(EIO);
     for (const TaskRef& thread : group->tasks()) {
       const auto done = Ptrace::Do(*writer, *thread, [&](Task& tracee) -> Result<void> {

@@ -41,6 +41,7 @@ struct Memory {
   RefPtr<MemoryManager> mm;
   VmaSet::Totals totals;
   MmLayout layout;
+  platform::AddressSpace::Usage host;
   uint64_t resident = 0, peak = 0;
 };
 
@@ -50,7 +51,8 @@ Memory MemoryOf(Task& task) {
   if (memory.mm == nullptr) return memory;
   memory.totals = memory.mm->totals();
   memory.layout = memory.mm->layout();
-  memory.resident = memory.mm->space()->GetUsage().resident;
+  memory.host = memory.mm->space()->GetUsage();
+  memory.resident = memory.host.resident;
   memory.peak = memory.mm->peak_bytes();
   return memory;
 }
@@ -63,7 +65,8 @@ Result<std::string> Stat(Context& context, Task& task, const PidNamespace& view)
   const bool permitted = MayInspect(context, task).ok();
   const SignalSets signals = SignalsOf(task);
   ThreadGroup& group = task.group();
-  const Usage usage = ShowsWholeProcess(task) ? group.usage() : task.usage();
+  Usage usage = ShowsWholeProcess(task) ? group.usage() : task.usage();
+  usage.AddMemory(memory.host);
   const Usage children = group.children_usage();
   const MmLayout& at = memory.layout;
   const auto shown = [&](GuestAddr addr) { return permitted && memory.mm != nullptr ? addr.value() : uint64_t{0}; };
@@ -100,8 +103,9 @@ Result<std::string> Statm(Context&, Task& task) {
   const Memory memory = MemoryOf(task);
   const uint64_t text =
       (memory.layout.end_code.value() + kPageMask) / kPageSize - memory.layout.start_code.value() / kPageSize;
-  return StrPrintf("%lu %lu %d %lu 0 %lu 0\n", memory.totals.all / kPageSize, memory.resident / kPageSize, 0,
-                   memory.mm == nullptr ? 0 : text, (memory.totals.data + memory.totals.stack) / kPageSize);
+  return StrPrintf("%lu %lu %lu %lu 0 %lu 0\n", memory.totals.all / kPageSize, memory.resident / kPageSize,
+                   (memory.host.file + memory.host.shared) / kPageSize, memory.mm == nullptr ? 0 : text,
+                   (memory.totals.data + memory.totals.stack) / kPageSize);
 }
 
 const char* StateName(Task::State state) {
@@ -168,11 +172,11 @@ void AddMemory(std::string& text, Task& task) {
   line("VmSize", memory.totals.all);
   line("VmLck", memory.totals.locked);
   line("VmPin", 0);
-  line("VmHWM", memory.resident);
+  line("VmHWM", memory.host.peak_resident);
   line("VmRSS", memory.resident);
-  line("RssAnon", memory.resident);  // the host does not say which part is of files
-  line("RssFile", 0);
-  line("RssShmem", 0);
+  line("RssAnon", memory.host.anonymous);
+  line("RssFile", memory.host.file);
+  line("RssShmem", memory.host.shared);
   line("VmData", memory.totals.data);
   line("VmStk", memory.totals.stack);
   line("VmExe", code);

@@ -53,6 +53,21 @@ Result<std::string> OomScore(Context&, Task& task) {
   return std::to_string(std::max(0, (1000 + task.group().oom_score_adj.load()) * 2 / 3)) + "\n";
 }
 
+Result<std::string> CoreFilter(Context&, Task& task) {
+  const auto mm = task.mm_ref();
+  return mm == nullptr ? std::string() : StrPrintf("%08x\n", mm->core_filter());
+}
+
+Result<void> SetCoreFilter(Context&, Task& task, std::string_view text) {
+  constexpr uint32_t kKnown = 0x1ff;
+  const int64_t value = TRY(synthetic::ParseNumber(text));
+  if (value < 0 || value > UINT32_MAX) return Err(EINVAL);
+  const auto mm = task.mm_ref();
+  if (mm == nullptr) return Err(ESRCH);
+  mm->set_core_filter(static_cast<uint32_t>(value) & kKnown);
+  return {};
+}
+
 Result<std::string> TimerSlack(Context& context, Task& task) {
   if (context.tid() != task.tid() && !context.creds().Has(CAP_SYS_NICE)) return Err(EPERM);
   return std::to_string(task.timer_slack_ns.load()) + "\n";
@@ -106,8 +121,7 @@ Result<std::string> Fixed(Context&, Task&) {
   return std::string(kText);
 }
 constexpr char kEmpty[] = "", kZero[] = "0", kProjects[] = "         0          0 4294967295\n",
-               kUnset[] = "4294967295", kCpuset[] = "/\n", kCoredump[] = "00000033\n",
-               kAutogroup[] = "/autogroup-0 nice 0\n";
+               kUnset[] = "4294967295", kCpuset[] = "/\n", kAutogroup[] = "/autogroup-0 nice 0\n";
 
 Result<void> Ignore(Context&, Task&, std::string_view) { return {}; }
 Result<void> Refuse(Context&, Task&, std::string_view) { return Err(EPERM); }
@@ -135,8 +149,8 @@ constexpr std::array<TaskEntry, 21> kEntries = {{
     {.name = "comm", .mode = S_IFREG | 0644, .text = &Comm, .sink = &SetComm},
     {.name = "coredump_filter",
      .mode = S_IFREG | 0644,
-     .text = &Fixed<kCoredump>,
-     .sink = &Ignore,
+     .text = &CoreFilter,
+     .sink = &SetCoreFilter,
      .where = Where::kProcessOnly},
     {.name = "cpuset", .mode = S_IFREG | 0444, .text = &Fixed<kCpuset>},
     {.name = "gid_map", .mode = S_IFREG | 0644, .text = &IdMap<IdKind::kGroup>, .sink = &SetIdMap<IdKind::kGroup>},

@@ -89,9 +89,15 @@ Result<int64_t> ParseNumber(std::string_view text) {
   if (begin == std::string_view::npos) return Err(EINVAL);
   text = text.substr(begin, text.find_last_not_of(std::string_view(" \t\n\0", 4)) + 1 - begin);
   if (text.starts_with('+')) text.remove_prefix(1);
+  // Base 0 of kstrtoll: a prefix says hexadecimal or octal.
+  const bool negative = text.starts_with('-');
+  std::string_view digits = text.substr(negative ? 1 : 0);
+  const bool hexadecimal = digits.starts_with("0x") || digits.starts_with("0X");
+  const int base = hexadecimal ? 16 : digits.size() > 1 && digits[0] == '0' ? 8 : 10;
+  const std::string number = (negative ? "-" : "") + std::string(digits.substr(hexadecimal ? 2 : 0));
   int64_t value;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size()) return Err(EINVAL);
+  const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), value, base);
+  if (error != std::errc() || end != number.data() + number.size()) return Err(EINVAL);
   return value;
 }
 

@@ -89,6 +89,11 @@ TEST_F(SyntheticTest, ListsFixedEntriesWithDots) {
 TEST(ParseNumberTest, TakesWhatTheKernelTakes) {
   EXPECT_EQ(*ParseNumber("12\n"), 12);
   EXPECT_EQ(*ParseNumber(" -7 "), -7);
+  EXPECT_EQ(*ParseNumber("0x1F\n"), 31);
+  EXPECT_EQ(*ParseNumber("010"), 8);
+  EXPECT_EQ(*ParseNumber("0"), 0);
+  EXPECT_TRUE(ParseNumber("0x").Is(EINVAL));
+  EXPECT_TRUE(ParseNumber("--1").Is(EINVAL));
   EXPECT_TRUE(ParseNumber("").Is(EINVAL));
   EXPECT_TRUE(ParseNumber("1x").Is(EINVAL));
   EXPECT_TRUE(ParseNumber("99999999999999999999").Is(EINVAL));
