@@ -31,15 +31,16 @@ constexpr int kDupfdQuery = 1024 + 3, kCreatedQuery = 1024 + 4;
 
 Result<int64_t> WriteHint(Task& task, FileDescription& file, int command, GuestAddr addr) {
   const InodeRef inode = file.path().inode();
-  if (inode == nullptr) return Err(EINVAL);
   if (command == F_GET_RW_HINT) {
-    TRY(OutPtr<uint64_t>(addr).Write(task.memory(), inode->write_hint.load()));
+    // What has no file of its own has no hint either.
+    const uint64_t now = inode != nullptr ? inode->write_hint.load() : RWH_WRITE_LIFE_NOT_SET;
+    TRY(OutPtr<uint64_t>(addr).Write(task.memory(), now));
     return int64_t{0};
   }
   const uint64_t hint = TRY(InPtr<uint64_t>(addr).Read(task.memory()));
   if (hint > RWH_WRITE_LIFE_EXTREME) return Err(EINVAL);
   if (!IsOwnerOrCapable(task.creds(), TRY(file.GetAttr(task)))) return Err(EPERM);
-  inode->write_hint.store(static_cast<uint8_t>(hint));
+  if (inode != nullptr) inode->write_hint.store(static_cast<uint8_t>(hint));
   return int64_t{0};
 }
 
@@ -52,10 +53,10 @@ Result<int64_t> PipeSize(Task& task, FileDescription& file, int command, uint64_
 }
 
 Result<int64_t> Seals(FileDescription& file, int command, uint64_t arg) {
+  if (command == F_ADD_SEALS && !file.writable()) return Err(EPERM);
   TmpfsRegular* memory = AsTmpfsRegular(file);
   if (memory == nullptr) return Err(EINVAL);
   if (command == F_GET_SEALS) return int64_t{memory->seals()};
-  if (!file.writable()) return Err(EPERM);
   if (arg > UINT32_MAX) return Err(EINVAL);
   TRY(memory->AddSeals(static_cast<uint32_t>(arg)));
   return int64_t{0};

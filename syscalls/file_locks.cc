@@ -83,17 +83,13 @@ Result<void> SetLock(Task& task, const FileRef& file, bool ofd, bool wait, Guest
 }
 
 Result<void> SysFlock(Task& task, Fd fd, uint32_t operation) {
-  const FileRef file = TRY(task.fds().Get(fd));
   const bool wait = !(operation & LOCK_NB);
-  switch (operation & ~uint32_t{LOCK_NB}) {
-    case LOCK_SH:
-    case LOCK_EX:
-      break;
-    case LOCK_UN:
-      file->locks().Unflock(file.get());
-      return {};
-    default:
-      return Err(EINVAL);
+  operation &= ~uint32_t{LOCK_NB};
+  if (operation != LOCK_SH && operation != LOCK_EX && operation != LOCK_UN) return Err(EINVAL);
+  const FileRef file = TRY(task.fds().Get(fd));
+  if (operation == LOCK_UN) {
+    file->locks().Unflock(file.get());
+    return {};
   }
   const LockType type = (operation & LOCK_EX) ? LockType::kExclusive : LockType::kShared;
   return file->locks().Flock(task, file.get(), type, wait, task.tgid());

@@ -60,16 +60,22 @@ class HandleTable {
   std::deque<Known> known_ GUARDED_BY(mu_);
 };
 
-Result<void> SysNameToHandleAt(Task& task, Fd dirfd, GuestStr path, InOutPtr<HandleHeader> handle,
-                               OutPtr<int32_t> mount_id, int flags) {
-  if (flags & ~(AT_SYMLINK_FOLLOW | AT_EMPTY_PATH)) return Err(EINVAL);
+Result<void> SysNameToHandleAt(Task& task, Fd dirfd, GuestStr path, InOutPtr<HandleHeader> handle, GuestAddr mount_id,
+                               int flags) {
+  // AT_HANDLE_MNT_ID_UNIQUE, AT_HANDLE_FID; every handle of ours is good for both uses.
+  constexpr int kUniqueMount = 0x1, kOnlyCompared = 0x200;
+  if (flags & ~(AT_SYMLINK_FOLLOW | AT_EMPTY_PATH | kUniqueMount | kOnlyCompared)) return Err(EINVAL);
   const Path found = TRY(WalkAtNoFollow(task, dirfd, path, flags));
   if (found.mount == nullptr) return Err(EOPNOTSUPP);
   HandleHeader header = TRY(handle.Read(task.memory()));
   if (header.bytes > kMaxHandleBytes) return Err(EINVAL);
   const bool fits = header.bytes >= sizeof(Handle);
   header = {sizeof(Handle), kHandleType};
-  TRY(mount_id.Write(task.memory(), static_cast<int32_t>(found.mount->id())));
+  if (flags & kUniqueMount) {
+    TRY(OutPtr<uint64_t>(mount_id).Write(task.memory(), found.mount->unique_id()));
+  } else {
+    TRY(OutPtr<int32_t>(mount_id).Write(task.memory(), static_cast<int32_t>(found.mount->id())));
+  }
   if (!fits) {
     TRY(handle.Write(task.memory(), header));
     return Err(EOVERFLOW);
@@ -81,7 +87,7 @@ Result<void> SysNameToHandleAt(Task& task, Fd dirfd, GuestStr path, InOutPtr<Han
   return OutPtr<Handle>(TRY(handle.addr().Add(sizeof(header)))).Write(task.memory(), made);
 }
 SYSCALL_ROW(name_to_handle_at, Lane::kShort, Support::kPartial, SysNameToHandleAt,
-            "a handle is good while its file is in the cache; no AT_HANDLE_*");
+            "a handle is good while its file is in the cache; no AT_HANDLE_CONNECTABLE");
 
 Result<Fd> SysOpenByHandleAt(Task& task, Fd mount_fd, InPtr<HandleHeader> handle, int flags) {
   if (!task.creds().Has(CAP_DAC_READ_SEARCH)) return Err(EPERM);

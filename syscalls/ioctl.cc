@@ -85,7 +85,13 @@ Result<int64_t> SysIoctl(Task& task, Fd fd, uint32_t request, uint64_t argument)
     TRY(BytesLeft(task, *file, GuestAddr(argument)));
     return int64_t{0};
   }
-  if (request == FIGETBSZ && (type == S_IFREG || type == S_IFDIR)) {
+  if (request == FIOQSIZE && (type == S_IFREG || type == S_IFDIR)) {
+    constexpr int64_t kSector = 512;
+    TRY(OutPtr<int64_t>(GuestAddr(argument))
+            .Write(task.memory(), static_cast<int64_t>(TRY(file->GetAttr(task)).blocks) * kSector));
+    return int64_t{0};
+  }
+  if (request == FIGETBSZ) {
     TRY(OutPtr<int>(GuestAddr(argument)).Write(task.memory(), static_cast<int>(TRY(file->GetAttr(task)).blksize)));
     return int64_t{0};
   }

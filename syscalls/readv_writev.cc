@@ -8,8 +8,13 @@
 namespace sandbox::syscalls {
 namespace {
 
-constexpr int kReadFlags = RWF_HIPRI | RWF_NOWAIT;
-constexpr int kWriteFlags = RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_APPEND | RWF_NOWAIT;
+// Both directions take what only one of them acts on (Linux: kiocb_set_rw_flags).
+constexpr int kFlags = RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_APPEND | RWF_NOWAIT | kRwfNoAppend;
+
+Result<void> CheckFlags(int flags) {
+  if (flags & ~kFlags) return Err(EOPNOTSUPP);
+  return (flags & RWF_APPEND) && (flags & kRwfNoAppend) ? Err(EINVAL) : Result<void>();
+}
 
 // On 64-bit the high half is shifted out (Linux: pos_from_hilo).
 int64_t Position(uint64_t low, uint64_t) { return static_cast<int64_t>(low); }
@@ -19,7 +24,8 @@ Result<size_t> Readv(Task& task, Fd fd, GuestAddr iov, uint64_t count, std::opti
   if (offset && !file->seekable()) return Err(ESPIPE);
   if (!file->readable()) return Err(EBADF);
   auto to = TRY(IoSequence::GuestIovecs(task.memory(), iov, count));
-  if (flags & ~kReadFlags) return Err(EOPNOTSUPP);
+  if (to.empty()) return size_t{0};
+  TRY(CheckFlags(flags));
   return offset ? ReadFileAt(task, *file, to, *offset, flags) : ReadFile(task, *file, to, flags);
 }
 
@@ -28,10 +34,15 @@ Result<size_t> Writev(Task& task, Fd fd, GuestAddr iov, uint64_t count, std::opt
   if (offset && !file->seekable()) return Err(ESPIPE);
   if (!file->writable()) return Err(EBADF);
   auto from = TRY(IoSequence::GuestIovecs(task.memory(), iov, count));
-  if (flags & ~kWriteFlags) return Err(EOPNOTSUPP);
+  if (from.empty()) return size_t{0};
+  TRY(CheckFlags(flags));
   const size_t written =
       TRY(offset ? WriteFileAt(task, *file, from, *offset, flags) : WriteFile(task, *file, from, flags));
-  if (flags & (RWF_SYNC | RWF_DSYNC)) TRY(file->Sync(task, !(flags & RWF_SYNC)));
+  // What has nothing to sync has nothing to fail.
+  if (flags & (RWF_SYNC | RWF_DSYNC)) {
+    if (const auto synced = file->Sync(task, !(flags & RWF_SYNC)); !synced.ok() && !synced.Is(EINVAL))
+      return synced.error();
+  }
   return written;
 }
 

@@ -97,6 +97,8 @@ Result<size_t> SysCopyFileRange(Task& task, Fd in_fd, GuestAddr in_addr, Fd out_
   const auto wanted = static_cast<int64_t>(std::min<uint64_t>(count, static_cast<uint64_t>(left)));
   int64_t end;
   if (__builtin_add_overflow(to.offset(), wanted, &end)) return Err(EFBIG);
+  // Files of two file systems have no short way between them.
+  if (in->path().inode()->device() != out->path().inode()->device()) return Err(EXDEV);
   if (in->path().inode() == out->path().inode() && from.offset() < to.offset() + wanted &&
       to.offset() < from.offset() + wanted) {
     return Err(EINVAL);

@@ -153,9 +153,10 @@ SYSCALL_ROW(tee, Lane::kMayBlock, Support::kFull, SysTee, "");
 Result<size_t> SysVmsplice(Task& task, Fd fd, GuestAddr iov, uint64_t count, uint32_t flags) {
   if (flags & ~kFlags) return Err(EINVAL);
   const FileRef file = TRY(task.fds().Get(fd));
-  if (PipeOf(*file) == nullptr) return Err(EBADF);
+  if (!file->writable() && !file->readable()) return Err(EBADF);
   auto memory = TRY(IoSequence::GuestIovecs(task.memory(), iov, count));
   if (memory.empty()) return size_t{0};
+  if (PipeOf(*file) == nullptr) return Err(EBADF);
   // Unlike write(2) a full pipe ends the call once something went in.
   const bool nonblocking = (flags & SPLICE_F_NONBLOCK) || file->nonblocking();
   int64_t none = 0;

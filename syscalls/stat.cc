@@ -88,7 +88,7 @@ Result<void> WriteStat(Task& task, OutPtr<struct stat> to, const Found& found) {
 }
 
 Result<void> SysNewfstatat(Task& task, Fd dirfd, GuestStr path, OutPtr<struct stat> to, int flags) {
-  if (flags & ~kStatFlags) return Err(EINVAL);
+  if (flags & ~(kStatFlags | AT_STATX_FORCE_SYNC | AT_STATX_DONT_SYNC)) return Err(EINVAL);
   return WriteStat(task, to, TRY(AttrAt(task, dirfd, path, flags)));
 }
 SYSCALL_ROW(newfstatat, Lane::kShort, Support::kFull, SysNewfstatat, "");

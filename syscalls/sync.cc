@@ -39,16 +39,18 @@ Result<void> SysSyncFileRange(Task& task, Fd fd, int64_t offset, int64_t length,
   int64_t end;
   if ((flags & ~kFlags) || offset < 0 || length < 0 || __builtin_add_overflow(offset, length, &end)) return Err(EINVAL);
   const Attr attr = TRY(file->GetAttr(task));
-  if (attr.type() == S_IFIFO || attr.type() == S_IFSOCK || attr.type() == S_IFCHR) return Err(ESPIPE);
+  if (!attr.IsRegular() && !attr.IsDir() && !attr.IsSymlink() && attr.type() != S_IFBLK) return Err(ESPIPE);
   // More than was asked for, which the caller cannot tell.
-  return flags != 0 && attr.IsRegular() ? file->Sync(task, true) : Ok();
+  if (flags == 0 || !attr.IsRegular()) return {};
+  const auto synced = file->Sync(task, true);
+  return synced.Is(EINVAL) ? Result<void>() : synced;  // a file that has nothing to write back
 }
 SYSCALL_ROW(sync_file_range, Lane::kShort, Support::kFull, SysSyncFileRange, "");
 
 Result<void> SysFadvise64(Task& task, Fd fd, int64_t offset, int64_t length, int advice) {
   const FileRef file = TRY(task.fds().Get(fd));
   const Attr attr = TRY(file->GetAttr(task));
-  if (attr.type() == S_IFIFO || attr.type() == S_IFSOCK) return Err(ESPIPE);
+  if (attr.type() == S_IFIFO) return Err(ESPIPE);
   if (length < 0 || advice < POSIX_FADV_NORMAL || advice > POSIX_FADV_NOREUSE) return Err(EINVAL);
   return file->Advise(task, offset, length, advice);
 }

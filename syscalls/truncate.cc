@@ -29,7 +29,7 @@ Result<void> SysFallocate(Task& task, Fd fd, int mode, int64_t offset, int64_t l
   const FileRef file = TRY(task.fds().Get(fd));
   if (offset < 0 || length <= 0) return Err(EINVAL);
   constexpr int kKnown = FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_COLLAPSE_RANGE | FALLOC_FL_ZERO_RANGE |
-                         FALLOC_FL_INSERT_RANGE | FALLOC_FL_UNSHARE_RANGE;
+                         FALLOC_FL_INSERT_RANGE | FALLOC_FL_UNSHARE_RANGE | 0x80 /* FALLOC_FL_WRITE_ZEROES */;
   if (mode & ~kKnown) return Err(EOPNOTSUPP);
   if ((mode & FALLOC_FL_PUNCH_HOLE) && (mode & FALLOC_FL_ZERO_RANGE)) return Err(EOPNOTSUPP);
   if ((mode & FALLOC_FL_PUNCH_HOLE) && !(mode & FALLOC_FL_KEEP_SIZE)) return Err(EOPNOTSUPP);

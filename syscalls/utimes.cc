@@ -7,6 +7,7 @@
 #include <array>
 
 #include "sentry/kernel/task.h"
+#include "sentry/vfs/anonymous.h"
 #include "sentry/vfs/operations.h"
 #include "syscalls/path_args.h"
 #include "syscalls/row.h"
@@ -51,7 +52,7 @@ Result<void> SysUtimensat(Task& task, Fd dirfd, GuestStr path, InPtr<TimespecPai
   }
   if (path.IsNull() && dirfd != AtCwd()) {  // futimens(3)
     if (flags != 0) return Err(EINVAL);
-    return ChangeTimes(task, TRY(PathOfFd(task, dirfd)), change.atime, change.mtime);
+    return ChangeTimes(task, PathOfFile(TRY(task.fds().Get(dirfd))), change.atime, change.mtime);
   }
   if (flags & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH)) return Err(EINVAL);
   return ChangeTimes(task, TRY(WalkAt(task, dirfd, path, flags)), change.atime, change.mtime);
@@ -65,7 +66,7 @@ Result<void> SysFutimesat(Task& task, Fd dirfd, GuestStr path, InPtr<TimevalPair
     change = {TRY(FromTimeval(pair[0])), TRY(FromTimeval(pair[1]))};
   }
   const Path target =
-      path.IsNull() && dirfd != AtCwd() ? TRY(PathOfFd(task, dirfd)) : TRY(WalkAt(task, dirfd, path, 0));
+      path.IsNull() && dirfd != AtCwd() ? PathOfFile(TRY(task.fds().Get(dirfd))) : TRY(WalkAt(task, dirfd, path, 0));
   return ChangeTimes(task, target, change.atime, change.mtime);
 }
 SYSCALL_ROW(futimesat, Lane::kShort, Support::kFull, SysFutimesat, "");

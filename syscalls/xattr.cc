@@ -107,7 +107,9 @@ Result<size_t> Get(Task& task, const Path& path, GuestAddr name_addr, GuestAddr 
 
 Result<size_t> List(Task& task, const Path& path, GuestAddr list, uint64_t size) {
   std::string packed;
-  for (const std::string& name : TRY(path.dentry->inode()->ListXattr(task))) {
+  const auto names = path.dentry->inode()->ListXattr(task);
+  if (names.Is(EOPNOTSUPP)) return size_t{0};  // none, as Linux says of what cannot have any
+  for (const std::string& name : TRY(names)) {
     if (name.starts_with("trusted.") && !task.creds().Has(CAP_SYS_ADMIN)) continue;
     packed.append(name).push_back('\0');
   }

@@ -155,7 +155,6 @@ Result<void> LocalEndpoint::Shutdown(int how) {
   LocalEndpointRef other;
   {
     MutexLock lock(mu_);
-    if (state_ == State::kUnconnected && type != SOCK_DGRAM) return Err(ENOTCONN);
     if (how != SHUT_RD) write_shut_ = true;
     // Only connections tell the other side; a datagram target never learns of its senders.
     if (type != SOCK_DGRAM) other = peer_;

@@ -110,7 +110,8 @@ Result<std::string> Socket::GetOption(Context&, int level, int name) {
 }
 
 Result<size_t> Socket::Read(Context& context, IoSequence& to, int64_t*, int) {
-  ReceiveResult result;  // ancillary data is dropped, as read(2) does
+  if (to.empty()) return size_t{0};  // Linux: sock_read_iter
+  ReceiveResult result;              // ancillary data is dropped, as read(2) does
   return Receive(context, to, 0, result);
 }
 

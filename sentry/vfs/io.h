@@ -11,6 +11,9 @@
 
 namespace sandbox {
 
+// RWF_NOAPPEND, which the C library's headers may not know: writes where it says, whatever O_APPEND says.
+inline constexpr int kRwfNoAppend = 0x20;
+
 // read(2), readv(2). EBADF when not open for reading; kErestartsys when a signal ended the wait before any byte.
 Result<size_t> ReadFile(Context& context, FileDescription& file, IoSequence& to, int rwf = 0);
 // write(2), writev(2). A stream that blocks is written until everything is taken; SIGPIPE is the implementation's.

@@ -69,6 +69,8 @@ Result<FileRef> FinishOpen(Context& context, const Path& path, int flags) {
   Inode& inode = *path.dentry->inode();
   const uint32_t type = inode.Type(context);
   if (type == S_IFSOCK && path.mount != nullptr) return Err(ENXIO);
+  // Only contents can go past a cache (Linux: FMODE_CAN_ODIRECT).
+  if ((flags & O_DIRECT) && type != S_IFREG && path.mount != nullptr) return Err(EINVAL);
   if (type == S_IFIFO && path.mount != nullptr) {
     FileRef file = TRY(OpenSpecial(context, path, TRY(inode.GetAttr(context)), flags));
     NotifyPath(path, IN_OPEN);
@@ -87,7 +89,7 @@ Result<FileRef> FinishOpen(Context& context, const Path& path, int flags) {
 
 Result<FileRef> OpenExisting(Context& context, const Path& path, int flags) {
   const uint32_t type = path.dentry->inode()->Type(context);
-  if ((flags & O_CREAT) && type == S_IFDIR) return Err(EISDIR);
+  if (type == S_IFDIR && (flags & (O_CREAT | O_TRUNC))) return Err(EISDIR);
   if (type != S_IFREG) flags &= ~O_TRUNC;
   TRY(MayOpen(context, path, flags));
   if (Leases* leases = path.dentry->inode()->leases_or_null()) {
@@ -127,7 +129,9 @@ Result<FileRef> OpenOrCreate(Context& context, const WalkBase& base, std::string
   for (int tries = 0; tries < 100; ++tries) {
     TRY(walker.ToLast());
     const std::string_view name = walker.last();
+    if (name.empty() && (options.flags & O_EXCL)) return Err(EEXIST);
     if (name.empty()) return OpenExisting(context, walker.at(), options.flags);  // "/" or a magic link's target
+    if (IsDotName(name) && (options.flags & O_EXCL)) return Err(EEXIST);
     if (IsDotName(name) || walker.trailing_slash()) return Err(EISDIR);
     for (;;) {
       Path found = TRY(walker.Child(name));

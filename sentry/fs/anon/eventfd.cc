@@ -48,8 +48,8 @@ Result<size_t> EventFd::Write(Context&, IoSequence& from, int64_t*, int) {
 EventMask EventFd::Readiness(Context&, EventMask) {
   MutexLock lock(mu_);
   EventMask events = 0;
-  if (count_ > 0) events |= kReadable;
-  if (count_ < kMax) events |= kWritable;
+  if (count_ > 0) events |= kEventIn;
+  if (count_ < kMax) events |= kEventOut;
   if (count_ > kMax) events |= kEventErr;
   return events;
 }

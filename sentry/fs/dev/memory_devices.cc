@@ -94,7 +94,7 @@ class RandomDevice final : public MemoryDevice {
     return done;
   }
   Result<int64_t> Ioctl(Context& context, uint32_t request, uint64_t argument) override {
-    if (request != RNDGETENTCNT) return Err(ENOTTY);
+    if (request != RNDGETENTCNT) return Err(EINVAL);  // Linux: random_ioctl
     TRY(OutPtr<int32_t>(GuestAddr(argument)).Write(context.memory(), 256));
     return 0;
   }

@@ -105,7 +105,7 @@ Result<size_t> GoferFile::Read(Context&, IoSequence& to, int64_t* offset, int rw
 }
 
 Result<size_t> GoferFile::WriteChunk(const char* data, size_t size, int64_t* offset, int rwf) {
-  const bool append = (flags() & O_APPEND) || (rwf & RWF_APPEND);
+  const bool append = ((flags() & O_APPEND) && !(rwf & kRwfNoAppend)) || (rwf & RWF_APPEND);
   int host_flags = rwf & (RWF_DSYNC | RWF_SYNC);
   if (flags() & O_DSYNC) host_flags |= RWF_DSYNC;
   if ((flags() & O_SYNC) == O_SYNC) host_flags |= RWF_SYNC;

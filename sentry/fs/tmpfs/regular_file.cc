@@ -81,7 +81,7 @@ class TmpfsFile final : public FileDescription {
   }
 
   Result<size_t> Write(Context& context, IoSequence& from, int64_t* offset, int rwf) override {
-    const bool append = (flags() & O_APPEND) || (rwf & RWF_APPEND);
+    const bool append = ((flags() & O_APPEND) && !(rwf & kRwfNoAppend)) || (rwf & RWF_APPEND);
     if (append) *offset = static_cast<int64_t>(inode().size());
     if (from.empty()) return size_t{0};
     from.Truncate(TRY(CheckFileSize(context, *offset, from.remaining())));
