@@ -185,10 +185,15 @@ static_assert(sizeof(ThreadPage) <= kSlotPageSize);
 
 // Private memory of a slot; see layout.h.
 struct SlotPrivate {
+  enum class Child : uint32_t {
+    kFork,    // has its parent's slot
+    kShares,  // its parent's memory, not its process
+    kThread,  // waits for `go` instead of saying hello
+  };
   uint64_t frame;  // 0: the child starts in the fast lane
   uint64_t token;
   int32_t page_fd;  // -1 when the child's page is mapped already
-  bool shares_memory;
+  Child child;
 };
 
 // At kConfigStart, read-only.

@@ -80,7 +80,7 @@ class GuestThread : public RefFromThis<GuestThread> {
   // --- the platform's own --------------------------------------------------------------------------------------
   // The API object that handlers see. Valid until Exit.
   void set_facade(Thread* facade) { facade_ = facade; }
-  // Birth of a cloned child: its first contact, in the notification that carried its token. Its parent does not wait
+  // Birth of a cloned process: its first contact, in the notification that carried its token. Its parent does not wait
   // for it, since the two may run on different processors. One that was started meanwhile runs at once.
   void Hello(const Notification& notification) EXCLUDES(mu_);
   // Waits for it; ESRCH when the child will not be born. Receives for the listener meanwhile. Any thread, holding none
@@ -165,6 +165,7 @@ class GuestThread : public RefFromThis<GuestThread> {
   bool Identify(int tid);
   // Takes hold of a born child that has not run; false when it is not born.
   bool TakeHelloLocked() REQUIRES(mu_);
+  Result<void> BeginAsThread(int claimed);
   Result<void> EnsureBorn();
 
   StubPlatform& platform_;
@@ -207,7 +208,8 @@ class GuestThread : public RefFromThis<GuestThread> {
   bool blocked_ = false;
   bool waits_in_notification_ = false;  // blocked, and not parked
   bool cloned_ = false;
-  uint64_t token_ = 0;  // of its hello
+  uint64_t token_ = 0;    // of its hello
+  bool arrived_ = false;  // of a thread: it was seen to run stub code
   bool started_ = false;
   // Fast lane: rung calls shortly after each other; fruitless watches; calls caught by the present
   // watch.
