@@ -108,6 +108,9 @@ struct alignas(64) LocalSignals {
   int32_t stack_flags;
   uint64_t stack_sp, stack_size;  // sigaltstack(2), as a frame holds it
   uint64_t untouched_actions;     // bit n: signal n + 1 has the default action with nothing else set
+  uint64_t defaulted_actions;     // of those, the ones that the stub was told to give that action once more
+  uint64_t default_restorer;      // with this restorer; 0: without the flag
+  uint32_t sole_thread;           // it may be told so
 };
 
 // A signal frame for the guest's stack.

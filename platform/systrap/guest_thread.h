@@ -71,7 +71,8 @@ class GuestThread : public RefFromThis<GuestThread> {
   uint64_t SignalMask() const;
   void SetSignalsPending(bool pending);
   void SetSignalStack(const arch::SignalStack& stack);
-  void SetUntouchedActions(uint64_t actions);
+  void SetUntouchedActions(uint64_t actions, bool sole);
+  Thread::DefaultedActions TakeDefaultedActions();
   std::optional<uint64_t> WaitsInCall() const;
   int host_tid();
   const RefPtr<StubSpace>& space() const { return space_; }
@@ -165,6 +166,7 @@ class GuestThread : public RefFromThis<GuestThread> {
   bool Identify(int tid);
   // Takes hold of a born child that has not run; false when it is not born.
   bool TakeHelloLocked() REQUIRES(mu_);
+  // Binds a child that is a thread.
   Result<void> BeginAsThread(int claimed);
   Result<void> EnsureBorn();
 
