@@ -298,7 +298,13 @@ class Thread {
   virtual int host_tid() const = 0;
   // Signals (bit n: n + 1) that have the default action with nothing else set. The platform may tell so in the thread's
   // place (rt_sigaction), which posix_spawn asks about every signal.
-  virtual void SetUntouchedActions(uint64_t) {}
+  // With `sole`, for the only thread that they concern, it may also give them that action once more, in its place; then
+  // TakeDefaultedActions says to which, once, and with what restorer (SA_RESTORER is the one flag; 0: without).
+  virtual void SetUntouchedActions(uint64_t, bool /*sole*/) {}
+  struct DefaultedActions {
+    uint64_t set = 0, restorer = 0;
+  };
+  virtual DefaultedActions TakeDefaultedActions() { return {}; }
 };
 
 struct PlatformOptions {

@@ -6,7 +6,7 @@
 namespace sandbox::platform::stub {
 namespace {
 
-constexpr uint64_t kCloneVm = 0x100;
+constexpr uint64_t kCloneVm = 0x100, kCloneThread = 0x10000;
 
 // The child leaves towards StubChildMain with `child` as its argument. A `stack` of zero keeps the (copied) stack.
 STUB_INLINE long CloneRaw(uint64_t flags, uint64_t stack, SlotPrivate* child) {
@@ -89,7 +89,7 @@ long RunClone(ThreadPage* page, uint64_t frame) {
     child->frame = frame == 0 ? 0 : CopyFrame(frame, slot, child_slot);
     child->token = page->clone_token;
     child->page_fd = -1;
-    child->shares_memory = true;
+    child->child = (flags & kCloneThread) != 0 ? SlotPrivate::Child::kThread : SlotPrivate::Child::kShares;
     // The new stack starts below the frame, out of the red zone's way.
     const uint64_t stack = frame == 0 ? child_slot + kSlotFastStackEnd : (child->frame - 256) & ~15ull;
     return CloneRaw(flags, stack, child);
@@ -98,7 +98,7 @@ long RunClone(ThreadPage* page, uint64_t frame) {
   child->frame = frame;
   child->token = page->clone_token;
   child->page_fd = fd;
-  child->shares_memory = false;
+  child->child = SlotPrivate::Child::kFork;
   const long tid = CloneRaw(flags, 0, child);
   Call3(kSysClose, static_cast<uint64_t>(fd));
   return tid;
@@ -108,15 +108,16 @@ void StubChildMain(SlotPrivate* child) {
   const uint64_t slot = reinterpret_cast<uint64_t>(child) & ~(kSlotSize - 1);
   ThreadPage* page = reinterpret_cast<ThreadPage*>(slot);
   if (child->page_fd >= 0) MapThreadPage(slot, child->page_fd);
-  // Cleared by clone. The parent in the host's eyes is the sentry.
-  Call3(kSysPrctl, /*PR_SET_PDEATHSIG*/ 1, /*SIGKILL*/ 9);
+  // Cleared by clone. The parent in the host's eyes is the sentry. Of a process, the leader's is enough.
+  const bool is_thread = child->child == SlotPrivate::Child::kThread;
+  if (!is_thread) Call3(kSysPrctl, /*PR_SET_PDEATHSIG*/ 1, /*SIGKILL*/ 9);
   page->frame = child->frame;
   if (child->frame != 0) {
     page->fp_state = reinterpret_cast<UContext*>(child->frame)->mcontext.fpstate;
-  } else if (child->shares_memory) {
+  } else if (child->child != SlotPrivate::Child::kFork) {
     EnterSlot(slot);
   }
-  const long how = Ring(Bell::kHello, child->token);
+  const long how = is_thread ? static_cast<long>(Answer::kWait) : Ring(Bell::kHello, child->token);
   if (child->frame != 0) ServeAnswers(page, child->frame, how);
   CarryOutAnswers(page, 0, how);
   TakeResume(page);

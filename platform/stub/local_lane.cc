@@ -115,15 +115,42 @@ STUB_INLINE bool ChangeMask(ThreadPage* page) {
   return true;
 }
 
-// Only the question, and only about what is as it was when the program started.
-STUB_INLINE bool TellUntouchedAction(ThreadPage* page) {
+struct Action {
+  uint64_t handler, flags, restorer, mask;
+};
+
+// About signals that have the action that they started with: what it is, and, from the only thread that they concern,
+// that it shall be so. posix_spawn does both for each signal.
+STUB_INLINE bool AnswerAction(ThreadPage* page) {
+  constexpr uint64_t kRestorerFlag = 0x04000000;
   arch::Registers& r = page->regs;
+  LocalSignals& signals = page->signals;
   const uint32_t signo = static_cast<uint32_t>(r.rdi);
-  if (r.rsi != 0 || r.r10 != sizeof(uint64_t) || signo < 1 || signo > 64) return false;
-  if ((__atomic_load_n(&page->signals.untouched_actions, __ATOMIC_SEQ_CST) >> (signo - 1) & 1) == 0) return false;
-  uint64_t action[4];  // handler, flags, restorer, mask
-  for (uint64_t& word : action) *const_cast<volatile uint64_t*>(&word) = 0;
-  if (r.rdx != 0 && !WriteGuest(r.rdx, action, sizeof(action))) return false;
+  if (r.r10 != sizeof(uint64_t) || signo < 1 || signo > 64) return false;
+  const uint64_t bit = 1ull << (signo - 1);
+  if ((__atomic_load_n(&signals.untouched_actions, __ATOMIC_SEQ_CST) & bit) == 0) return false;
+  const uint64_t restorer = (signals.defaulted_actions & bit) != 0 ? signals.default_restorer : 0;
+  if (r.rsi != 0) {
+    Action action;
+    if (!signals.sole_thread || (kUnmaskable & bit) != 0 || !ReadGuest(&action, r.rsi, sizeof(action))) return false;
+    const uint64_t wanted = action.flags != 0 ? action.restorer : 0;
+    if (action.handler != 0 || action.mask != 0 || (action.flags & ~kRestorerFlag) != 0) return false;
+    // Without the flag the restorer is remembered all the same; all have one and the same here.
+    if ((action.flags == 0) != (action.restorer == 0)) return false;
+    if (signals.defaulted_actions != 0 && signals.default_restorer != wanted) return false;
+    // The default of some is to be ignored, which takes away what is pending.
+    if (SignalsPending(page)) return false;
+    signals.default_restorer = wanted;
+    __atomic_store_n(&signals.defaulted_actions, signals.defaulted_actions | bit, __ATOMIC_RELAXED);
+  }
+  if (r.rdx != 0) {
+    Action old;
+    *const_cast<volatile uint64_t*>(&old.handler) = 0;
+    *const_cast<volatile uint64_t*>(&old.flags) = restorer != 0 ? kRestorerFlag : 0;
+    *const_cast<volatile uint64_t*>(&old.restorer) = restorer;
+    *const_cast<volatile uint64_t*>(&old.mask) = 0;
+    if (!WriteGuest(r.rdx, &old, sizeof(old))) return false;
+  }
   r.rax = 0;
   return true;
 }
@@ -164,7 +191,7 @@ STUB_INLINE Local AnswerFutex(ThreadPage* page) {
 
 STUB_INLINE bool AnswerAtOnce(ThreadPage* page, uint32_t nr) {
   if (nr == kCallRtSigprocmask) return ChangeMask(page);
-  if (nr == kCallRtSigaction) return TellUntouchedAction(page);
+  if (nr == kCallRtSigaction) return AnswerAction(page);
   if (nr == kCallClockGettime || nr == kCallGettimeofday || nr == kCallTime) return AnswerClock(page, nr);
   if (nr == kCallGetcpu) return AnswerGetcpu(page);
   if (nr == kCallSchedYield) {

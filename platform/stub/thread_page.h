@@ -109,6 +109,9 @@ struct alignas(64) LocalSignals {
   int32_t stack_flags;
   uint64_t stack_sp, stack_size;  // sigaltstack(2), as a frame holds it
   uint64_t untouched_actions;     // bit n: signal n + 1 has the default action with nothing else set
+  uint64_t defaulted_actions;     // of those, the ones that the stub was told to give that action once more
+  uint64_t default_restorer;      // with this restorer; 0: without the flag
+  uint32_t sole_thread;           // it may be told so
 };
 
 // A signal frame for the guest's stack.
@@ -194,10 +197,15 @@ static_assert(sizeof(ThreadPage) <= kSlotPageSize);
 
 // Private memory of a slot; see layout.h.
 struct SlotPrivate {
+  enum class Child : uint32_t {
+    kFork,    // has its parent's slot
+    kShares,  // its parent's memory, not its process
+    kThread,  // waits for `go` instead of saying hello
+  };
   uint64_t frame;  // 0: the child starts in the fast lane
   uint64_t token;
   int32_t page_fd;  // -1 when the child's page is mapped already
-  bool shares_memory;
+  Child child;
 };
 
 // At kConfigStart, read-only.

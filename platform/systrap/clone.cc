@@ -5,6 +5,7 @@
 #include <sys/random.h>
 
 #include <csignal>
+#include <utility>
 
 #include "base/cleanup.h"
 #include "base/log.h"
@@ -47,7 +48,7 @@ Result<RefPtr<GuestThread>> GuestThread::Clone(const CloneOptions& options, Trap
   TRY(FlushFrame());
   EnsureRegisters();
   const bool shares = options.share_memory || options.thread;
-  const uint64_t token = TRY(RandomToken());
+  const uint64_t token = options.thread ? 0 : TRY(RandomToken());
   StubSpace::Slot slot{.index = slot_};
   if (shares) slot = TRY(space_->AllocateSlot());
   auto free_slot = Cleanup([&] {
@@ -68,9 +69,12 @@ Result<RefPtr<GuestThread>> GuestThread::Clone(const CloneOptions& options, Trap
   const auto child = MakeRef<GuestThread>(platform_, listener_, std::move(page), space, handler, slot.index);
   PrepareChild(*child, options);
   child->token_ = token;
-  listener_->AddPending(token, child);
+  if (!options.thread) listener_->AddPending(token, child);
   auto forget = Cleanup([&] { ForgetChild(*child); });
 
+  // The answer that starts a thread comes at once, unless both share a processor.
+  if (options.thread && platform_.spin().Spare(false))
+    (*child->page_)->spin_cycles = platform_.spin().Cycles(kStubSpinNs);
   SharedPage& mine = *page_;
   mine->clone_flags = HostFlags(options);
   mine->clone_slot = stub::SlotAddress(slot.index);
@@ -89,7 +93,9 @@ Result<RefPtr<GuestThread>> GuestThread::Clone(const CloneOptions& options, Trap
   const int64_t result = mine->result;
   if (result <= 0) return Err(result > -4096 && result < 0 ? static_cast<int>(-result) : EAGAIN);
   const int claimed = static_cast<int>(std::min<int64_t>(result, INT32_MAX));
-  if (!options.thread) {
+  if (options.thread) {
+    TRY(child->BeginAsThread(claimed));
+  } else {
     child->process_->Claim(claimed);
     // From here on the reaper knows whom the end of that number concerns.
     if (child->tid_ < 0 && ::kill(claimed, 0) != 0 && errno == ESRCH) return Err(EAGAIN);
@@ -113,6 +119,21 @@ void GuestThread::PrepareChild(GuestThread& child, const CloneOptions& options) 
     if (child.space_ != space_) child.space_->SetNewborn(child.shared_from_this());
   }
   child.process_->AddThread(child.shared_from_this());
+}
+
+// A thread need not say hello. Whatever its parent claims, it is a thread of a process that is one and the same to the
+// sentry: a stub that gives a wrong number only mixes up its own threads.
+Result<void> GuestThread::BeginAsThread(int claimed) {
+  if (!process_->HasThread(claimed)) return Err(EAGAIN);
+  tid_ = claimed;
+  hold_ = Hold::kParked;
+  listener_->Add(claimed, shared_from_this());
+  {
+    MutexLock lock(mu_);
+    in_round_ = false;
+  }
+  // What the fast lane cannot load needs the frame that it has when it is there (Resume).
+  return registers_.gs_base != 0 || registers_.rip >> 47 != 0 ? EnsureBorn() : Result<void>();
 }
 
 // One that says hello nevertheless is a host thread that nobody knows, and is killed.
@@ -174,7 +195,9 @@ void GuestThread::Hello(const Notification& notification) {
 
 // For what is done with a child before it is started.
 Result<void> GuestThread::EnsureBorn() {
-  if (!cloned_ || started_ || hold_ != Hold::kLoose) return {};
+  if (!cloned_ || started_) return {};
+  if (hold_ == Hold::kParked && !std::exchange(arrived_, true)) return Round(stub::Command::kRing, 0);
+  if (hold_ != Hold::kLoose) return {};
   TRY(AwaitBirth());
   MutexLock lock(mu_);
   if (!TakeHelloLocked()) return Err(ESRCH);

@@ -73,7 +73,8 @@ class GuestThread : public RefFromThis<GuestThread> {
   uint64_t SignalMask() const;
   void SetSignalsPending(bool pending);
   void SetSignalStack(const arch::SignalStack& stack);
-  void SetUntouchedActions(uint64_t actions);
+  void SetUntouchedActions(uint64_t actions, bool sole);
+  Thread::DefaultedActions TakeDefaultedActions();
   std::optional<uint64_t> WaitsInCall() const;
   int host_tid();
   const RefPtr<StubSpace>& space() const { return space_; }
@@ -82,7 +83,7 @@ class GuestThread : public RefFromThis<GuestThread> {
   // --- the platform's own --------------------------------------------------------------------------------------
   // The API object that handlers see. Valid until Exit.
   void set_facade(Thread* facade) { facade_ = facade; }
-  // Birth of a cloned child: its first contact, in the notification that carried its token. Its parent does not wait
+  // Birth of a cloned process: its first contact, in the notification that carried its token. Its parent does not wait
   // for it, since the two may run on different processors. One that was started meanwhile runs at once.
   void Hello(const Notification& notification) EXCLUDES(mu_);
   // Waits for it; ESRCH when the child will not be born. Receives for the listener meanwhile. Any thread, holding none
@@ -167,6 +168,8 @@ class GuestThread : public RefFromThis<GuestThread> {
   bool Identify(int tid);
   // Takes hold of a born child that has not run; false when it is not born.
   bool TakeHelloLocked() REQUIRES(mu_);
+  // Binds a child that is a thread.
+  Result<void> BeginAsThread(int claimed);
   Result<void> EnsureBorn();
 
   StubPlatform& platform_;
@@ -209,7 +212,8 @@ class GuestThread : public RefFromThis<GuestThread> {
   bool blocked_ = false;
   bool waits_in_notification_ = false;  // blocked, and not parked
   bool cloned_ = false;
-  uint64_t token_ = 0;  // of its hello
+  uint64_t token_ = 0;    // of its hello
+  bool arrived_ = false;  // of a thread: it was seen to run stub code
   bool started_ = false;
   // Fast lane: rung calls shortly after each other; fruitless watches; calls caught by the present
   // watch.

@@ -118,7 +118,8 @@ class StubThread final : public Thread {
   std::optional<uint64_t> SignalMask() override { return thread_->SignalMask(); }
   void SetSignalsPending(bool pending) override { thread_->SetSignalsPending(pending); }
   void SetSignalStack(const arch::SignalStack& stack) override { thread_->SetSignalStack(stack); }
-  void SetUntouchedActions(uint64_t actions) override { thread_->SetUntouchedActions(actions); }
+  void SetUntouchedActions(uint64_t actions, bool sole) override { thread_->SetUntouchedActions(actions, sole); }
+  DefaultedActions TakeDefaultedActions() override { return thread_->TakeDefaultedActions(); }
   std::optional<uint64_t> WaitsInCall() override { return thread_->WaitsInCall(); }
   int host_tid() const override { return thread_->host_tid(); }
 

@@ -15,9 +15,6 @@ namespace {
 // An honest stub answers in microseconds, but unmapping or copying a huge address space takes its time.
 constexpr int kRoundTimeoutMs = 60'000;
 constexpr int kTickMs = 100;
-// How long a stub with a watched page waits for its answer before it sleeps. Most calls take a
-// tenth of it.
-constexpr int64_t kStubSpinNs = 30'000;
 
 constexpr int kMapFlags = MAP_SHARED | MAP_PRIVATE | MAP_NORESERVE | MAP_GROWSDOWN | MAP_STACK;
 

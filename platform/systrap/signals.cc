@@ -41,8 +41,16 @@ void GuestThread::SetSignalsPending(bool pending) {
   __atomic_store_n(&(*page_)->signals.pending, pending ? 1 : 0, __ATOMIC_SEQ_CST);
 }
 
-void GuestThread::SetUntouchedActions(uint64_t actions) {
-  __atomic_store_n(&(*page_)->signals.untouched_actions, actions, __ATOMIC_SEQ_CST);
+void GuestThread::SetUntouchedActions(uint64_t actions, bool sole) {
+  stub::LocalSignals& signals = (*page_)->signals;
+  __atomic_store_n(&signals.sole_thread, sole ? 1 : 0, __ATOMIC_RELAXED);
+  __atomic_store_n(&signals.untouched_actions, actions, __ATOMIC_SEQ_CST);
+}
+
+Thread::DefaultedActions GuestThread::TakeDefaultedActions() {
+  stub::LocalSignals& signals = (*page_)->signals;
+  if (__atomic_load_n(&signals.defaulted_actions, __ATOMIC_RELAXED) == 0) return {};
+  return {__atomic_exchange_n(&signals.defaulted_actions, 0, __ATOMIC_RELAXED), signals.default_restorer};
 }
 
 void GuestThread::SetSignalStack(const arch::SignalStack& stack) {

@@ -16,6 +16,9 @@ namespace sandbox::platform::systrap {
 // CLOCK_MONOTONIC, nanoseconds.
 int64_t MonotonicNs();
 
+// How long a stub with a watched page waits for its answer before it sleeps. Most calls take a tenth of it.
+inline constexpr int64_t kStubSpinNs = 30'000;
+
 class SpinPolicy {
  public:
   SpinPolicy();

@@ -292,7 +292,7 @@ class Task final : public Context, public platform::TrapHandler, public RefFromT
   void ApplyDefault(const SignalInfo& info);
   Result<void> PushFrame(const SignalInfo& info, const SignalAction& action);
   void StoreMask(SignalSet mask);  // with sig_mu_
-  void TakeOverMask();
+  void TakeOverSignalState();
   SignalSet LiveMaskLocked() const;  // blocked_signals() with the group's sig_mu_ held
   bool OnSignalStack(uint64_t sp) const;
   void RestartCall(const SignalAction* handler);

@@ -158,7 +158,7 @@ struct TaskCloner {
     child->SetSeccomp(parent.seccomp());
     group.tasks_.push_back(child.get());
     if (group.pending_.set() != 0) child->thread_->SetSignalsPending(true);
-    child->thread_->SetUntouchedActions(group.handlers_->untouched());
+    group.ShowActionsLocked();
     ++group.live_;
     kernel.tasks_[child->tid()] = child;
     kernel.forks_.fetch_add(1);

@@ -15,7 +15,7 @@ void Task::RunTrap(const platform::Trap& trap) {
   const int64_t start = MonotonicNow().ns;
   slept_ns_ = 0;
   waited_ns_ = trap.waited_ns;
-  TakeOverMask();
+  TakeOverSignalState();
   const auto lane = trap.fast                  ? SyscallProfile::Lane::kFast
                     : thread_->has_registers() ? SyscallProfile::Lane::kTrapped
                                                : SyscallProfile::Lane::kNotified;

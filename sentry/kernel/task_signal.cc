@@ -31,8 +31,19 @@ void Task::StoreMask(SignalSet mask) {
 }
 
 // The guest may have changed it since the last trap.
-void Task::TakeOverMask() {
+void Task::TakeOverSignalState() {
   if (const auto mask = thread_->SignalMask(); mask && (*mask & ~kUnblockable) != mask_.load()) SetSignalMask(*mask);
+  const auto defaulted = thread_->TakeDefaultedActions();
+  if (defaulted.set == 0) return;
+  constexpr uint64_t kSaRestorer = 0x04000000;
+  MutexLock lock(group_->sig_mu_);
+  SignalAction action;
+  action.flags = defaulted.restorer != 0 ? kSaRestorer : 0;
+  action.restorer = defaulted.restorer;
+  for (SignalSet rest = defaulted.set & group_->handlers_->untouched() & ~kUnblockable; rest != 0; rest &= rest - 1) {
+    group_->handlers_->Set(__builtin_ctzll(rest) + 1, action);
+  }
+  group_->ShowActionsLocked();
 }
 
 SignalSet Task::LiveMaskLocked() const {
@@ -50,7 +61,8 @@ void Task::ShareSignalState() {
   StoreMask(mask_.load());
   thread_->SetSignalsPending((pending_.set() | group_->pending_.set()) != 0);
   thread_->SetSignalStack(signal_stack_);
-  thread_->SetUntouchedActions(group_->handlers_->untouched());
+  const bool sole = group_->tasks_.empty() || (group_->tasks_.size() == 1 && group_->tasks_.front() == this);
+  thread_->SetUntouchedActions(group_->handlers_->untouched(), sole);
 }
 
 void Task::SetSignalMask(SignalSet mask) {

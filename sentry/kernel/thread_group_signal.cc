@@ -36,7 +36,7 @@ void ThreadGroup::DiscardTimerSignal(const void* timer) {
 
 void ThreadGroup::ShowActionsLocked() {
   const SignalSet untouched = handlers_->untouched();
-  for (Task* task : tasks_) task->thread_->SetUntouchedActions(untouched);
+  for (Task* task : tasks_) task->thread_->SetUntouchedActions(untouched, tasks_.size() == 1);
 }
 
 void ThreadGroup::DispositionChanged(int signo, const SignalAction& action) {

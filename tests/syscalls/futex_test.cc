@@ -85,7 +85,7 @@ TEST(FutexTest, SharedBetweenProcesses) {
     while (*word == 0) Futex(word, FUTEX_WAIT, 0);
     _exit(3);
   }
-  guest::AwaitSleepIn(pid, SYS_futex);
+  guest::AwaitFutexWaiters(word, 1, /*shared=*/true);
   *word = 1;
   EXPECT_EQ(Futex(word, FUTEX_WAKE, 1), 1);
   int status;
@@ -183,7 +183,7 @@ TEST(FutexTest, StopAndContinueDoNotEndATimedWait) {
     EXPECT_TRUE(WIFSTOPPED(status));
     kill(pid, SIGCONT);
     if (wake) {
-      guest::AwaitSleepIn(pid, SYS_futex);
+      guest::AwaitFutexWaiters(word, 1, /*shared=*/true);
       EXPECT_EQ(Futex(word, FUTEX_WAKE, 1), 1);
     }
     EXPECT_EQ(waitpid(pid, &status, 0), pid);

@@ -99,6 +99,43 @@ TEST(LocalActionTest, Arguments) {
   EXPECT_ERRNO(EFAULT, SetAction(SIGXCPU, nullptr, reinterpret_cast<KernelAction*>(8)));
 }
 
+// What posix_spawn's child does, and what is to be seen of it.
+TEST(LocalActionTest, DefaultsMaySetARestorer) {
+  constexpr uint64_t kRestorerFlag = 0x04000000;
+  const KernelAction none, first{.flags = kRestorerFlag, .restorer = 0x1234},
+      second{.flags = kRestorerFlag, .restorer = 0x5678};
+  const pid_t child = fork();
+  if (child == 0) {
+    KernelAction old;
+    const auto check = [&](bool ok, int code) {
+      if (!ok) _exit(code);
+    };
+    check(SetAction(SIGXCPU, &first, &old) == 0 && old == none, 1);
+    check(SetAction(SIGXFSZ, &first, &old) == 0 && old == none, 2);
+    check(ActionOf(SIGXCPU) == first && ActionOf(SIGXFSZ) == first && ActionOf(SIGUSR2) == none, 3);
+    check(SetAction(SIGUSR2, &second, &old) == 0 && old == none, 4);
+    check(ActionOf(SIGXCPU) == first && ActionOf(SIGUSR2) == second, 5);
+    check(SetAction(SIGKILL, &first, nullptr) == -1 && errno == EINVAL, 6);
+    check(SetAction(SIGXCPU, &none, &old) == 0 && old == first && ActionOf(SIGXCPU) == none, 7);
+    std::thread([&] { check(ActionOf(SIGXFSZ) == first && ActionOf(SIGUSR2) == second, 8); }).join();
+    const pid_t grandchild = fork();
+    if (grandchild == 0) _exit(ActionOf(SIGXFSZ) == first ? 0 : 1);
+    int status = -1;
+    check(waitpid(grandchild, &status, 0) == grandchild && status == 0, 9);
+    // Pending, and its default is to be ignored.
+    const uint64_t winch = Bit(SIGWINCH);
+    uint64_t pending = 0;
+    SetMask(SIG_BLOCK, &winch, nullptr);
+    kill(getpid(), SIGWINCH);
+    check(SetAction(SIGWINCH, &second, nullptr) == 0, 10);
+    check(syscall(SYS_rt_sigpending, &pending, kSetSize) == 0 && (pending & winch) == 0, 11);
+    _exit(0);
+  }
+  int status = -1;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(WEXITSTATUS(status), 0);
+}
+
 // Processes that share actions but are no threads of one another.
 TEST(LocalActionTest, AreSharedWithCloneSighand) {
   const KernelAction none, ignore{.handler = 1};

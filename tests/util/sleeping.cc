@@ -74,9 +74,10 @@ void AwaitSleepIn(pid_t tid, long nr) {
   });
 }
 
-void AwaitFutexWaiters(const void* word, int count) {
+void AwaitFutexWaiters(const void* word, int count, bool shared) {
+  const int operation = shared ? FUTEX_REQUEUE : FUTEX_REQUEUE_PRIVATE;
   Await(getpid(), "its futex waiters",
-        [&] { return syscall(SYS_futex, word, FUTEX_REQUEUE_PRIVATE, 0, INT_MAX, word, 0) == count; });
+        [&] { return syscall(SYS_futex, word, operation, 0, INT_MAX, word, 0) == count; });
 }
 
 void AwaitState(pid_t tid, const char* states) {

@@ -18,9 +18,10 @@ void AwaitSleepIn(pid_t tid, long nr);
 // vfork child may call it.
 void AwaitState(pid_t tid, const char* states);
 
-// Waits until `count` threads are queued on the private futex `word`, for tests of how many a wake-up reaches: that a
-// thread sleeps in futex(2) is known a moment before it can be woken. Asks by requeueing them where they are.
-void AwaitFutexWaiters(const void* word, int count);
+// Waits until `count` threads are queued on the futex `word` (of others than this process: `shared`), for tests of how
+// many a wake-up reaches: that a thread sleeps in futex(2) is known a moment before it can be woken. Asks by requeueing
+// them where they are.
+void AwaitFutexWaiters(const void* word, int count, bool shared = false);
 
 // A thread whose id others know, joined at the end. All signals are blocked in it: they go to the test's own thread.
 class Helper {
