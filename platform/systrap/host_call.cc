@@ -6,6 +6,12 @@
 #include "platform/systrap/guest_thread.h"
 
 namespace sandbox::platform::systrap {
+namespace {
+
+// A read so large costs more through the sentry than getting the thread out of its notification does.
+constexpr uint64_t kWorthParking = 1 << 20;
+
+}  // namespace
 
 void GuestThread::FillCall(const HostCall& call) {
   EnsureRegisters();
@@ -26,11 +32,15 @@ Result<int64_t> GuestThread::RunCall(const HostCall& call) {
   return result;
 }
 
-// Only for a thread that is at hand: to park one costs more than the read saves.
 std::optional<Result<size_t>> GuestThread::ReadFile(GuestRange to, BorrowedFd fd, uint64_t offset) {
-  if (hold_ == Hold::kNotified || !ops_.empty() || !EnsureRung().ok()) return std::nullopt;
+  if (!ops_.empty()) return std::nullopt;
+  // A thread that has to be parked takes its file along.
+  const bool notified = hold_ == Hold::kNotified;
+  if (notified && to.length() < kWorthParking) return std::nullopt;
+  if (!notified && !EnsureRung().ok()) return std::nullopt;
   const auto remote = listener_->AddFd(notification_, fd.get());
   if (!remote.ok()) return std::nullopt;
+  if (notified) EnsureRegisters();
   (*page_)->read = {.address = to.start.value(), .length = to.length(), .offset = offset, .fd = *remote};
   if (!Round(stub::Command::kRead, 0).ok()) return Result<size_t>(Err(EINTR));  // the thread is gone
   const int64_t result = (*page_)->result;

@@ -6,7 +6,7 @@ namespace sandbox {
 namespace {
 
 // From here on two more trips to the stub cost less than a second copy.
-constexpr size_t kLargeRead = 128 * 1024;
+constexpr size_t kLargeRead = 256 * 1024;
 
 }  // namespace
 
