@@ -46,6 +46,7 @@ Result<RefPtr<GuestThread>> GuestThread::Clone(const CloneOptions& options, Trap
   TRY(FlushMemoryOps());
   TRY(FlushFrame());
   EnsureRegisters();
+  platform_.shared_watch().Leave(*this);  // the child inherits where it may run
   const bool shares = options.share_memory || options.thread;
   const uint64_t token = TRY(RandomToken());
   StubSpace::Slot slot{.index = slot_};

@@ -15,9 +15,9 @@ namespace {
 // An honest stub answers in microseconds, but unmapping or copying a huge address space takes its time.
 constexpr int kRoundTimeoutMs = 60'000;
 constexpr int kTickMs = 100;
-// How long a stub with a watched page waits for its answer before it sleeps. Most calls take a
-// tenth of it.
-constexpr int64_t kStubSpinNs = 30'000;
+// How long a stub with a watched page waits until its call is taken up, and then for its answer before it sleeps, at
+// least and in hand-offs. Most calls take a tenth of it.
+constexpr int64_t kStubSpinNs = 30'000, kStubSpinHandOffs = 10;
 
 constexpr int kMapFlags = MAP_SHARED | MAP_PRIVATE | MAP_NORESERVE | MAP_GROWSDOWN | MAP_STACK;
 
@@ -71,6 +71,8 @@ stub::Op Translate(const MemoryOp& op) {
   }
   return out;
 }
+
+int64_t StubSpinNs(const SpinPolicy& spin) { return std::max(kStubSpinNs, kStubSpinHandOffs * spin.HandOffNs()); }
 
 bool NeedsFile(const MemoryOp& op) { return op.kind == MemoryOp::Kind::kMapFile; }
 
@@ -198,7 +200,7 @@ void GuestThread::Post(stub::Command command, stub::Resume resume, size_t op_lim
   page->resume = resume;
   page->return_value = return_value_;
   const bool watch = command == stub::Command::kResume && OpenDoor();
-  page->spin_cycles = watch ? platform_.spin().Cycles(kStubSpinNs) : 0;
+  page->spin_cycles = watch ? platform_.spin().Cycles(StubSpinNs(platform_.spin())) : 0;
   if (resume == stub::Resume::kRegisters) {
     page->regs = registers_;
     page->regs.rip = space_->trampolines().Continued(registers_.rip);

@@ -5,6 +5,7 @@
 
 #include <sched.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <unordered_set>
@@ -47,6 +48,20 @@ class SpinPolicy {
   // Guest threads that wake each other take turns: the one that is blocked now will want its processor in a moment, and
   // is served worse for every watch that it interrupts (redis lost 40 %). True when that has not happened lately.
   bool Calm(int64_t now_ns) const { return now_ns - unblocked_ns_.load(std::memory_order_relaxed) > kCalmNs; }
+  // Whether a shared watch of `members` threads may have a processor: there is one for it, and one for those, next to
+  // all other guest threads that run.
+  bool SpareForShared(int members) EXCLUDES(mu_) {
+    const int others = std::max(running_.load(std::memory_order_relaxed) - members, 0);
+    return processors_ > 1 && (others + 2 <= processors_ || others - Asleep() + 2 <= processors_);
+  }
+
+  // What a call costs that wakes the sentry and is woken by it on the same processor: the least that was seen so far,
+  // which on some hosts is ten times what it is on others.
+  void NoteHandOff(int64_t ns) {
+    if (ns < hand_off_ns_.load(std::memory_order_relaxed)) hand_off_ns_.store(ns, std::memory_order_relaxed);
+  }
+  int64_t HandOffNs() const { return hand_off_ns_.load(std::memory_order_relaxed); }
+
   // A synchronous wake-up put the guest on the caller's processor: leaves it to the guest. Costs
   // one migration.
   void LeaveProcessor() const;
@@ -58,6 +73,7 @@ class SpinPolicy {
 
  private:
   static constexpr int64_t kCalmNs = 1'000'000;
+  static constexpr int64_t kFirstHandOffNs = 20'000;
 
   double CyclesPerNs() const;
   // An estimate, some time old: looking at all threads costs.
@@ -70,6 +86,7 @@ class SpinPolicy {
   std::atomic<int> running_{0};
   std::atomic<int> watching_{0};
   std::atomic<int64_t> unblocked_ns_{0};
+  std::atomic<int64_t> hand_off_ns_{kFirstHandOffNs};
   int processors_ = 1;
   cpu_set_t allowed_;
   // For Cycles: both clocks at one moment, and what a later one told; 0 while none did.
