@@ -32,6 +32,21 @@ STUB_INLINE void FillRequest(ThreadPage* page) {
   request.rip = r.rip;
 }
 
+// Whether a sentry thread takes up the call that was posted. The one that was to watch the page may have got no
+// processor, or be busy with another's call; then the call is this thread's again.
+STUB_INLINE bool IsTakenUp(ThreadPage* page) {
+  const uint64_t start = CycleCounter();
+  while (__atomic_load_n(&page->request.door, __ATOMIC_ACQUIRE) == kDoorPosted) {
+    if (CycleCounter() - start >= __atomic_load_n(&page->spin_cycles, __ATOMIC_RELAXED)) {
+      uint32_t door = kDoorPosted;
+      return !__atomic_compare_exchange_n(&page->request.door, &door, kDoorClosed, false, __ATOMIC_SEQ_CST,
+                                          __ATOMIC_RELAXED);
+    }
+    __builtin_ia32_pause();
+  }
+  return true;
+}
+
 }  // namespace
 
 void TakeResume(ThreadPage* page) {
@@ -60,7 +75,8 @@ void StubFastCall(ThreadPage* page) {
     how = Ring(Bell::kWaited);
   } else if (__atomic_load_n(&page->request.door, __ATOMIC_RELAXED) != kDoorOpen ||
              !__atomic_compare_exchange_n(&page->request.door, &door, kDoorPosted, false, __ATOMIC_SEQ_CST,
-                                          __ATOMIC_RELAXED)) {
+                                          __ATOMIC_RELAXED) ||
+             !IsTakenUp(page)) {
     how = Ring(Bell::kFast);
   }
   CarryOutAnswers(page, 0, how);

@@ -47,6 +47,7 @@ Result<RefPtr<GuestThread>> GuestThread::Clone(const CloneOptions& options, Trap
   TRY(FlushMemoryOps());
   TRY(FlushFrame());
   EnsureRegisters();
+  platform_.shared_watch().Leave(*this);  // the child inherits where it may run
   const bool shares = options.share_memory || options.thread;
   const uint64_t token = options.thread ? 0 : TRY(RandomToken());
   StubSpace::Slot slot{.index = slot_};
@@ -74,7 +75,7 @@ Result<RefPtr<GuestThread>> GuestThread::Clone(const CloneOptions& options, Trap
 
   // The answer that starts a thread comes at once, unless both share a processor.
   if (options.thread && platform_.spin().Spare(false))
-    (*child->page_)->spin_cycles = platform_.spin().Cycles(kStubSpinNs);
+    (*child->page_)->spin_cycles = platform_.spin().StubSpinCycles();
   SharedPage& mine = *page_;
   mine->clone_flags = HostFlags(options);
   mine->clone_slot = stub::SlotAddress(slot.index);

@@ -10,16 +10,20 @@
 namespace sandbox::platform::systrap {
 namespace {
 
-// How long a worker watches for the next call. Waking somebody costs several microseconds here and
-// tens across processors, so that much may be lost for nothing; a guest that computes loses its
-// worker after that.
+// How long a worker watches for the next call, at least. Waking somebody costs several microseconds and tens across
+// processors, so that much may be lost for nothing; a guest that computes loses its worker after that.
 constexpr int64_t kWatchNs = 20'000;
-// Calls rung in so shortly one after the other that watching would have caught them, before it
-// starts.
-constexpr int64_t kShortGapNs = 20'000;
+// The same in hand-offs, on hosts where those take long.
+constexpr int64_t kWatchHandOffs = 2;
+// Calls rung in so shortly one after the other that watching would have caught them, before it starts: in hand-offs,
+// and at least.
+constexpr int64_t kShortGapHandOffs = 4, kShortGapNs = 20'000;
 constexpr int kStreakToWatch = 4;
 // After fruitless watches, how many more such calls it takes: doubled each time up to this power.
 constexpr int kMaxPenalty = 10;
+// A thread whose calls a shared watch did not take up in time joins again after more calls: doubled each time up to
+// this power.
+constexpr int kMaxLeft = 10;
 // Turns of the spin loop between looks at anything but the page, about a microsecond.
 constexpr int kTurnsPerLook = 24;
 
@@ -42,6 +46,7 @@ Trap GuestThread::ReadFast(Hold hold) {
   trap.ip = GuestAddr(ShownSite(request.rip));
   data_.Begin(trap.nr < kCallNumbers ? platform_.inputs().inputs[trap.nr] : nullptr, trap.args);
   if (hold == Hold::kRung) CountStreak();
+  if (hold == Hold::kParked && shared_) ++shared_calls_;
   return trap;
 }
 
@@ -69,24 +74,63 @@ uint64_t GuestThread::ShownSite(uint64_t ip) {
 }
 
 void GuestThread::CountStreak() {
-  const int64_t now = MonotonicNs();
-  streak_ = now - resumed_ns_ < kShortGapNs ? streak_ + 1 : 0;
+  const int64_t gap = MonotonicNs() - resumed_ns_;
+  platform_.spin().NoteHandOff(gap);
+  streak_ = gap < std::max(kShortGapNs, kShortGapHandOffs * platform_.spin().HandOffNs()) ? streak_ + 1 : 0;
 }
 
-// In the resuming answer of a fast call: whether the caller watches for the next one.
+// In the resuming answer of a fast call: whether somebody watches for the next one.
 bool GuestThread::OpenDoor() {
-  if (!fast_ || !OnDutyAt(listener_.get()) || !platform_.spin().Spare(false)) return false;
+  if (!fast_) return false;
   const int64_t now = MonotonicNs();
   if (hold_ == Hold::kRung) resumed_ns_ = now;
-  if (!platform_.spin().Calm(now)) return false;
+  if (shared_ && StaysShared()) return true;
+  const bool alone = platform_.spin().Spare(false) && platform_.spin().Calm(now);
+  if (!alone) return JoinShared();
+  if (!OnDutyAt(listener_.get())) return false;
   if (hold_ == Hold::kRung) {
     if (streak_ < kStreakToWatch << penalty_) return false;
     streak_ = 0;
   }
-  __atomic_store_n(&(*page_)->request.door, stub::kDoorOpen, __ATOMIC_RELEASE);
+  SetDoorOpen();
   leave_processor_ = hold_ == Hold::kRung;
   WatchAfterTrap(shared_from_this());
   return true;
+}
+
+// Of one that a shared watch was given.
+bool GuestThread::StaysShared() {
+  SharedWatch& watch = platform_.shared_watch();
+  // The stub rang and shut the door that was opened for it: nobody had taken its call up for too long.
+  const bool lost = std::exchange(shared_open_, false) && hold_ == Hold::kRung &&
+                    __atomic_load_n(&(*page_)->request.door, __ATOMIC_RELAXED) == stub::kDoorClosed;
+  shared_ = !lost && watch.Reopen(*this);
+  shared_open_ = shared_;
+  if (shared_) return true;
+  left_ = shared_calls_ > kStreakToWatch ? 0 : std::min(left_ + 1, kMaxLeft);
+  watch.Leave(*this);
+  return false;
+}
+
+// For one that calls often, when no processor is to be had for it alone.
+bool GuestThread::JoinShared() {
+  if (hold_ != Hold::kRung || streak_ < kStreakToWatch << left_) return false;
+  streak_ = 0;
+  SharedWatch& watch = platform_.shared_watch();
+  shared_ = watch.Join(shared_from_this());
+  if (!shared_ && OnDutyAt(listener_.get()) && watch.Begin(shared_from_this())) {
+    WatchSharedAfterTrap();
+    shared_ = true;
+  }
+  shared_open_ = shared_;
+  shared_calls_ = 0;
+  return shared_;
+}
+
+void GuestThread::SetDoorOpen() { __atomic_store_n(&(*page_)->request.door, stub::kDoorOpen, __ATOMIC_RELEASE); }
+
+bool GuestThread::HasPosted() const {
+  return __atomic_load_n(&(*page_)->request.door, __ATOMIC_ACQUIRE) == stub::kDoorPosted;
 }
 
 // False when a request was posted at the last moment.
@@ -101,10 +145,10 @@ bool GuestThread::AwaitPosted() {
   SpinPolicy& spin = platform_.spin();
   spin.BeginWatch();
   if (std::exchange(leave_processor_, false)) spin.LeaveProcessor();
-  const int64_t limit = MonotonicNs() + kWatchNs;
+  const int64_t limit = MonotonicNs() + std::max(kWatchNs, kWatchHandOffs * spin.HandOffNs());
   bool posted = false;
   for (int turn = 1;; ++turn) {
-    posted = __atomic_load_n(&(*page_)->request.door, __ATOMIC_ACQUIRE) == stub::kDoorPosted;
+    posted = HasPosted();
     if (posted) break;
     __builtin_ia32_pause();
     if (turn % kTurnsPerLook != 0) continue;
@@ -121,11 +165,18 @@ bool GuestThread::AwaitPosted() {
 }
 
 bool GuestThread::AcceptPosted() {
-  __atomic_store_n(&(*page_)->request.door, stub::kDoorClosed, __ATOMIC_RELAXED);
+  {
+    MutexLock lock(mu_);
+    if (dead_ || state_ != State::kRunning) return false;
+    // The stub takes back what nobody takes up in time.
+    uint32_t door = stub::kDoorPosted;
+    if (!__atomic_compare_exchange_n(&(*page_)->request.door, &door, stub::kDoorClosed, false, __ATOMIC_ACQ_REL,
+                                     __ATOMIC_RELAXED)) {
+      return false;
+    }
+    state_ = State::kServing;
+  }
   listener_->NotePosted();
-  MutexLock lock(mu_);
-  if (dead_ || state_ != State::kRunning) return false;
-  state_ = State::kServing;
   return true;
 }
 
@@ -149,7 +200,11 @@ Result<void> GuestThread::EnsureFrame() {
 void GuestThread::SetLocalIdentity(const std::optional<LocalIdentity>& identity) {
   stub::LocalAnswers& local = (*page_)->local;
   __atomic_store_n(&local.valid, 0, __ATOMIC_SEQ_CST);
-  if (!identity) return;
+  if (!identity) {
+    // What is to change may be where the thread runs.
+    platform_.shared_watch().Leave(*this);
+    return;
+  }
   local.pid = identity->pid;
   local.tid = identity->tid;
   local.has_ids = identity->has_ids;

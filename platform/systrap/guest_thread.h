@@ -101,6 +101,11 @@ class GuestThread : public RefFromThis<GuestThread> {
   // The same without waiting, for a worker that cannot watch now.
   bool StopWatching() EXCLUDES(mu_);
   void ServePosted();
+  // For SharedWatch: opens the door, and looks whether a call came there.
+  void SetDoorOpen();
+  bool HasPosted() const;
+  // Takes up what was posted; false when there is nothing to serve (any more).
+  bool AcceptPosted() EXCLUDES(mu_);
   // The host thread is gone. Has Trap::kDead delivered, now or after the trap under way.
   void MarkDead(int signal) EXCLUDES(mu_);
   void ServeDeath();
@@ -157,8 +162,9 @@ class GuestThread : public RefFromThis<GuestThread> {
   uint64_t ShownSite(uint64_t ip);
   void CountStreak();
   bool OpenDoor();
+  bool StaysShared();
+  bool JoinShared();
   bool CloseDoor();
-  bool AcceptPosted() EXCLUDES(mu_);
   // clone.cc
   bool ApproveClone(const Notification& notification) EXCLUDES(mu_);
   // What a child is before its birth.
@@ -220,6 +226,10 @@ class GuestThread : public RefFromThis<GuestThread> {
   int streak_ = 0, penalty_ = 0, caught_ = 0;
   int64_t resumed_ns_ = 0;
   bool leave_processor_ = false;
+  // Given to the shared watch; its door was opened for that; calls caught there; times it was not served in time.
+  bool shared_ = false, shared_open_ = false;
+  int64_t shared_calls_ = 0;
+  int left_ = 0;
 
   Mutex mu_{LockRank::kPlatformThread};
   State state_ GUARDED_BY(mu_) = State::kNew;

@@ -37,7 +37,7 @@ StubPlatform::StubPlatform(std::unique_ptr<Zygote> zygote, const PlatformOptions
     : zygote_(std::move(zygote)),
       inputs_(options.inputs),
       rewriter_(UsableSegmentBases().readable ? MakeTextRewriter(stub::PlacedAddress(&stub::StubFastEntry)) : nullptr),
-      workers_(options.after_trap),
+      workers_(options.after_trap, shared_watch_),
       pool_(*zygote_, options.pool_size) {
   const auto reap = [](void* self) -> void* {
     static_cast<StubPlatform*>(self)->Reap();

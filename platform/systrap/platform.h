@@ -10,6 +10,7 @@
 #include "platform/api/platform.h"
 #include "platform/arch/fpstate.h"
 #include "platform/systrap/guest_thread.h"
+#include "platform/systrap/shared_watch.h"
 #include "platform/systrap/slow_handler_monitor.h"
 #include "platform/systrap/spin_policy.h"
 #include "platform/systrap/stub_pool.h"
@@ -31,6 +32,7 @@ class StubPlatform final : public Platform {
 
   WorkerPool& workers() { return workers_; }
   SpinPolicy& spin() { return spin_; }
+  SharedWatch& shared_watch() { return shared_watch_; }
   const InputTable& inputs() const { return inputs_; }
   // Of signal frames; known once there is a process.
   arch::FpLayout fp_layout() const { return {fp_state_size_.load(), fp_features_.load()}; }
@@ -56,6 +58,7 @@ class StubPlatform final : public Platform {
   SpinPolicy spin_;
   std::atomic<uint32_t> fp_state_size_{0};
   std::atomic<uint64_t> fp_features_{0};
+  SharedWatch shared_watch_{spin_};
   WorkerPool workers_;
   SlowHandlerMonitor monitor_{workers_};
   StubPool pool_;

@@ -195,7 +195,7 @@ void GuestThread::Post(stub::Command command, stub::Resume resume, size_t op_lim
   page->resume = resume;
   page->return_value = return_value_;
   const bool watch = command == stub::Command::kResume && OpenDoor();
-  page->spin_cycles = watch ? platform_.spin().Cycles(kStubSpinNs) : 0;
+  page->spin_cycles = watch ? platform_.spin().StubSpinCycles() : 0;
   if (resume == stub::Resume::kRegisters) {
     page->regs = registers_;
     page->regs.rip = space_->trampolines().Continued(registers_.rip);

@@ -5,6 +5,7 @@
 
 #include <sched.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <unordered_set>
@@ -15,9 +16,6 @@ namespace sandbox::platform::systrap {
 
 // CLOCK_MONOTONIC, nanoseconds.
 int64_t MonotonicNs();
-
-// How long a stub with a watched page waits for its answer before it sleeps. Most calls take a tenth of it.
-inline constexpr int64_t kStubSpinNs = 30'000;
 
 class SpinPolicy {
  public:
@@ -50,9 +48,27 @@ class SpinPolicy {
   // Guest threads that wake each other take turns: the one that is blocked now will want its processor in a moment, and
   // is served worse for every watch that it interrupts (redis lost 40 %). True when that has not happened lately.
   bool Calm(int64_t now_ns) const { return now_ns - unblocked_ns_.load(std::memory_order_relaxed) > kCalmNs; }
+  // Whether a shared watch of `members` threads may have a processor: there is one for it, and one for those, next to
+  // all other guest threads that run.
+  bool SpareForShared(int members) EXCLUDES(mu_) {
+    const int others = std::max(running_.load(std::memory_order_relaxed) - members, 0);
+    return processors_ > 1 && (others + 2 <= processors_ || others - Asleep() + 2 <= processors_);
+  }
+
+  // What a call costs that wakes the sentry and is woken by it on the same processor: the least that was seen so far,
+  // which on some hosts is ten times what it is on others.
+  void NoteHandOff(int64_t ns) {
+    if (ns < hand_off_ns_.load(std::memory_order_relaxed)) hand_off_ns_.store(ns, std::memory_order_relaxed);
+  }
+  int64_t HandOffNs() const { return hand_off_ns_.load(std::memory_order_relaxed); }
+
   // A synchronous wake-up put the guest on the caller's processor: leaves it to the guest. Costs
   // one migration.
   void LeaveProcessor() const;
+
+  // How long a stub with a watched page waits until its call is taken up, and then for its answer before it sleeps. Most
+  // calls take a tenth of it.
+  uint32_t StubSpinCycles() const { return Cycles(std::max(kStubSpinNs, kStubSpinHandOffs * HandOffNs())); }
 
   // Time-stamp counter ticks in `ns` nanoseconds.
   uint32_t Cycles(int64_t ns) const;
@@ -60,7 +76,9 @@ class SpinPolicy {
   int64_t Nanoseconds(uint64_t cycles) const;
 
  private:
+  static constexpr int64_t kStubSpinNs = 30'000, kStubSpinHandOffs = 10;
   static constexpr int64_t kCalmNs = 1'000'000;
+  static constexpr int64_t kFirstHandOffNs = 20'000;
 
   double CyclesPerNs() const;
   // An estimate, some time old: looking at all threads costs.
@@ -73,6 +91,7 @@ class SpinPolicy {
   std::atomic<int> running_{0};
   std::atomic<int> watching_{0};
   std::atomic<int64_t> unblocked_ns_{0};
+  std::atomic<int64_t> hand_off_ns_{kFirstHandOffNs};
   int processors_ = 1;
   cpu_set_t allowed_;
   // For Cycles: both clocks at one moment, and what a later one told; 0 while none did.

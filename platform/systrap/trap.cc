@@ -332,6 +332,7 @@ void GuestThread::ReleaseHost() {
   if (!born) (void)listener_->TakePending(token_);
   if (started_ && !blocked_) listener_->ThreadStops();
   if (tid_ >= 0) listener_->Remove(tid_, this);
+  platform_.shared_watch().Leave(*this);
   if (!process_) return;
   const size_t left = process_->RemoveThread(this);
   bool dead;
@@ -384,6 +385,7 @@ void GuestThread::BeginBlock() {
 // would cost two more context switches.
 void GuestThread::BeginDefer() {
   SettleCallData();
+  __atomic_store_n(&(*page_)->spin_cycles, 0, __ATOMIC_RELAXED);
   const bool notified = hold_ == Hold::kNotified || hold_ == Hold::kRung;
   waits_in_notification_ = notified && listener_->HoldNotification();
   if (!waits_in_notification_) Park();

@@ -1,9 +1,11 @@
 #include "platform/systrap/worker.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "platform/systrap/guest_thread.h"
 #include "platform/systrap/router.h"
+#include "platform/systrap/shared_watch.h"
 
 namespace sandbox::platform::systrap {
 namespace {
@@ -31,15 +33,21 @@ class Worker {
     if (RefPtr<GuestThread> thread = std::move(watched_); thread && thread->StopWatching()) {
       pool_.ServePosted(std::move(thread));
     }
+    if (std::exchange(watches_shared_, false)) {
+      for (RefPtr<GuestThread>& thread : pool_.shared_watch_.End()) pool_.ServePosted(std::move(thread));
+    }
     if (const RefPtr<Listener> next = std::move(next_)) pool_.Dispatch(next);
     LeaveDuty();
   }
 
-  bool OnDutyAt(const Listener* listener) const { return duty_.get() == listener && !next_ && !watched_; }
+  bool OnDutyAt(const Listener* listener) const {
+    return duty_.get() == listener && !next_ && !watched_ && !watches_shared_;
+  }
   void WatchAfterTrap(RefPtr<GuestThread> thread) { watched_ = std::move(thread); }
+  void WatchSharedAfterTrap() { watches_shared_ = true; }
 
   bool TakeNext(const RefPtr<Listener>& listener) {
-    if (current_thread == nullptr || next_) return false;
+    if (current_thread == nullptr || next_ || watches_shared_) return false;
     next_ = listener;
     return true;
   }
@@ -89,6 +97,7 @@ class Worker {
           Route(pool_, listener, notification, RouteMode::kServe);
           AfterTrap();
           Watch();
+          WatchShared();
           break;
         case Listener::Received::kBusy:
           if (listener->LeaveSurplusDuty()) {
@@ -117,6 +126,23 @@ class Worker {
     }
   }
 
+  // Serves the calls of all who were given to the shared watch, while it pays. Their listeners have others on duty.
+  void WatchShared() {
+    if (!watches_shared_) return;
+    LeaveDuty();
+    while (watches_shared_) {  // a trap that blocks this thread ends it
+      const RefPtr<GuestThread> thread = pool_.shared_watch_.Next();
+      if (!thread) break;
+      thread->ServePosted();
+      AfterTrap();
+    }
+    if (!std::exchange(watches_shared_, false)) return;
+    for (const RefPtr<GuestThread>& thread : pool_.shared_watch_.End()) {
+      thread->ServePosted();
+      AfterTrap();
+    }
+  }
+
   void AfterTrap() {
     if (pool_.after_trap_) pool_.after_trap_();
   }
@@ -125,6 +151,7 @@ class Worker {
   WorkerPool::Job job_;
   RefPtr<Listener> duty_;  // where this worker has the duty
   RefPtr<GuestThread> watched_;
+  bool watches_shared_ = false;
   RefPtr<Listener> next_;  // where it will have the duty after the trap it serves; counted already
   CondVar wake_;
   bool has_job_ = false;  // guarded by the pool's lock
@@ -223,6 +250,8 @@ ServingScope::~ServingScope() { current_thread = before_; }
 bool OnDutyAt(const Listener* listener) { return this_worker != nullptr && this_worker->OnDutyAt(listener); }
 
 void WatchAfterTrap(RefPtr<GuestThread> thread) { this_worker->WatchAfterTrap(std::move(thread)); }
+
+void WatchSharedAfterTrap() { this_worker->WatchSharedAfterTrap(); }
 
 void GiveUpDuty() {
   if (this_worker != nullptr) this_worker->GiveUpDuty();

@@ -16,12 +16,14 @@
 namespace sandbox::platform::systrap {
 
 class GuestThread;
+class SharedWatch;
 class Worker;
 
 class WorkerPool {
  public:
   // `after_trap`: PlatformOptions::after_trap, or empty.
-  explicit WorkerPool(std::function<void()> after_trap) : after_trap_(std::move(after_trap)) {}
+  WorkerPool(std::function<void()> after_trap, SharedWatch& shared_watch)
+      : after_trap_(std::move(after_trap)), shared_watch_(shared_watch) {}
   ~WorkerPool();
 
   // Puts a worker on duty at `listener`; the duty was counted already.
@@ -57,6 +59,7 @@ class WorkerPool {
 
   static constexpr size_t kMaxParked = 64;
   const std::function<void()> after_trap_;
+  SharedWatch& shared_watch_;
   Mutex mu_{LockRank::kLeaf};
   std::vector<Worker*> parked_ GUARDED_BY(mu_);
   int alive_ GUARDED_BY(mu_) = 0;
@@ -82,6 +85,8 @@ bool OnDutyAt(const Listener* listener);
 // Has the calling worker, which is on duty, watch the page of `thread` once the trap it serves is
 // over. The door of the page is open already.
 void WatchAfterTrap(RefPtr<GuestThread> thread);
+// Has it go on with the shared watch, which it began.
+void WatchSharedAfterTrap();
 
 // The calling worker stops receiving for a while (or for good): gives its duty away if it has one.
 void GiveUpDuty();

@@ -178,6 +178,7 @@ void Task::SetCpuAffinity(std::vector<uint64_t> mask) {
 
 void Task::ApplyCpuAffinityLocked() {
   if (cpu_affinity_.empty() || thread_ == nullptr) return;
+  thread_->SetLocalIdentity(std::nullopt);
   // May fail where a host profile forbids it: then the mask is a wish.
   host_follows_affinity_ = ::syscall(SYS_sched_setaffinity, thread_->host_tid(),
                                      cpu_affinity_.size() * sizeof(uint64_t), cpu_affinity_.data()) == 0;

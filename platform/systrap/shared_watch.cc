@@ -1,0 +1,154 @@
+#include "platform/systrap/shared_watch.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "platform/systrap/guest_thread.h"
+
+namespace sandbox::platform::systrap {
+namespace {
+
+// In hand-offs (SpinPolicy::HandOffNs): without any call for so long, the watch is over. Moving the first thread to
+// another processor, which may have to wake up, takes some of them.
+constexpr int64_t kQuietHandOffs = 10, kFirstHandOffs = 50;
+// Calls after which the watch is looked at.
+constexpr int64_t kCallsToJudge = 64;
+// Whoever calls often has a partner as a rule, which joins soon.
+constexpr int kFewMembers = 2;
+// 2 to the power of this beginnings are declined at most.
+constexpr int kMaxPenalty = 8;
+// Turns of the spin loop between looks at anything but the pages.
+constexpr int kTurnsPerLook = 16;
+
+}  // namespace
+
+bool SharedWatch::Reopen(GuestThread& thread) {
+  MutexLock lock(mu_);
+  if (!active_) return false;
+  const bool watched =
+      std::any_of(members_.begin(), members_.end(), [&](const Member& m) { return m.thread.get() == &thread; });
+  if (watched) thread.SetDoorOpen();
+  return watched;
+}
+
+void SharedWatch::AddLocked(const RefPtr<GuestThread>& thread) {
+  members_.push_back({.thread = thread, .own = {}});
+  version_.fetch_add(1, std::memory_order_release);
+  thread->SetDoorOpen();
+}
+
+bool SharedWatch::Join(const RefPtr<GuestThread>& thread) {
+  MutexLock lock(mu_);
+  if (!active_ || members_.size() == kMostWatched) return false;
+  AddLocked(thread);
+  return true;
+}
+
+bool SharedWatch::Begin(const RefPtr<GuestThread>& thread) {
+  if (!spin_.SpareForShared(kFewMembers)) return false;
+  MutexLock lock(mu_);
+  if (active_ || ++declined_ < 1 << penalty_) return false;
+  declined_ = 0;
+  active_ = true;
+  AddLocked(thread);
+  spin_.BeginWatch();
+  return true;
+}
+
+void SharedWatch::Leave(const GuestThread& thread) {
+  MutexLock lock(mu_);
+  const auto member =
+      std::find_if(members_.begin(), members_.end(), [&](const Member& m) { return m.thread.get() == &thread; });
+  if (member == members_.end()) return;
+  LetGo(*member);
+  members_.erase(member);
+  version_.fetch_add(1, std::memory_order_release);
+}
+
+// Where the guest or its engine leaves no other processor, it stays.
+void SharedWatch::MoveOff(Member& member, int processor) {
+  if (member.moved || processor < 0 || processor >= CPU_SETSIZE) return;
+  const int tid = member.thread->host_tid();
+  if (tid < 0 || ::sched_getaffinity(tid, sizeof(member.own), &member.own) != 0) return;
+  cpu_set_t others = member.own;
+  CPU_CLR(static_cast<size_t>(processor), &others);
+  member.moved = CPU_COUNT(&others) != 0 && ::sched_setaffinity(tid, sizeof(others), &others) == 0;
+}
+
+void SharedWatch::LetGo(Member& member) {
+  // A thread that is gone needs it no more.
+  if (std::exchange(member.moved, false)) {
+    (void)::sched_setaffinity(member.thread->host_tid(), sizeof(member.own), &member.own);
+  }
+}
+
+// `moved`: the watcher is on another processor than before.
+void SharedWatch::TakeMembers(bool moved) {
+  MutexLock lock(mu_);
+  seen_version_ = version_.load(std::memory_order_acquire);
+  watched_.clear();
+  for (Member& member : members_) {
+    if (moved) LetGo(member);
+    MoveOff(member, processor_);
+    watched_.push_back(member.thread);
+  }
+}
+
+bool SharedWatch::Pays(size_t members) {
+  if (recent_calls_ < kCallsToJudge) return true;
+  const bool pays = recent_ns_ <= recent_calls_ * spin_.HandOffNs() &&
+                    spin_.SpareForShared(std::max(static_cast<int>(members), kFewMembers));
+  recent_calls_ = recent_ns_ = 0;
+  return pays;
+}
+
+RefPtr<GuestThread> SharedWatch::Next() {
+  const int64_t start = MonotonicNs();
+  if (calls_ % kCallsToJudge == 0) {
+    const int here = ::sched_getcpu();
+    if (std::exchange(processor_, here) != here) TakeMembers(true);
+  }
+  if (!Pays(watched_.size())) return nullptr;
+  const int64_t limit_ns = (calls_ == 0 ? kFirstHandOffs : kQuietHandOffs) * spin_.HandOffNs();
+  for (int turn = 1;; ++turn) {
+    if (version_.load(std::memory_order_acquire) != seen_version_) TakeMembers(false);
+    for (const RefPtr<GuestThread>& thread : watched_) {
+      if (!thread->HasPosted() || !thread->AcceptPosted()) continue;
+      const int64_t waited = turn == 1 ? 0 : MonotonicNs() - start;
+      ++calls_;
+      ++recent_calls_;
+      waited_ns_ += waited;
+      recent_ns_ += waited;
+      return thread;
+    }
+    __builtin_ia32_pause();
+    if (turn % kTurnsPerLook != 0) continue;
+    const int64_t waited = MonotonicNs() - start;
+    if (waited <= limit_ns) continue;
+    waited_ns_ += waited;
+    return nullptr;
+  }
+}
+
+std::vector<RefPtr<GuestThread>> SharedWatch::End() {
+  std::vector<RefPtr<GuestThread>> posted;
+  {
+    MutexLock lock(mu_);
+    active_ = false;
+    for (Member& member : members_) {
+      LetGo(member);
+      posted.push_back(std::move(member.thread));
+    }
+    members_.clear();
+    version_.fetch_add(1, std::memory_order_release);
+    penalty_ = waited_ns_ <= calls_ * spin_.HandOffNs() ? 0 : std::min(penalty_ + 1, kMaxPenalty);
+  }
+  spin_.EndWatch();
+  watched_.clear();
+  processor_ = -1;
+  calls_ = waited_ns_ = recent_calls_ = recent_ns_ = 0;
+  std::erase_if(posted, [](const RefPtr<GuestThread>& thread) { return !thread->StopWatching(); });
+  return posted;
+}
+
+}  // namespace sandbox::platform::systrap
