@@ -34,8 +34,13 @@ SYSCALL_ROW(clock_getres, Lane::kShort, Support::kFull, SysClockGetres, "");
 
 // The guest's clocks are the host's, which nobody in a sandbox may set.
 Result<void> SysClockSettime(Task& task, int32_t clock, InPtr<timespec> time) {
-  if (clock != CLOCK_REALTIME) return Err(EINVAL);
+  const bool of_a_task = clock < 0 && IsCpuClock(clock);
+  if (clock != CLOCK_REALTIME && !of_a_task) return Err(EINVAL);
   const timespec ts = TRY(time.Read(task.memory()));
+  if (of_a_task) {
+    TRY(ReadCpuClockNs(task, clock));
+    return Err(EPERM);
+  }
   if (!ValidTimespec(ts)) return Err(EINVAL);
   return Err(EPERM);
 }
@@ -56,7 +61,7 @@ SYSCALL_ROW(gettimeofday, Lane::kShort, Support::kFull, SysGettimeofday, "");
 Result<void> SysSettimeofday(Task& task, InPtr<timeval> time, InPtr<struct timezone> zone) {
   if (!time.IsNull()) {
     const timeval tv = TRY(time.Read(task.memory()));
-    if (tv.tv_usec < 0 || tv.tv_usec > 1'000'000) return Err(EINVAL);
+    if (tv.tv_usec < 0 || tv.tv_usec >= 1'000'000) return Err(EINVAL);
   }
   if (!zone.IsNull()) TRY(zone.Read(task.memory()));
   return Err(EPERM);

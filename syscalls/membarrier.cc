@@ -85,6 +85,9 @@ Result<int64_t> SysKcmp(Task& task, int32_t pid1, int32_t pid2, int type, uint64
       return 0;
     case KCMP_SIGHAND:
       return Order(a->group().handlers().get(), b->group().handlers().get());
+    case KCMP_EPOLL_TFD:
+      TRY(InPtr<kcmp_epoll_slot>(GuestAddr(index2)).Read(task.memory()));
+      return Err(EINVAL);
     default:
       return Err(EINVAL);
   }

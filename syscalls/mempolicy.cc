@@ -117,8 +117,9 @@ SYSCALL_ROW(get_mempolicy, Lane::kShort, Support::kPartial, SysGetMempolicy, "on
 
 Result<int> SysMigratePages(Task& task, int pid, uint64_t max_node, InPtr<uint64_t> from, InPtr<uint64_t> to) {
   TRY(ReadNodes(task, from, max_node));
-  if (TRY(ReadNodes(task, to, max_node)) == 0) return Err(EINVAL);
+  const uint64_t nodes = TRY(ReadNodes(task, to, max_node));
   if (pid != 0 && task.Find(pid) == nullptr) return Err(ESRCH);
+  if (nodes == 0) return Err(EINVAL);
   return 0;
 }
 SYSCALL_ROW(migrate_pages, Lane::kShort, Support::kPartial, SysMigratePages, "one node: nothing to move");

@@ -44,6 +44,10 @@ Result<void> PrepareFile(Task& task, FileDescription& file, MapRequest& request)
 Result<void> PrepareAnonymous(MapRequest& request) {
   request.offset = 0;
   switch (request.flags & MAP_TYPE) {
+    case MAP_DROPPABLE:
+      if (request.flags & (MAP_GROWSDOWN | MAP_LOCKED)) return Err(EINVAL);
+      request.flags = (request.flags & ~MAP_TYPE) | MAP_PRIVATE | MAP_NORESERVE;
+      return {};
     case MAP_PRIVATE:
       return {};
     case MAP_SHARED:
@@ -66,7 +70,8 @@ Result<GuestAddr> SysMmap(Task& task, GuestAddr addr, uint64_t length, int prot,
   }
   if (length == 0) return Err(EINVAL);
   const int type = flags & MAP_TYPE;
-  if (type != MAP_PRIVATE && type != MAP_SHARED && type != MAP_SHARED_VALIDATE) return Err(EINVAL);
+  const bool droppable = type == MAP_DROPPABLE && file == nullptr;
+  if (type != MAP_PRIVATE && type != MAP_SHARED && type != MAP_SHARED_VALIDATE && !droppable) return Err(EINVAL);
   if (length > task.mm().range().length()) return Err(ENOMEM);
 
   const bool may_execute = file == nullptr || !NoExecMount(*file);
@@ -77,7 +82,13 @@ Result<GuestAddr> SysMmap(Task& task, GuestAddr addr, uint64_t length, int prot,
   } else {
     TRY(PrepareAnonymous(request));
   }
-  return task.mm().Map(task, task.thread(), request);
+  const GuestAddr start = TRY(task.mm().Map(task, task.thread(), request));
+  if (droppable) {
+    // Neither inherited nor dumped; that it is never dropped is the host's good will.
+    for (const int advice : {MADV_WIPEONFORK, MADV_DONTDUMP})
+      TRY(task.mm().Advise(task, task.thread(), start, length, advice));
+  }
+  return start;
 }
 SYSCALL_ROW(mmap, Lane::kFull, Support::kPartial, SysMmap, "no huge page pool, no MAP_SYNC");
 

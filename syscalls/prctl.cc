@@ -160,6 +160,26 @@ Result<int64_t> Speculation(int option, const PrctlArgs& args) {
   return Err(ENXIO);
 }
 
+// What is off and stays off: asking for that, or whether it is so, succeeds. Newer than the headers.
+std::optional<Result<int64_t>> Absent(int option, const PrctlArgs& args) {
+  constexpr int kSetSyscallUserDispatch = 59, kSetMdwe = 65, kGetMdwe = 66, kSetMemoryMerge = 67, kGetMemoryMerge = 68,
+                kTimerCreateRestoreIds = 77;
+  constexpr uint64_t kRestoreIdsGet = 2;
+  const auto zero_if = [](bool known) { return known ? Result<int64_t>(0) : Err(EINVAL); };
+  switch (option) {
+    case kSetSyscallUserDispatch:
+    case kSetMdwe:
+    case kGetMdwe:
+    case kSetMemoryMerge:
+    case kGetMemoryMerge:
+      return zero_if(args.all_zero());
+    case kTimerCreateRestoreIds:
+      return zero_if(args.rest_is_zero() && (args.a2 == 0 || args.a2 == kRestoreIdsGet));
+    default:
+      return std::nullopt;
+  }
+}
+
 // Options about who a task is; nullopt for others.
 std::optional<Result<int64_t>> Identity(Task& task, int option, const PrctlArgs& args) {
   switch (option) {
@@ -241,6 +261,7 @@ Result<int64_t> Attribute(Task& task, int option, const PrctlArgs& args) {
 Result<int64_t> SysPrctl(Task& task, int option, uint64_t a2, uint64_t a3, uint64_t a4, uint64_t a5) {
   const PrctlArgs args{a2, a3, a4, a5};
   if (auto result = Identity(task, option, args)) return *result;
+  if (auto result = Absent(option, args)) return *result;
   switch (option) {
     case PR_SET_VMA:
       return SetVma(task, args);
@@ -283,7 +304,8 @@ Result<int64_t> SysPrctl(Task& task, int option, uint64_t a2, uint64_t a3, uint6
   }
 }
 SYSCALL_ROW(prctl, Lane::kShort, Support::kPartial, SysPrctl,
-            "PR_SET_MM without MAP, EXE_FILE and BRK; no PR_TSC_SIGSEGV, syscall user dispatch, core scheduling");
+            "PR_SET_MM without MAP, EXE_FILE and BRK; no PR_TSC_SIGSEGV, syscall user dispatch, core scheduling, MDWE, "
+            "memory merging");
 
 }  // namespace
 }  // namespace sandbox::syscalls

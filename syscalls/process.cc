@@ -53,10 +53,14 @@ Result<int32_t> SysClone3(Task& task, GuestAddr addr, uint64_t size) {
     return Err(EINVAL);
   }
   if (in.flags & ~uint64_t{0xffffffff} & ~(CLONE_CLEAR_SIGHAND | CLONE_INTO_CGROUP)) return Err(EINVAL);
-  if (in.flags & CLONE_INTO_CGROUP) return Err(EINVAL);
   if (in.flags & (CLONE_DETACHED | (CSIGNAL & ~CLONE_NEWTIME))) return Err(EINVAL);
   if ((in.flags & (CLONE_THREAD | CLONE_PARENT)) && in.exit_signal != 0) return Err(EINVAL);
   if ((in.stack == 0) != (in.stack_size == 0)) return Err(EINVAL);
+  if (in.flags & CLONE_INTO_CGROUP) {
+    if (in.cgroup > INT32_MAX || size < CLONE_ARGS_SIZE_VER2) return Err(EINVAL);
+    TRY(task.fds().Get(Fd(static_cast<int32_t>(in.cgroup))));
+    return Err(EBADF);  // no descriptor is a group that a task can be put into
+  }
   CloneArgs args;
   args.flags = in.flags;
   args.exit_signal = static_cast<int>(in.exit_signal);

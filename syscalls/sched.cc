@@ -91,16 +91,18 @@ Result<void> SysSchedGetparam(Task& task, int32_t pid, OutPtr<int32_t> param) {
 }
 SYSCALL_ROW(sched_getparam, Lane::kShort, Support::kFull, SysSchedGetparam, "");
 
+constexpr int kSchedExt = 7;  // SCHED_EXT: known by name, but there is no such class here
+
 Result<int32_t> SysSchedGetPriorityMax(Task&, int32_t policy) {
   if (IsRealtime(policy)) return 99;
-  if (IsNormal(policy) || policy == SCHED_DEADLINE) return 0;
+  if (IsNormal(policy) || policy == SCHED_DEADLINE || policy == kSchedExt) return 0;
   return Err(EINVAL);
 }
 SYSCALL_ROW(sched_get_priority_max, Lane::kShort, Support::kFull, SysSchedGetPriorityMax, "");
 
 Result<int32_t> SysSchedGetPriorityMin(Task&, int32_t policy) {
   if (IsRealtime(policy)) return 1;
-  if (IsNormal(policy) || policy == SCHED_DEADLINE) return 0;
+  if (IsNormal(policy) || policy == SCHED_DEADLINE || policy == kSchedExt) return 0;
   return Err(EINVAL);
 }
 SYSCALL_ROW(sched_get_priority_min, Lane::kShort, Support::kFull, SysSchedGetPriorityMin, "");

@@ -45,7 +45,10 @@ Result<int64_t> SleepOnCpuClock(Task& task, clockid_t clock, uint64_t until_ns) 
 
 Result<int64_t> SysClockNanosleep(Task& task, int32_t clock, int flags, InPtr<timespec> request,
                                   OutPtr<timespec> remaining) {
-  if (clock == CLOCK_THREAD_CPUTIME_ID) return Err(EOPNOTSUPP);
+  // The alarm clocks need a clock of the machine's that runs while it sleeps, which there is none of.
+  if (clock == CLOCK_THREAD_CPUTIME_ID || clock == CLOCK_REALTIME_ALARM || clock == CLOCK_BOOTTIME_ALARM) {
+    return Err(EOPNOTSUPP);
+  }
   const bool cpu = IsCpuClock(clock);
   if (!cpu) {
     if (!ReadClockNs(clock).ok()) return Err(EINVAL);
@@ -55,6 +58,10 @@ Result<int64_t> SysClockNanosleep(Task& task, int32_t clock, int flags, InPtr<ti
   }
   const timespec ts = TRY(request.Read(task.memory()));
   if (!ValidTimespec(ts)) return Err(EINVAL);
+  // Nobody sleeps until he has run for some time (Linux: posix_cpu_nsleep).
+  constexpr int32_t kPerThread = 4;
+  const int32_t owner = ~(clock >> 3);
+  if (clock < 0 && (clock & kPerThread) && (owner == 0 || owner == task.pid()->own())) return Err(EINVAL);
   const bool absolute = flags & TIMER_ABSTIME;
   if (cpu) {
     const uint64_t base = absolute ? 0 : TRY(ReadCpuClockNs(task, clock));

@@ -5,6 +5,7 @@
 #include <sys/timerfd.h>
 
 #include "sentry/kernel/task.h"
+#include "sentry/time/clock.h"
 #include "syscalls/row.h"
 
 namespace sandbox::syscalls {
@@ -31,6 +32,7 @@ Result<RefPtr<TimerFd>> GetTimer(Task& task, Fd fd) {
 Result<void> SysTimerfdSettime(Task& task, Fd fd, int flags, InPtr<itimerspec> setting, OutPtr<itimerspec> old) {
   const auto wanted = TRY(setting.Read(task.memory()));
   if (flags & ~(TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET)) return Err(EINVAL);
+  if (!ValidTimespec(wanted.it_value) || !ValidTimespec(wanted.it_interval)) return Err(EINVAL);
   const auto before = TRY(TRY(GetTimer(task, fd))->Set(flags, wanted));
   return old.IsNull() ? Result<void>() : old.Write(task.memory(), before);
 }

@@ -120,8 +120,20 @@ bool StartsWithElfHeader(MemoryManager& mm, GuestAddr at) {
   return read.ok() && *read == sizeof(magic) && std::memcmp(magic, ELFMAG, SELFMAG) == 0;
 }
 
+// Whether a private mapping has pages of its own (Linux: anon_vma), as far as the host says.
+using Residencies = std::vector<platform::AddressSpace::Residency>;
+bool HasOwnPages(const Residencies& host, const Vma& vma) {
+  if (host.empty()) return vma.prot != PROT_NONE && (vma.mappable == nullptr || vma.writable());
+  auto at =
+      std::partition_point(host.begin(), host.end(), [&](const auto& one) { return one.range.end <= vma.range.start; });
+  for (; at != host.end() && at->range.start < vma.range.end; ++at) {
+    if (at->anonymous + at->swap > 0) return true;
+  }
+  return false;
+}
+
 // How much of a mapping is dumped (Linux: vma_dump_size).
-uint64_t DumpedSize(MemoryManager& mm, const Vma& vma) {
+uint64_t DumpedSize(MemoryManager& mm, const Residencies& host, const Vma& vma) {
   const uint64_t whole = vma.range.length();
   const uint32_t filter = mm.core_filter();
   if (vma.label == "[vdso]") return whole;
@@ -129,8 +141,7 @@ uint64_t DumpedSize(MemoryManager& mm, const Vma& vma) {
   const bool file = vma.mappable != nullptr && !vma.mappable->MappingIdentity().path.empty() &&
                     !vma.mappable->MappingIdentity().path.ends_with(" (deleted)");
   if (vma.shared) return filter & (file ? kCoreMappedShared : kCoreAnonymousShared) ? whole : 0;
-  // A private mapping of a file that could be written has pages of its own.
-  if ((vma.mappable == nullptr || vma.writable()) && (filter & kCoreAnonymousPrivate)) return whole;
+  if (HasOwnPages(host, vma) && (filter & kCoreAnonymousPrivate)) return whole;
   if (vma.mappable == nullptr) return 0;
   if (filter & kCoreMappedPrivate) return whole;
   const bool header = (filter & kCoreElfHeaders) && vma.offset == 0 && (vma.prot & PROT_READ);
@@ -221,8 +232,9 @@ Result<void> WriteCore(Context& context, FileDescription& file, MemoryManager& m
   segments[0].p_offset = sizeof(header) + (vmas.size() + 1) * sizeof(Elf64_Phdr);
   segments[0].p_filesz = notes.bytes().size();
   uint64_t end = (segments[0].p_offset + notes.bytes().size() + kPageMask) & ~kPageMask;
+  const Residencies host = mm.space()->GetResidency();
   for (const Vma& vma : vmas) {
-    const uint64_t dumped = DumpedSize(mm, vma);
+    const uint64_t dumped = DumpedSize(mm, host, vma);
     segments.push_back(Segment(vma, dumped, end));
     end += dumped;
   }

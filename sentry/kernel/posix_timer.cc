@@ -102,6 +102,8 @@ Result<std::shared_ptr<PosixTimer>> PosixTimer::Make(Task& task, int32_t id, clo
     timer->cpu_ = std::make_unique<CpuTimer>(now, threads, fire);
     return timer;
   }
+  // The alarm clocks need a clock of the machine's that runs while it sleeps, which there is none of.
+  if (clock == CLOCK_REALTIME_ALARM || clock == CLOCK_BOOTTIME_ALARM) return Err(EOPNOTSUPP);
   if (!ReadClockNs(clock).ok()) return Err(EINVAL);
   if (clock == CLOCK_MONOTONIC_RAW || clock == CLOCK_REALTIME_COARSE || clock == CLOCK_MONOTONIC_COARSE) {
     return Err(EOPNOTSUPP);

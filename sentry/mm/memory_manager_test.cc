@@ -158,12 +158,12 @@ TEST_F(MemoryManagerTest, Limits) {
   EXPECT_TRUE(mm_.Protect(context_, thread_, At(0), 4 * kPage, PROT_READ | PROT_WRITE).ok());
   context_.DropPrivileges();
   context_.limits[RLIMIT_MEMLOCK] = 2 * kPage;
-  EXPECT_TRUE(mm_.Lock(context_, At(0), 3 * kPage).Is(ENOMEM));
-  EXPECT_TRUE(mm_.Lock(context_, At(0), 2 * kPage).ok());
-  EXPECT_TRUE(mm_.Lock(context_, At(0), 2 * kPage).ok()) << "locking again costs nothing";
+  EXPECT_TRUE(mm_.Lock(context_, thread_, At(0), 3 * kPage, false).Is(ENOMEM));
+  EXPECT_TRUE(mm_.Lock(context_, thread_, At(0), 2 * kPage, false).ok());
+  EXPECT_TRUE(mm_.Lock(context_, thread_, At(0), 2 * kPage, false).ok()) << "locking again costs nothing";
   EXPECT_TRUE(TryMap(kPage, PROT_READ, kAnon | MAP_LOCKED).Is(EAGAIN));
   context_.limits[RLIMIT_MEMLOCK] = 0;
-  EXPECT_TRUE(mm_.Lock(context_, At(0), kPage).Is(EPERM));
+  EXPECT_TRUE(mm_.Lock(context_, thread_, At(0), kPage, false).Is(EPERM));
 }
 
 TEST_F(MemoryManagerTest, MapCountIsBounded) {
@@ -194,7 +194,7 @@ TEST_F(MemoryManagerTest, ForkHonoursAdvice) {
   Map(6 * kPage, PROT_READ | PROT_WRITE, kAnon | MAP_FIXED, base_);
   ASSERT_TRUE(mm_.Advise(context_, thread_, At(0), kPage, MADV_DONTFORK).ok());
   ASSERT_TRUE(mm_.Advise(context_, thread_, At(2), kPage, MADV_WIPEONFORK).ok());
-  ASSERT_TRUE(mm_.Lock(context_, At(4), kPage).ok());
+  ASSERT_TRUE(mm_.Lock(context_, thread_, At(4), kPage, false).ok());
   FakeThread child(space_, false);
   const auto copy = mm_.Fork(space_, &child);
   ASSERT_EQ(child.queued.size(), 2u);

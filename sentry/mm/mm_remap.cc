@@ -22,7 +22,7 @@ Result<void> CheckArguments(GuestAddr old_addr, uint64_t old_length, uint64_t ne
   if (flags & ~(MREMAP_FIXED | MREMAP_MAYMOVE | MREMAP_DONTUNMAP)) return Err(EINVAL);
   if ((flags & (MREMAP_FIXED | MREMAP_DONTUNMAP)) && !(flags & MREMAP_MAYMOVE)) return Err(EINVAL);
   if ((flags & MREMAP_DONTUNMAP) && old_length != new_length) return Err(EINVAL);
-  if (!old_addr.IsPageAligned() || new_length == 0) return Err(EINVAL);
+  if (!old_addr.IsPageAligned() || new_length == 0 || new_length > kTaskSize) return Err(EINVAL);
   if (old_length > kTaskSize || old_addr.value() > kTaskSize - old_length) return Err(EFAULT);
   if (!(flags & MREMAP_FIXED)) return {};
   if (!new_addr.IsPageAligned() || new_length > kTaskSize || new_addr.value() > kTaskSize - new_length) {

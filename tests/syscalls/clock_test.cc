@@ -279,5 +279,15 @@ TEST(ClockTest, CoarseClocksNeverStepBack) {
   }
 }
 
+TEST(ClockErrorTest, ClocksOfTasks) {
+  // The calling thread's own clock, as pthread_getcpuclockid(3) names it.
+  const clockid_t own_thread = static_cast<clockid_t>(~0u << 3 | 6);
+  const timespec zero = {0, 0}, bad = {0, 1'000'000'000};
+  EXPECT_ERRNO(EPERM, syscall(SYS_clock_settime, own_thread, &bad));
+  EXPECT_ERRNO(EINVAL, syscall(SYS_clock_nanosleep, own_thread, 0, &zero, nullptr));
+  const timeval second = {0, 1'000'000};
+  EXPECT_ERRNO(EINVAL, syscall(SYS_settimeofday, &second, nullptr));
+}
+
 }  // namespace
 }  // namespace guest

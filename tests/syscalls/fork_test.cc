@@ -248,4 +248,18 @@ TEST(ForkTest, ProcessLimit) {
   EXPECT_EQ(WaitStatus(pid), 0);
 }
 
+TEST(ForkTest, IntoWhatIsNoControlGroup) {
+  struct {
+    uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size, cgroup;
+  } args = {};
+  args.flags = uint64_t{1} << 33;  // CLONE_INTO_CGROUP
+  args.exit_signal = SIGCHLD;
+  args.cgroup = 9999;
+  EXPECT_EQ(syscall(SYS_clone3, &args, sizeof(args)), -1);
+  EXPECT_EQ(errno, EBADF);
+  args.cgroup = static_cast<uint64_t>(-1);
+  EXPECT_EQ(syscall(SYS_clone3, &args, sizeof(args)), -1);
+  EXPECT_EQ(errno, EINVAL);
+}
+
 }  // namespace

@@ -109,4 +109,15 @@ TEST(MmapTest, StackThatGrows) {
   EXPECT_EQ(guest::SignalOfWrite(stack - 3 * kPage), 0);
 }
 
+TEST(MmapTest, Droppable) {
+  constexpr int kDroppable = 0x08;
+  char* const at = static_cast<char*>(mmap(nullptr, 4096, PROT_READ | PROT_WRITE, kDroppable | MAP_ANONYMOUS, -1, 0));
+  if (at == MAP_FAILED) GTEST_SKIP() << "older than Linux 6.11";
+  at[0] = 'x';
+  EXPECT_EQ(guest::RunInChild([&] { return at[0]; }), 0) << "not inherited";
+  munmap(at, 4096);
+  EXPECT_EQ(mmap(nullptr, 4096, PROT_READ, kDroppable | MAP_ANONYMOUS | MAP_GROWSDOWN, -1, 0), MAP_FAILED);
+  EXPECT_EQ(errno, EINVAL);
+}
+
 }  // namespace

@@ -120,5 +120,10 @@ TEST(MremapTest, TheLimitOfTheAddressSpaceHolds) {
             0);
 }
 
+TEST(MremapTest, LongerThanAnyAddressSpace) {
+  Mapping memory(1);
+  EXPECT_ERRNO(EINVAL, Address(mremap(memory.page(), kPage, size_t{1} << 47, MREMAP_MAYMOVE)));
+}
+
 }  // namespace
 }  // namespace guest

@@ -130,4 +130,35 @@ TEST(PersonalityTest, QueryAndSet) {
             0);
 }
 
+TEST(PrctlTest, WhatIsOffMayBeTurnedOff) {
+  struct {
+    int option;
+    unsigned long argument;
+  } cases[] = {{59, 0} /*PR_SET_SYSCALL_USER_DISPATCH*/,
+               {65, 0} /*PR_SET_MDWE*/,
+               {66, 0},
+               {67, 0} /*PR_SET_MEMORY_MERGE*/,
+               {68, 0}};
+  for (const auto& c : cases) {
+    EXPECT_EQ(prctl(c.option, c.argument, 0, 0, 0), 0) << c.option;
+    EXPECT_EQ(prctl(c.option, c.argument, 0, 0, 1), -1) << c.option;
+    EXPECT_EQ(errno, EINVAL);
+  }
+}
+
+TEST(LsmTest, ListModules) {
+  constexpr long kListModules = 461;
+  uint64_t ids[64] = {};
+  uint32_t size = sizeof(ids);
+  const long count = syscall(kListModules, ids, &size, 0);
+  if (count == -1 && errno == ENOSYS) GTEST_SKIP() << "older than Linux 6.8";
+  ASSERT_GE(count, 1);
+  EXPECT_EQ(size, count * sizeof(ids[0]));
+  size = 1;
+  EXPECT_EQ(syscall(kListModules, ids, &size, 0), -1);
+  EXPECT_EQ(errno, E2BIG);
+  EXPECT_EQ(syscall(kListModules, ids, &size, 1), -1);
+  EXPECT_EQ(errno, EINVAL);
+}
+
 }  // namespace

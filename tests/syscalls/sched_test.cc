@@ -288,5 +288,11 @@ TEST(PriorityTest, Errors) {
             0);
 }
 
+TEST(SchedTest, PrioritiesOfTheExtensibleClass) {
+  EXPECT_EQ(sched_get_priority_max(7), 0);
+  EXPECT_EQ(sched_get_priority_min(7), 0);
+  EXPECT_ERRNO(EINVAL, sched_get_priority_max(8));
+}
+
 }  // namespace
 }  // namespace guest
