@@ -40,8 +40,9 @@ Result<void> Remount(Task& task, const Path& point, unsigned long flags, std::st
     wanted = (wanted & ~MountFlags{MS_RELATIME}) | (point.mount->flags() & kAccessTimes);
   }
   if (!(flags & MS_BIND)) {
-    if (!task.creds().Has(CAP_SYS_ADMIN)) return Err(EPERM);
-    TRY(Reconfigure(*point.mount->fs(), data));
+    // Which user namespace a file system belongs to is not kept: options are for the initial one's root only.
+    if (!data.empty() && !task.creds().Has(CAP_SYS_ADMIN)) return Err(EPERM);
+    if (!data.empty()) TRY(Reconfigure(*point.mount->fs(), data));
   }
   return MountNamespace::ChangeFlags(point, wanted, kMountFlagsMask, 0, false);
 }

@@ -65,7 +65,8 @@ Result<Fd> SysSocket(Task& task, int family, int type, int protocol) {
   Introduce(task, *socket);
   return task.fds().Install(task, std::move(socket), kind.close_on_exec);
 }
-SYSCALL_ROW(socket, Lane::kShort, Support::kPartial, SysSocket, "AF_UNIX, AF_INET, AF_INET6, AF_NETLINK (route)");
+SYSCALL_ROW(socket, Lane::kShort, Support::kPartial, SysSocket,
+            "AF_UNIX, AF_INET, AF_INET6, AF_NETLINK (route, sock_diag)");
 
 Result<void> SysSocketpair(Task& task, int family, int type, int protocol, OutPtr<std::array<int32_t, 2>> out) {
   const SocketKind kind = TRY(DecodeType(type));

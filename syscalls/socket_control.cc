@@ -42,7 +42,8 @@ Result<void> CheckCredentials(Task& task, ucred& claim) {
       claim.gid == creds.gid || claim.gid == creds.egid || claim.gid == creds.sgid || creds.HasOwn(CAP_SETGID);
   if (!pid_ok || !uid_ok || !gid_ok) return Err(EPERM);
   claim.pid = task.ActualPid(claim.pid);
-  return {};
+  const bool alive = task.kernel().FindTask(claim.pid) != nullptr || task.kernel().FindGroup(claim.pid) != nullptr;
+  return alive ? Result<void>() : Err(ESRCH);
 }
 
 Result<void> ReadItem(Task& task, const cmsghdr& header, const char* data, SocketControl& control) {

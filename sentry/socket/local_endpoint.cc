@@ -58,21 +58,22 @@ bool LocalEndpoint::connected() const {
 
 Result<void> LocalEndpoint::ConnectTo(const LocalEndpointRef& listener, const ucred& creds,
                                       const SocketAddress* server_address) {
-  {
-    MutexLock lock(mu_);
-    if (state_ == State::kConnected) return Err(EISCONN);
-    if (state_ == State::kListening) return Err(EINVAL);
-  }
   auto server = MakeRef<LocalEndpoint>(type, ending);
   server->incoming.SetLimit(listener->incoming.limit());
   ucred listener_creds;
   SocketAddress listener_address;
+  const bool shut = listener->incoming.ReaderFinished();
   {
     MutexLock lock(listener->mu_);
-    if (listener->state_ != State::kListening || listener->closed()) return Err(ECONNREFUSED);
+    if (listener->state_ != State::kListening || listener->closed() || shut) return Err(ECONNREFUSED);
     if (listener->backlog_.size() > listener->backlog_limit_) return Err(EAGAIN);
     listener_creds = listener->peer_credentials_;
     listener_address = listener->address_;
+  }
+  {
+    MutexLock lock(mu_);
+    if (state_ == State::kConnected) return Err(EISCONN);
+    if (state_ == State::kListening) return Err(EINVAL);
   }
   {
     MutexLock lock(server->mu_);
@@ -277,13 +278,17 @@ void LocalEndpoint::VisitQueues(const std::function<void(ReceiveQueue&)>& visit)
 EventMask LocalEndpoint::Readiness(bool urgent_inline) {
   EventMask events = error_.load() != 0 ? kEventErr : 0;
   bool write_shut, connected;
+  const bool read_shut = incoming.ReaderFinished();
   {
     MutexLock lock(mu_);
-    if (state_ == State::kListening) return events | (backlog_.empty() ? 0 : kReadable);
     write_shut = write_shut_;
+    if (state_ == State::kListening) {
+      if (read_shut) events |= kReadable | kEventRdHup | (write_shut ? kEventHup : 0);
+      return events | (backlog_.empty() ? 0 : kReadable);
+    }
     connected = state_ == State::kConnected;
   }
-  const bool ended = incoming.WriterFinished() || incoming.ReaderFinished();
+  const bool ended = incoming.WriterFinished() || read_shut;
   if (ended) events |= kReadable | kEventRdHup;
   if (ending == Ending::kBoth ? incoming.HasData() : incoming.HasData(urgent_inline)) events |= kReadable;
   if (incoming.HasUrgent()) events |= kEventPri;

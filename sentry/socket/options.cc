@@ -90,6 +90,13 @@ std::atomic<int>* SocketOptions::Flag(int name) {
   }
 }
 
+// SO_INCOMING_CPU, SO_BINDTOIFINDEX, SO_PREFER_BUSY_POLL, SO_BUSY_POLL_BUDGET, SO_BUF_LOCK, SO_RCVMARK,
+// SO_RCVPRIORITY.
+std::atomic<int>* SocketOptions::Kept(int name) {
+  const auto it = std::find(kKept.begin(), kKept.end(), name);
+  return it == kKept.end() ? nullptr : &kept_[it - kKept.begin()];
+}
+
 Result<void> SocketOptions::SetTimeout(OptionIn value, std::atomic<int64_t>& timeout) {
   timeval tv;
   if (value.size() < sizeof(tv)) return Err(EINVAL);
@@ -111,6 +118,9 @@ Result<void> SocketOptions::SetLinger(OptionIn value) {
 }
 
 Result<void> SocketOptions::Set(Context& context, int name, OptionIn value) {
+  constexpr int kReceiveTimeoutNew = 66, kSendTimeoutNew = 67;  // the same on 64-bit machines
+  if (name == kReceiveTimeoutNew) name = SO_RCVTIMEO;
+  if (name == kSendTimeoutNew) name = SO_SNDTIMEO;
   if (name == SO_RCVTIMEO) return SetTimeout(value, receive_timeout_ns_);
   if (name == SO_SNDTIMEO) return SetTimeout(value, send_timeout_ns_);
   if (name == SO_LINGER) return SetLinger(value);
@@ -119,6 +129,10 @@ Result<void> SocketOptions::Set(Context& context, int name, OptionIn value) {
   const int number = TRY(OptionInt(value));
   if (std::atomic<int>* flag = Flag(name)) {
     flag->store(number != 0);
+    return {};
+  }
+  if (std::atomic<int>* kept = Kept(name)) {
+    kept->store(number);
     return {};
   }
   const bool admin = context.creds().HasIn(*context.net()->owner(), CAP_NET_ADMIN);
@@ -153,6 +167,13 @@ Result<void> SocketOptions::Set(Context& context, int name, OptionIn value) {
     case SO_BUSY_POLL:
       busy_poll_.store(number);
       return {};
+    case SO_BSDCOMPAT:
+    case SO_MAX_PACING_RATE:
+      return {};
+    case SO_LOCK_FILTER:
+      if (lock_filter_.load() && number == 0) return Err(EPERM);
+      lock_filter_.store(number != 0);
+      return {};
     case SO_DETACH_FILTER:
       return Err(ENOENT);
     default:
@@ -162,6 +183,19 @@ Result<void> SocketOptions::Set(Context& context, int name, OptionIn value) {
 
 Result<std::string> SocketOptions::Get(int name) const {
   if (const std::atomic<int>* flag = Flag(name)) return OptionBytes(flag->load());
+  if (std::atomic<int>* kept = const_cast<SocketOptions*>(this)->Kept(name)) {
+    return OptionBytes(name == SO_INCOMING_CPU && kept->load() == 0 ? -1 : kept->load());
+  }
+  switch (name) {
+    case 66:  // SO_RCVTIMEO_NEW
+      name = SO_RCVTIMEO;
+      break;
+    case 67:  // SO_SNDTIMEO_NEW
+      name = SO_SNDTIMEO;
+      break;
+    default:
+      break;
+  }
   switch (name) {
     case SO_SNDBUF:
       return OptionBytes(send_buffer_.load());
@@ -184,14 +218,16 @@ Result<std::string> SocketOptions::Get(int name) const {
       return OptionBytes(timestamp_option_.load() == name ? 1 : 0);
     case SO_BINDTODEVICE:
       return std::string();
-    case SO_INCOMING_CPU:
-      return OptionBytes(-1);
+    case SO_BPF_EXTENSIONS:
+      return OptionBytes(64);  // Linux: SKF_AD_MAX
     case SO_INCOMING_NAPI_ID:
       return OptionBytes(0);
     case SO_BSDCOMPAT:
       return OptionBytes(0);
-    case SO_MAX_PACING_RATE:
-      return OptionBytes(-1);
+    case SO_MAX_PACING_RATE: {
+      const uint64_t unlimited = ~uint64_t{0};
+      return OptionBytes(&unlimited, sizeof(unlimited));
+    }
     case SO_ATTACH_FILTER:
       return std::string();
     case SO_LINGER: {

@@ -1,6 +1,7 @@
 // The SOL_SOCKET options that every family treats alike (socket(7); Linux: sk_setsockopt, sk_getsockopt).
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <span>
@@ -52,6 +53,10 @@ class SocketOptions {
       select_error_queue_{0}, zero_copy_{0}, no_fcs_{0}, wifi_status_{0}, lock_filter_{0};
   std::atomic<int> send_buffer_{212992}, receive_buffer_{212992}, receive_low_water_{1}, priority_{0}, mark_{0},
       busy_poll_{0};
+  // Numbers that change nothing here, kept to be read back.
+  static constexpr std::array<int, 7> kKept = {49, 62, 69, 70, 72, 75, 82};
+  std::array<std::atomic<int>, kKept.size()> kept_{};
+  std::atomic<int>* Kept(int name);
   std::atomic<int64_t> send_timeout_ns_{0}, receive_timeout_ns_{0};
   std::atomic<bool> linger_on_{false};
   std::atomic<int> linger_seconds_{0};

@@ -86,7 +86,7 @@ Result<void> Socket::SetOption(Context& context, int level, int name, OptionIn v
   return {};
 }
 
-Result<std::string> Socket::GetOption(Context&, int level, int name) {
+Result<std::string> Socket::GetOption(Context& context, int level, int name) {
   if (level != SOL_SOCKET) return Err(ENOPROTOOPT);
   switch (name) {
     case SO_TYPE:
@@ -101,6 +101,10 @@ Result<std::string> Socket::GetOption(Context&, int level, int name) {
       return OptionBytes(listening() ? 1 : 0);
     case SO_COOKIE:
       return OptionBytes(&ino_, sizeof(ino_));
+    case SO_PEERNAME: {
+      const SocketAddress peer = TRY(PeerAddress(context));
+      return OptionBytes(peer.bytes.data(), peer.size);
+    }
     case SO_PEEK_OFF:
       if (peek_queue() == nullptr) return Err(EOPNOTSUPP);
       return OptionBytes(peek_queue()->peek_offset());
@@ -126,10 +130,18 @@ Result<size_t> Socket::Write(Context& context, IoSequence& from, int64_t*, int) 
 Result<Attr> Socket::GetAttr(Context&) {
   Attr attr;
   attr.ino = ino_;
-  attr.mode = S_IFSOCK | 0777;
+  attr.mode = S_IFSOCK | permissions_.load();
   attr.uid = uid_;
   attr.gid = gid_;
   return attr;
+}
+
+// The VFS has checked who may (Linux: sockfs_setattr).
+Result<void> Socket::SetAttr(Context&, const AttrChange& change) {
+  if (change.mode) permissions_.store(*change.mode & 07777);
+  if (change.uid) uid_.store(*change.uid);
+  if (change.gid) gid_.store(*change.gid);
+  return {};
 }
 
 std::string Socket::AnonymousName() const { return "socket:[" + std::to_string(ino_) + "]"; }

@@ -88,6 +88,7 @@ class Socket : public FileDescription {
   }
   WaitQueue* wait_queue() override { return &wait_queue_; }
   Result<Attr> GetAttr(Context& context) override;
+  Result<void> SetAttr(Context& context, const AttrChange& change) override;
   std::string AnonymousName() const override;
   uint64_t ino() const { return ino_; }
 
@@ -106,7 +107,8 @@ class Socket : public FileDescription {
  private:
   const int family_, type_, protocol_;
   const uint64_t ino_;
-  uint32_t uid_ = 0, gid_ = 0;
+  std::atomic<uint32_t> uid_{0}, gid_{0};
+  std::atomic<uint32_t> permissions_{0777};
   RefPtr<NetNamespace> net_ = NetNamespace::Root();
   SocketOptions options_;
 };

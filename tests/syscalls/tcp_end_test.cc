@@ -180,6 +180,17 @@ TEST_F(TcpEndTest, ARefusedAttemptThatDidNotWait) {
   close(fd);
 }
 
+TEST_F(TcpEndTest, ASmallBufferHoldsASenderBack) {
+  const int small = 4096;
+  ASSERT_OK(setsockopt(listener_, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small)));
+  const int fd = socket(AF_INET, SOCK_STREAM, 0);
+  ASSERT_OK(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof(small)));
+  ASSERT_OK(Connect(fd));
+  const std::string large(128 << 10, 'x');
+  EXPECT_LT(send(fd, large.data(), large.size(), MSG_DONTWAIT), static_cast<ssize_t>(large.size()));
+  close(fd);
+}
+
 class UdpGatherTest : public testing::Test {
  protected:
   void SetUp() override {

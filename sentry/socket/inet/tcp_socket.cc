@@ -203,8 +203,14 @@ Result<size_t> TcpSocket::ReceiveUrgent(IoSequence& to, int flags, ReceiveResult
 }
 
 Result<void> TcpSocket::SetOption(Context& context, int level, int name, OptionIn value) {
-  if (level != IPPROTO_TCP || (name != TCP_CONGESTION && name != TCP_MAXSEG && name != TCP_INFO))
-    return InetSocket::SetOption(context, level, name, value);
+  if (level != IPPROTO_TCP || (name != TCP_CONGESTION && name != TCP_MAXSEG && name != TCP_INFO)) {
+    TRY(InetSocket::SetOption(context, level, name, value));
+    // The sender has a buffer of its own in front of ours.
+    constexpr size_t kSendBuffer = 16 * 1024;  // net.ipv4.tcp_wmem
+    if (level == SOL_SOCKET && (name == SO_RCVBUF || name == SO_RCVBUFFORCE))
+      endpoint_->incoming.SetLimit(options().receive_buffer() + kSendBuffer);
+    return {};
+  }
   if (name == TCP_CONGESTION) {
     const std::string algorithm(reinterpret_cast<const char*>(value.data()),
                                 std::min(value.size(), kCongestionName - 1));

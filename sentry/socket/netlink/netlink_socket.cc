@@ -4,6 +4,7 @@
 
 #include "sentry/socket/interfaces.h"
 #include "sentry/socket/netlink/route.h"
+#include "sentry/socket/netlink/sock_diag.h"
 
 namespace sandbox {
 namespace {
@@ -24,7 +25,8 @@ class NetlinkFamily final : public SocketFamily {
  public:
   Result<SocketRef> Create(Context&, int type, int protocol, int flags) override {
     if (type != SOCK_RAW && type != SOCK_DGRAM) return Err(ESOCKTNOSUPPORT);
-    if (protocol != NETLINK_ROUTE && protocol != NETLINK_KOBJECT_UEVENT) return Err(EPROTONOSUPPORT);
+    if (protocol != NETLINK_ROUTE && protocol != NETLINK_KOBJECT_UEVENT && protocol != NETLINK_SOCK_DIAG)
+      return Err(EPROTONOSUPPORT);
     return SocketRef(MakeRef<NetlinkSocket>(type, protocol, flags));
   }
 };
@@ -111,8 +113,10 @@ Result<size_t> NetlinkSocket::Send(const SocketCaller& caller, IoSequence& from,
   std::string bytes(size, '\0');
   if (TRY(from.CopyIn(bytes.data(), size)) != size) return Err(EFAULT);
   const uint32_t port = TRY(EnsurePort(caller.context));
-  if (protocol() != NETLINK_ROUTE) return size;
-  for (std::string& reply : AnswerRoute(caller.context, bytes, port)) Reply(std::move(reply));
+  if (protocol() == NETLINK_KOBJECT_UEVENT) return size;
+  auto replies = protocol() == NETLINK_ROUTE ? AnswerRoute(caller.context, bytes, port)
+                                             : AnswerSockDiag(caller.context, bytes, port);
+  for (std::string& reply : replies) Reply(std::move(reply));
   wait_queue_.Notify(kReadable);
   return size;
 }

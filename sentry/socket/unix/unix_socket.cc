@@ -203,8 +203,8 @@ Result<size_t> UnixSocket::Receive(Context&, IoSequence& to, int flags, ReceiveR
     return got;
   }
   bool freed = false;
-  // Queued data comes before a pending error, and an error before the end of file.
-  if (!endpoint_->incoming.HasData()) {
+  // Of a stream queued data comes before a pending error; an error comes before the end of file.
+  if (!is_stream() || !endpoint_->incoming.HasData()) {
     if (const int error = endpoint_->TakeError()) return Err(error);
   }
   const auto got = is_stream() ? endpoint_->incoming.ReadStream(
