@@ -51,7 +51,8 @@ Result<int64_t> SysPersonality(Task& task, uint32_t persona) {
   if (persona != kQuery) task.personality.store(persona);
   return static_cast<int64_t>(old);
 }
-SYSCALL_ROW(personality, Lane::kShort, Support::kPartial, SysPersonality, "ADDR_NO_RANDOMIZE acts, the rest is stored");
+SYSCALL_ROW(personality, Lane::kShort, Support::kPartial, SysPersonality,
+            "ADDR_NO_RANDOMIZE acts, and PER_LINUX32 on uname; the rest is stored");
 
 Result<void> SysSchedYield(Task&) { return {}; }
 SYSCALL_ROW(sched_yield, Lane::kShort, Support::kFull, SysSchedYield, "");
