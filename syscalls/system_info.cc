@@ -1,6 +1,7 @@
 // What the machine is called and has: uname, host and domain names, sysinfo, getrandom, getcpu.
 #include <linux/capability.h>
 #include <sched.h>
+#include <sys/personality.h>
 #include <sys/random.h>
 #include <sys/sysinfo.h>
 #include <sys/utsname.h>
@@ -25,6 +26,8 @@ Result<void> SysUname(Task& task, OutPtr<utsname> out) {
   utsname name = host::Uname();
   CopyName(name.nodename, task.uts()->hostname());
   CopyName(name.domainname, task.uts()->domainname());
+  // Linux: override_architecture, COMPAT_UTS_MACHINE.
+  if ((task.personality.load() & PER_MASK) == PER_LINUX32) CopyName(name.machine, "i686");
   return out.Write(task.memory(), name);
 }
 SYSCALL_ROW(uname, Lane::kShort, Support::kFull, SysUname, "");

@@ -4,8 +4,8 @@
 // A message is a fixed header, the operation's fixed fields, then strings and repeated records.
 // Both ends decode with Reader (wire.h), which never reads past the datagram: the server treats the
 // client as hostile, and the client trusts no size or type the server sends. At most one descriptor
-// travels with a reply (kMaxDescriptors with kTmpfile's), and one with kReopenMemory's request; what
-// comes with any other request is closed unseen.
+// travels with a reply (kMaxDescriptors with kTmpfile's), and one with the requests kReopenMemory and
+// kBindPort; what comes with any other request is closed unseen.
 #pragma once
 
 #include <cstddef>
@@ -20,6 +20,7 @@ inline constexpr size_t kMaxXattrName = 255;
 inline constexpr size_t kMaxXattrValue = 60 * 1024;  // of Linux's 64 KiB: must fit one message
 inline constexpr size_t kMaxWalk = 64;               // components of one walk, or names of one lookup batch
 inline constexpr size_t kMaxForget = 4096;           // handles of one forget
+inline constexpr size_t kMaxAddress = 28;            // sockaddr_in6
 inline constexpr size_t kMaxDeferred = 1024;         // bytes of one deferred request
 inline constexpr size_t kMaxDescriptors = 16;        // beside one message
 inline constexpr uint32_t kProtocolVersion = 3;
@@ -54,8 +55,11 @@ enum class Op : uint32_t {
   kSync,          // fsync of what has no donated descriptor (directories)
   kReopenMemory,  // a memory file of the sentry, open for reading and writing -> the same, open for
                   // reading only
-  kMaxOp = kReopenMemory,
+  kBindPort,      // a socket and the IPv4 or IPv6 address to bind it to, of a port below kFirstFreePort
+  kMaxOp = kBindPort,
 };
+
+inline constexpr uint16_t kFirstFreePort = 1024;  // Linux: PROT_SOCK
 
 // Deferred requests: kUnlink, kRename, kLink, kPlace and kSetAttr may also be sent over the journal, where they get no
 // reply and are carried out in order. The client counts what it sent there and says in every other request how many of

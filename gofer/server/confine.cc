@@ -46,17 +46,17 @@ Result<void> EnterEmptyRoot() {
 // What acting as the owner of the container's files takes, and nothing else.
 constexpr uint64_t kKeep = 1ull << CAP_CHOWN | 1ull << CAP_DAC_OVERRIDE | 1ull << CAP_FOWNER | 1ull << CAP_FSETID;
 
-Result<void> DropCapabilities() {
+Result<void> DropCapabilities(uint64_t kept) {
   __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
   __user_cap_data_struct data[2] = {};
   TRY(HostResult(::syscall(SYS_capget, &header, data)));
   // The bounding set first: dropping from it needs CAP_SETPCAP. Without that there is nothing to gain it back by.
   for (int cap = 0; cap <= CAP_LAST_CAP; ++cap) {
-    if (!(kKeep >> cap & 1)) (void)::prctl(PR_CAPBSET_DROP, cap, 0, 0, 0);
+    if (!(kept >> cap & 1)) (void)::prctl(PR_CAPBSET_DROP, cap, 0, 0, 0);
   }
   (void)::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
   for (int word = 0; word < 2; ++word) {
-    const uint32_t keep = static_cast<uint32_t>(kKeep >> (32 * word));
+    const uint32_t keep = static_cast<uint32_t>(kept >> (32 * word));
     data[word].permitted &= keep;
     data[word].effective = data[word].permitted;
     data[word].inheritable = 0;
@@ -81,7 +81,7 @@ Result<void> AllowPlain(scmp_filter_ctx filter) {
       // threads, and dying with a message
       SCMP_SYS(futex), SCMP_SYS(set_robust_list), SCMP_SYS(rseq), SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigreturn),
       SCMP_SYS(rt_sigaction), SCMP_SYS(sched_yield), SCMP_SYS(exit), SCMP_SYS(exit_group), SCMP_SYS(gettid),
-      SCMP_SYS(getpid), SCMP_SYS(tgkill), SCMP_SYS(restart_syscall), SCMP_SYS(getrandom), SCMP_SYS(clock_gettime),
+      SCMP_SYS(getpid), SCMP_SYS(restart_syscall), SCMP_SYS(getrandom), SCMP_SYS(clock_gettime),
       SCMP_SYS(sched_getaffinity), SCMP_SYS(getcpu), SCMP_SYS(poll),
       // files; openat is below
       SCMP_SYS(openat2), SCMP_SYS(statx), SCMP_SYS(newfstatat), SCMP_SYS(fstat), SCMP_SYS(fstatfs), SCMP_SYS(lseek),
@@ -94,6 +94,9 @@ Result<void> AllowPlain(scmp_filter_ctx filter) {
 }
 
 Result<void> AllowChecked(scmp_filter_ctx filter) {
+  // The pid namespace may be the host's.
+  const auto own = static_cast<scmp_datum_t>(::getpid());
+  TRY(Check(seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1, SCMP_A0_32(SCMP_CMP_EQ, own))));
   // Only the re-open of our own descriptors. Paths go through openat2, whose flags OpenIn sets.
   const auto reopen = static_cast<scmp_datum_t>(ReopenDir().get());
   TRY(Check(seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(openat), 1, SCMP_A0_32(SCMP_CMP_EQ, reopen))));
@@ -123,11 +126,12 @@ Result<void> AllowChecked(scmp_filter_ctx filter) {
   return {};
 }
 
-Result<void> InstallFilter() {
+Result<void> InstallFilter(bool low_ports) {
   Filter filter(seccomp_init(SCMP_ACT_KILL_PROCESS), &seccomp_release);
   if (filter == nullptr) return Err(ENOMEM);
   TRY(AllowPlain(filter.get()));
   TRY(AllowChecked(filter.get()));
+  if (low_ports) TRY(Check(seccomp_rule_add(filter.get(), SCMP_ACT_ALLOW, SCMP_SYS(bind), 0)));
   TRY(Check(seccomp_attr_set(filter.get(), SCMP_FLTATR_CTL_NNP, 1)));
   // About 60 calls: a tree of comparisons instead of a list.
   TRY(Check(seccomp_attr_set(filter.get(), SCMP_FLTATR_CTL_OPTIMIZE, 2)));
@@ -136,17 +140,18 @@ Result<void> InstallFilter() {
 
 }  // namespace
 
-Result<void> Confine(bool empty_root) {
+Result<void> Confine(RootPolicy policy, bool low_ports) {
   TRY(InitReopen());
   ::umask(0);  // modes arrive masked by the guest's umask
-  if (const auto root = empty_root ? EnterEmptyRoot() : Result<void>(); !root.ok()) {
+  if (const auto root = policy == RootPolicy::kKeep ? Result<void>() : EnterEmptyRoot(); !root.ok()) {
+    if (policy == RootPolicy::kEmpty) return root;
     // Without CAP_SYS_CHROOT. The starter's mount namespace and the filter still hold: no path from "/" is ever used.
     LOGF(kWarning, "gofer: no empty root: errno %d", root.error().value());
   }
-  TRY(DropCapabilities());
+  TRY(DropCapabilities(low_ports ? kKeep | 1ull << CAP_NET_BIND_SERVICE : kKeep));
   TRY(HostResult(::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)));
   TRY(HostResult(::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)));
-  return InstallFilter();
+  return InstallFilter(low_ports);
 }
 
 }  // namespace sandbox::gofer

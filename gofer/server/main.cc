@@ -28,7 +28,7 @@ int GoferMain(GoferOptions options) {
     LOGF(kError, "gofer: cannot open /proc/self/fd: errno %d", ready.error().value());
     return 1;
   }
-  Session session;
+  Session session(options.low_ports);
   for (Tree& tree : options.trees) {
     if (const auto added = session.nodes().AddTree(std::move(tree)); !added.ok()) {
       LOGF(kError, "gofer: cannot export a tree: errno %d", added.error().value());
@@ -37,7 +37,7 @@ int GoferMain(GoferOptions options) {
   }
   ::umask(0);
   if (options.confine) {
-    if (const auto confined = Confine(options.empty_root); !confined.ok()) {
+    if (const auto confined = Confine(options.root, options.low_ports); !confined.ok()) {
       LOGF(kError, "gofer: cannot confine itself: errno %d", confined.error().value());
       return 1;
     }

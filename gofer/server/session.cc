@@ -1,8 +1,12 @@
 #include "gofer/server/session.h"
 
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 
+#include <algorithm>
+#include <cstring>
 #include <system_error>
 
 #include "base/host_sys.h"
@@ -41,6 +45,7 @@ OpFunction* const kOps[] = {
     OpRemoveXattr,
     OpSync,
     nullptr /* kReopenMemory */,
+    nullptr /* kBindPort */,
 };
 static_assert(std::size(kOps) == static_cast<size_t>(Op::kMaxOp) + 1);
 
@@ -54,6 +59,22 @@ Result<void> ReopenMemory(const UniqueFd& memory, Reply& reply) {
   const bool sealable = ::fcntl(memory.get(), F_GET_SEALS) >= 0;
   if (!sealable || !S_ISREG(st.st_mode) || st.st_nlink != 0 || (flags & O_ACCMODE) != O_RDWR) return Err(EACCES);
   reply.fds.push_back(TRY(Reopen(memory.borrow(), O_RDONLY)));
+  return {};
+}
+
+// The sentry has checked that the guest may have the port. A socket of another family refuses the address.
+Result<void> BindPort(const UniqueFd& socket, Reader& in) {
+  const std::string_view bytes = in.GetString(kMaxAddress);
+  if (!in.Done() || !socket.valid()) return Err(EPROTO);
+  sockaddr_in6 address = {};
+  std::memcpy(&address, bytes.data(), std::min(bytes.size(), sizeof(address)));
+  const bool v4 = address.sin6_family == AF_INET && bytes.size() == sizeof(sockaddr_in);
+  const bool v6 = address.sin6_family == AF_INET6 && bytes.size() == sizeof(sockaddr_in6);
+  // The port is at the same place in both.
+  const uint16_t port = ntohs(address.sin6_port);
+  if ((!v4 && !v6) || port == 0 || port >= kFirstFreePort) return Err(EACCES);
+  TRY(HostResult(
+      ::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), static_cast<socklen_t>(bytes.size()))));
   return {};
 }
 
@@ -89,6 +110,7 @@ Result<void> Session::Deferred(std::span<const std::byte> request) {
 
 Result<void> Session::Dispatch(const RequestHeader& header, Reader& in, UniqueFd passed, Reply& reply) {
   if (header.op == Op::kReopenMemory) return in.Done() ? ReopenMemory(passed, reply) : Err(EPROTO);
+  if (header.op == Op::kBindPort) return low_ports_ ? BindPort(passed, in) : Err(EACCES);
   if (header.op == Op::kNewChannel) return in.Done() ? NewChannel(reply) : Err(EPROTO);
   if (header.op == Op::kNewJournal) return in.Done() ? NewJournal(reply) : Err(EPROTO);
   if (header.op == Op::kSettle) return in.Done() ? Ok() : Result<void>(Err(EPROTO));

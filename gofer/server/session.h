@@ -36,7 +36,8 @@ class Session {
  public:
   static constexpr int kMaxChannels = 16;
 
-  Session() = default;
+  // `low_ports`: binds sockets to ports below kFirstFreePort for the client.
+  explicit Session(bool low_ports = false) : low_ports_(low_ports) {}
   ~Session();
   NodeTable& nodes() { return nodes_; }
 
@@ -65,6 +66,7 @@ class Session {
   template <typename Function>
   Result<void> StartThread(Function serve);
 
+  const bool low_ports_;
   NodeTable nodes_;
   Journal journal_{[this](std::span<const std::byte> request) { return Deferred(request); }};
   Mutex mu_{LockRank::kLeaf};

@@ -162,6 +162,10 @@ absl::Status Start(const BootConfig& config, std::unique_ptr<Kernel>& kernel, Ho
   auto gofer = GoferClient::Connect(UniqueFd(kGoferFd));
   if (!gofer.ok()) return absl::InternalError(absl::StrCat("gofer: ", std::strerror(gofer.error().value())));
   HostMemory::SetReopener([client = *gofer](BorrowedFd memory) { return client->ReopenMemory(memory); });
+  if (config.low_ports) {
+    SetPortBinder(
+        [client = *gofer](BorrowedFd socket, std::string_view address) { return client->BindPort(socket, address); });
+  }
   const ContainerPlace place = FirstPlace(*kernel, config);
   auto mounts = BuildMounts(config, *gofer, place.ipc, place.pids);
   if (!mounts.ok()) return mounts.status();

@@ -39,6 +39,7 @@ void Fields(Archive& ar, BootConfig& v) {
   ar("exports", v.exports);
   ar("container", v.container);
   ar("pod", v.pod);
+  ar("lowPorts", v.low_ports);
   ar("preservedFds", v.preserved_fds);
   ar("limits", v.limits);
   ar("cgroupUnified", v.cgroup_unified);

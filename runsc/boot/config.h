@@ -28,8 +28,9 @@ struct BootConfig {
   // A container with a life of its own: the process is loaded but waits for kStart on a connection to kListenerFd, the
   // gofer at kStandInFd stands for it, and standard streams are given up once the guest has them.
   bool container = false;
-  bool pod = false;       // others may join its sandbox
-  int preserved_fds = 0;  // the last descriptors are the process's 3, 4, …
+  bool low_ports = false;  // the gofer binds ports below 1024 in the host's network
+  bool pod = false;        // others may join its sandbox
+  int preserved_fds = 0;   // the last descriptors are the process's 3, 4, …
   CgroupLimits limits;
   bool cgroup_unified = true;             // the host's groups are version 2's
   std::vector<std::string> cgroup_files;  // names of the container's files of the host's control groups

@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
+#include "runsc/boot/scheduling.h"
 #include "runsc/boot/seccomp_profile.h"
 #include "runsc/control/message.h"
 #include "sentry/fs/devpts/devpts_fs.h"
@@ -148,12 +149,19 @@ absl::StatusOr<RefPtr<const SeccompFilter>> MakeSeccomp(const std::optional<spec
   return RefPtr<const SeccompFilter>(*filter);
 }
 
+// Loads the process; with `hold` somebody else starts it.
 absl::StatusOr<HostStarted> Create(Kernel& kernel, const spec::Process& process, const ContainerPlace& place,
-                                   CreateProcessArgs args) {
+                                   CreateProcessArgs args, bool hold) {
+  auto scheduling = Scheduling::Of(process, !args.init);
+  if (!scheduling.ok()) return scheduling.status();
+  scheduling->personality = place.personality;
   const auto terminal = args.terminal;
   const auto seccomp = args.seccomp;
+  args.hold = true;
   auto task = kernel.CreateProcess(std::move(args));
   if (!task.ok()) return StartFailure(process.args[0], process.cwd, task.error());
+  scheduling->ApplyTo(**task);
+  if (!hold) (*task)->thread().Start();
   return HostStarted{*task, terminal, seccomp, place};
 }
 
@@ -195,8 +203,11 @@ absl::StatusOr<HostStarted> LoadInit(Kernel& kernel, const BootConfig& config, c
   args->init = place.own_pids;
   // Without a container's own life, ^C ends the program as it would without a sandbox.
   args->shield_init = config.container;
-  args->hold = config.container;
-  return Create(kernel, config.spec.process, place, *std::move(args));
+  auto personality = Scheduling::PersonalityOf(config.spec.linux_);
+  if (!personality.ok()) return personality.status();
+  ContainerPlace own = place;
+  own.personality = *personality;
+  return Create(kernel, config.spec.process, own, *std::move(args), config.container);
 }
 
 absl::StatusOr<HostStarted> Exec(Kernel& kernel, const spec::Process& process, const RefPtr<MountNamespace>& mounts,
@@ -207,7 +218,7 @@ absl::StatusOr<HostStarted> Exec(Kernel& kernel, const spec::Process& process, c
   if (!args.ok()) return args.status();
   args->init = false;
   args->seccomp = init.seccomp;
-  return Create(kernel, process, place, *std::move(args));
+  return Create(kernel, process, place, *std::move(args), false);
 }
 
 }  // namespace sandbox::boot

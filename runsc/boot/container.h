@@ -22,7 +22,8 @@ struct ContainerPlace {
   RefPtr<Cgroup> cgroup;
   RefPtr<IpcNamespace> ipc;
   RefPtr<UtsNamespace> uts;
-  bool own_pids = true;  // the container's first process is the namespace's
+  bool own_pids = true;      // the container's first process is the namespace's
+  uint64_t personality = 0;  // of its processes
 };
 
 // A process the host asked for.

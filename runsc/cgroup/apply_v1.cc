@@ -104,6 +104,28 @@ absl::Status ApplyDevices(const Cgroup& group, const std::vector<spec::DeviceRul
   return files.status();
 }
 
+absl::Status ApplyRdma(const Cgroup& group, const std::map<std::string, spec::Rdma>& limits) {
+  if (limits.empty()) return absl::OkStatus();
+  Files files(group, "rdma");
+  for (const auto& [device, limit] : limits) files.Write("rdma.max", RdmaLine(device, limit));
+  return files.status();
+}
+
+absl::Status ApplyNetwork(const Cgroup& group, const spec::Network& network) {
+  absl::Status status;
+  if (network.class_id) {
+    Files files(group, "net_cls");
+    files.Write("net_cls.classid", absl::StrCat(*network.class_id));
+    status.Update(files.status());
+  }
+  if (network.priorities.empty()) return status;
+  Files files(group, "net_prio");
+  for (const auto& [name, priority] : network.priorities)
+    files.Write("net_prio.ifpriomap", absl::StrCat(name, " ", priority));
+  status.Update(files.status());
+  return status;
+}
+
 }  // namespace
 
 absl::Status ApplyV1(const Cgroup& group, const spec::Resources& resources) {
@@ -112,17 +134,24 @@ absl::Status ApplyV1(const Cgroup& group, const spec::Resources& resources) {
   if (resources.cpu) status.Update(ApplyCpu(group, *resources.cpu));
   if (resources.block_io) status.Update(ApplyBlockIo(group, *resources.block_io));
   if (resources.pids && resources.pids->limit != 0) {
-    const int64_t limit = HostPidsLimit(resources.pids->limit);
+    const auto text = [](int64_t limit) { return limit < 0 ? "max" : absl::StrCat(limit); };
+    const int64_t guest_limit = resources.pids->limit, own_limit = HostPidsLimit(guest_limit);
+    const std::string own = group.OwnPidsFolder();
     Files files(group, "pids");
-    files.Write("pids.max", limit < 0 ? "max" : absl::StrCat(limit));
+    files.Write("pids.max", text(own.empty() ? own_limit : guest_limit));
     status.Update(files.status());
+    if (!own.empty()) status.Update(WriteFile(own + "/pids.max", text(own_limit)));
   }
   for (const spec::HugepageLimit& limit : resources.hugepage_limits) {
     Files files(group, "hugetlb");
     files.Write(absl::StrCat("hugetlb.", limit.page_size, ".limit_in_bytes").c_str(), absl::StrCat(limit.limit));
     status.Update(files.status());
   }
+  status.Update(ApplyRdma(group, resources.rdma));
+  if (resources.network) status.Update(ApplyNetwork(group, *resources.network));
   status.Update(ApplyDevices(group, resources.devices));
+  if (!resources.unified.empty())
+    status.Update(absl::InvalidArgumentError("linux.resources.unified: the host has cgroup version 1"));
   return status;
 }
 

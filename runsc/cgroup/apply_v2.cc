@@ -85,7 +85,9 @@ absl::Status ApplyV2(const Cgroup& group, const spec::Resources& resources) {
   for (const spec::HugepageLimit& limit : resources.hugepage_limits) {
     files.Write(absl::StrCat("hugetlb.", limit.page_size, ".max"), absl::StrCat(limit.limit));
   }
-  // Device rules need no program here: guests reach no host device, and our own processes open none.
+  for (const auto& [device, limit] : resources.rdma) files.Write("rdma.max", RdmaLine(device, limit));
+  // Network classes and priorities are version 1's. Device rules need no program here: guests reach no host device, and
+  // our own processes open none.
   for (const auto& [name, value] : resources.unified) {
     if (name.find('/') != std::string::npos)
       return absl::InvalidArgumentError("unified resource \"" + name + "\" must be a file name");

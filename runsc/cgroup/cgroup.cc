@@ -22,6 +22,7 @@
 namespace sandbox::cgroup {
 namespace {
 
+constexpr char kOwnSuffix[] = ".runsc";
 // Longest that the kernel may take to end killed processes before Remove gives up.
 constexpr int kRemoveTimeoutMs = 10000;
 
@@ -68,9 +69,9 @@ absl::Status MakeGroup(const std::string& controller, const std::string& mount, 
 }
 
 bool Known(const std::string& controller) {
-  static const std::set<std::string> kKnown = {"",           "blkio",   "cpu",         "cpuacct", "cpuset",
-                                               "devices",    "freezer", "hugetlb",     "memory",  "net_cls",
-                                               "perf_event", "pids",    "name=systemd"};
+  static const std::set<std::string> kKnown = {"",         "blkio",      "cpu",     "cpuacct", "cpuset",
+                                               "devices",  "freezer",    "hugetlb", "memory",  "net_cls",
+                                               "net_prio", "perf_event", "pids",    "rdma",    "name=systemd"};
   return kKnown.contains(controller);
 }
 
@@ -102,32 +103,64 @@ absl::Status RemoveFolder(const std::string& folder) {
 
 }  // namespace
 
-absl::StatusOr<Cgroup> Cgroup::Create(const std::string& path, const std::string& id) {
+absl::StatusOr<Cgroup> Cgroup::Plan(const std::string& path, const std::string& id) {
   if (path.find("..") != std::string::npos)
     return absl::InvalidArgumentError("linux.cgroupsPath: must not contain \"..\"");
   const Hierarchies hierarchies = FindHierarchies();
-  std::vector<std::string> folders;
+  Cgroup group({});
+  group.optional_ = path.empty();
+  const auto add = [&](const std::string& controller, const std::string& mount, const std::string& below) {
+    if (std::find(group.folders_.begin(), group.folders_.end(), mount + below) == group.folders_.end())
+      group.folders_.push_back(mount + below);
+    group.plan_.push_back({controller, mount, below});
+  };
+  std::string pids_mount, pids_below;
   for (const auto& [controller, place] : hierarchies.places) {
     if (!Known(controller) || (controller.empty() && !hierarchies.unified())) continue;
     const std::string below =
         !path.empty() && path[0] == '/' ? path : absl::StrCat(place.own, "/", path.empty() ? id : path);
-    const std::string folder = place.mount + below;
-    if (auto status = MakeGroup(controller, place.mount, below); !status.ok()) {
-      (void)Cgroup(folders).Remove();
-      if (path.empty()) return Cgroup({});
-      return status;
-    }
-    if (std::find(folders.begin(), folders.end(), folder) == folders.end()) folders.push_back(folder);
+    add(controller, place.mount, below);
+    if (controller == "pids") pids_mount = place.mount, pids_below = below;
   }
-  return Cgroup(std::move(folders));
+  // Mounted together with another controller, the sandbox's own tasks would escape that one.
+  const auto together = std::count_if(hierarchies.places.begin(), hierarchies.places.end(),
+                                      [&](const auto& place) { return place.second.mount == pids_mount; });
+  if (together == 1) add("pids", pids_mount, pids_below + kOwnSuffix);
+  return group;
+}
+
+absl::Status Cgroup::Make() {
+  std::vector<std::string> made;
+  for (const Planned& one : plan_) {
+    auto status = MakeGroup(one.controller, one.mount, one.below);
+    made.push_back(one.mount + one.below);
+    if (status.ok()) continue;
+    (void)Cgroup(made).Remove();
+    if (!optional_) return status;
+    folders_.clear();
+    break;
+  }
+  return absl::OkStatus();
+}
+
+std::string Cgroup::OwnPidsFolder() const {
+  const std::string pids = unified() ? "" : FolderOf("pids");
+  return !pids.empty() && folders_.back() == pids + kOwnSuffix ? folders_.back() : "";
+}
+
+std::vector<std::string> Cgroup::OwnFolders() const {
+  std::vector<std::string> folders = folders_;
+  if (!OwnPidsFolder().empty()) std::erase(folders, FolderOf("pids"));
+  return folders;
 }
 
 std::string Cgroup::FolderOf(const std::string& controller) const {
   // A folder's controller shows in its files.
   static const std::pair<const char*, const char*> kMarks[] = {
-      {"memory", "/memory.limit_in_bytes"}, {"cpu", "/cpu.shares"},       {"cpuacct", "/cpuacct.usage"},
-      {"cpuset", "/cpuset.cpus"},           {"pids", "/pids.current"},    {"blkio", "/blkio.throttle.io_serviced"},
-      {"devices", "/devices.list"},         {"freezer", "/freezer.state"}};
+      {"memory", "/memory.limit_in_bytes"}, {"cpu", "/cpu.shares"},        {"cpuacct", "/cpuacct.usage"},
+      {"cpuset", "/cpuset.cpus"},           {"pids", "/pids.current"},     {"blkio", "/blkio.throttle.io_serviced"},
+      {"devices", "/devices.list"},         {"freezer", "/freezer.state"}, {"net_cls", "/net_cls.classid"},
+      {"net_prio", "/net_prio.ifpriomap"},  {"rdma", "/rdma.current"}};
   if (unified()) return folders_[0];
   for (const auto& [name, mark] : kMarks) {
     if (controller != name) continue;
@@ -151,10 +184,15 @@ absl::Status Cgroup::Apply(const spec::Resources& resources) const {
 }
 
 absl::Status Cgroup::Add(pid_t pid) const {
-  for (const std::string& folder : folders_) {
+  for (const std::string& folder : OwnFolders()) {
     if (auto status = WriteFile(folder + "/cgroup.procs", std::to_string(pid)); !status.ok()) return status;
   }
   return absl::OkStatus();
+}
+
+absl::Status Cgroup::AddStandIn(pid_t pid) const {
+  if (OwnPidsFolder().empty()) return absl::OkStatus();
+  return WriteFile(FolderOf("pids") + "/tasks", std::to_string(pid));
 }
 
 absl::Status Cgroup::Remove() const {
@@ -193,7 +231,7 @@ std::map<std::string, UniqueFd> Cgroup::OpenValues() const {
 
 absl::StatusOr<std::vector<UniqueFd>> Cgroup::OpenProcesses() const {
   std::vector<UniqueFd> files;
-  for (const std::string& folder : folders_) {
+  for (const std::string& folder : OwnFolders()) {
     files.emplace_back(::open((folder + "/cgroup.procs").c_str(), O_WRONLY | O_CLOEXEC));
     if (!files.back().valid())
       return absl::InternalError(absl::StrCat(folder, "/cgroup.procs: ", std::strerror(errno)));
@@ -219,6 +257,13 @@ int64_t HostPidsLimit(int64_t guest_limit) {
   // own threads, the gofer's, and prepared stubs.
   constexpr int64_t kOwnTasks = 128;
   return guest_limit <= 0 || guest_limit > (INT64_MAX - kOwnTasks) / 2 ? -1 : 2 * guest_limit + kOwnTasks;
+}
+
+std::string RdmaLine(const std::string& device, const spec::Rdma& limit) {
+  std::string line = device;
+  if (limit.hca_handles) absl::StrAppend(&line, " hca_handle=", *limit.hca_handles);
+  if (limit.hca_objects) absl::StrAppend(&line, " hca_object=", *limit.hca_objects);
+  return line;
 }
 
 }  // namespace sandbox::cgroup

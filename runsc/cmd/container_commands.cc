@@ -53,8 +53,10 @@ void AddCreateOptions(cli::Parser& parser, CreateOptions& options) {
   parser.Option("--pid-file", options.pid_file, "File that gets the pid of the container's process");
   parser.Option("--console-socket", options.console_socket, "Unix socket that gets the terminal's descriptor");
   parser.Option("--preserve-fds", options.preserve_fds, "Descriptors besides 0, 1 and 2 to pass on, from 3");
-  parser.Choice("--overlay", options.overlay, {"memory", "none"},
-                "none: writes reach the bundle's root; memory: they are discarded");
+  parser.Option(
+      "--overlay", options.overlay,
+      "none: writes reach the bundle's root; memory: they are discarded; dir, or dir:PATH: they go to a folder "
+      "below --root, or below PATH, that is removed with the container");
   // What runc has for its own way of making containers.
   parser.Ignored("--no-pivot", false, "Accepted; the container's root is not a mount of the host");
   parser.Ignored("--no-new-keyring", false, "Accepted; the host's keyrings are out of reach");

@@ -22,9 +22,9 @@ class Features final : public cli::Command {
         {"hooks", {"prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"}},
         {"mountOptions", boot::KnownMountOptions()},
         {"linux",
-         {{"namespaces", {"cgroup", "ipc", "mount", "network", "pid", "user", "uts"}},
+         {{"namespaces", {"cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"}},
           {"capabilities", spec::AllCapabilityNames()},
-          {"cgroup", {{"v1", true}, {"v2", true}, {"systemd", false}, {"systemdUser", false}, {"rdma", false}}},
+          {"cgroup", {{"v1", true}, {"v2", true}, {"systemd", false}, {"systemdUser", false}, {"rdma", true}}},
           {"seccomp",
            {{"enabled", true},
             {"actions",
@@ -36,7 +36,8 @@ class Features final : public cli::Command {
             {"archs", {"SCMP_ARCH_X86_64"}}}},
           {"apparmor", {{"enabled", false}}},
           {"selinux", {{"enabled", false}}},
-          {"intelRdt", {{"enabled", false}}}}},
+          {"intelRdt", {{"enabled", false}}},
+          {"mountExtensions", {{"idmap", {{"enabled", false}}}}}}},
         {"annotations", {{"dev.runsc.version", cli::kVersion}}},
         {"potentiallyUnsafeConfigAnnotations", {"dev.runsc."}}};
     std::printf("%s\n", features.dump(2).c_str());

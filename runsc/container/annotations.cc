@@ -24,7 +24,8 @@ absl::Status ApplyAnnotations(const std::map<std::string, std::string>& annotati
     const std::string what = name.substr(sizeof(kPrefix) - 1);
     if (what == "platform" && (value == "systrap" || value == "ptrace")) {
       config.platform = value;
-    } else if (what == "overlay" && (value == "memory" || value == config.overlay)) {
+    } else if (what == "overlay" &&
+               (value == "memory" || value == config.overlay || (value == "dir" && config.overlay == "none"))) {
       config.overlay = value;
     } else if (what == "network" && (value == "none" || value == config.network)) {
       config.network = value;

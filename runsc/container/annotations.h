@@ -1,7 +1,7 @@
 // What a bundle itself may choose of the runtime's options. Annotations only tighten what the command line allows.
 //
 //   dev.runsc.platform   systrap | ptrace
-//   dev.runsc.overlay    memory: writes to the root stay in memory
+//   dev.runsc.overlay    memory: writes to the root stay in memory; dir: in the state folder
 //   dev.runsc.network    none: loopback only
 #pragma once
 

@@ -25,7 +25,7 @@ struct CreateOptions {
   std::string bundle = ".";
   std::string pid_file;
   std::string console_socket;
-  std::string overlay = "none";  // none, memory
+  std::string overlay = "none";  // none, memory, dir, dir:PATH
   int preserve_fds = 0;
   bool foreground = false;  // runsc serves the terminal itself
 };

@@ -105,6 +105,27 @@ absl::StatusOr<std::vector<BorrowedFd>> Preserved(int count) {
   return fds;
 }
 
+// A private mount is not told of what the host does to the folder's mounts later.
+TreeMounts MountsOf(const spec::Mount& mount) {
+  auto mounts = TreeMounts::kFollow;
+  bool recursive = false;
+  for (const std::string& option : mount.options) {
+    recursive = recursive || option == "rbind";
+    if (option == "private" || option == "rprivate" || option == "unbindable" || option == "runbindable")
+      mounts = TreeMounts::kCopyOne;
+    if (option == "shared" || option == "rshared" || option == "slave" || option == "rslave")
+      mounts = TreeMounts::kFollow;
+  }
+  return mounts == TreeMounts::kCopyOne && recursive ? TreeMounts::kCopyAll : mounts;
+}
+
+// Whether any process of the container can have the capability for ports below 1024.
+bool MayBindLowPorts(const spec::Process& process) {
+  if (!process.capabilities) return true;
+  const std::vector<std::string>& bounding = process.capabilities->bounding;
+  return std::find(bounding.begin(), bounding.end(), "CAP_NET_BIND_SERVICE") != bounding.end();
+}
+
 // One creation under way: everything made so far is undone unless it is released.
 class Creation {
  public:
@@ -118,13 +139,15 @@ class Creation {
     state_.spec = std::move(bundle.spec);
   }
   ~Creation() {
-    if (!done_) (void)dir_.Remove();
+    if (!done_) (void)dir_.Remove(state_.upper);
   }
 
   absl::StatusOr<Created> Run();
 
  private:
   absl::Status Configure();
+  absl::Status ChooseUpper();
+  absl::Status PlanCgroup();
   absl::Status MakeCgroup();
   absl::Status MakeTerminal();
   absl::Status FindSandbox();
@@ -164,6 +187,7 @@ absl::Status Creation::Configure() {
   config_.json_log = global_.log_format == "json";
   config_.rootless = global_.rootless == "true";
   if (auto status = ApplyAnnotations(state_.spec.annotations, config_); !status.ok()) return status;
+  if (auto status = ChooseUpper(); !status.ok()) return status;
   if (const int count = ListenFds(); count > 0) {
     auto& env = config_.spec.process.env;
     env.insert(env.end(), {absl::StrCat("LISTEN_FDS=", count), "LISTEN_PID=1"});
@@ -174,11 +198,39 @@ absl::Status Creation::Configure() {
   return absl::OkStatus();
 }
 
-absl::Status Creation::MakeCgroup() {
+// The sentry has nothing to do with an overlay of the host's.
+absl::Status Creation::ChooseUpper() {
+  constexpr std::string_view kDir = "dir", kBelow = "dir:";
+  const std::string overlay = std::exchange(config_.overlay, "none");
+  if (overlay == kDir) {
+    state_.upper = dir_.overlay_folder();
+  } else if (overlay.rfind(kBelow, 0) == 0 && overlay.size() > kBelow.size() && overlay[kBelow.size()] == '/') {
+    state_.upper = overlay.substr(kBelow.size()) + "/" + state_.id;
+  } else if (overlay == "none" || overlay == "memory") {
+    config_.overlay = overlay;
+  } else {
+    return absl::InvalidArgumentError("--overlay: \"" + overlay + "\" is not none, memory, dir or dir:/PATH");
+  }
+  // Made anew: it is removed with the container.
+  const std::string upper = std::exchange(state_.upper, "");
+  if (!upper.empty() && ::mkdir(upper.c_str(), 0700) != 0)
+    return absl::InternalError(absl::StrCat("--overlay: mkdir ", upper, ": ", std::strerror(errno)));
+  state_.upper = upper;
+  return absl::OkStatus();
+}
+
+// So that the state names them before they are there.
+absl::Status Creation::PlanCgroup() {
   if (auto status = CheckCgroupManager(global_, state_.spec); !status.ok()) return status;
-  auto made = cgroup::Cgroup::Create(state_.spec.linux_.cgroups_path, state_.id);
-  if (!made.ok()) return made.status();
-  cgroup_ = *std::move(made);
+  auto planned = cgroup::Cgroup::Plan(state_.spec.linux_.cgroups_path, state_.id);
+  if (!planned.ok()) return planned.status();
+  cgroup_ = *std::move(planned);
+  state_.cgroups = cgroup_.folders();
+  return absl::OkStatus();
+}
+
+absl::Status Creation::MakeCgroup() {
+  if (auto status = cgroup_.Make(); !status.ok()) return status;
   state_.cgroups = cgroup_.folders();
   cgroup_values_ = cgroup_.OpenValues();
   config_.cgroup_unified = cgroup_.empty() || cgroup_.unified();
@@ -200,9 +252,10 @@ SandboxOptions Creation::LaunchOptions() {
   launch.config = config_;
   // A read-only root whose mount points are all there is read-only for the gofer too; else the sentry makes them first.
   const bool keeps_root = config_.overlay == "memory" || (state_.spec.root.readonly && HasMountPoints(state_.spec));
-  launch.trees = {{state_.spec.root.path, "/", keeps_root}};
+  launch.trees = {{state_.spec.root.path, "/", keeps_root, TreeMounts::kFollow, state_.upper}};
   for (const spec::Mount& mount : state_.spec.mounts) {
-    if (spec::IsBind(mount)) launch.trees.push_back({mount.source, mount.destination, spec::IsReadOnly(mount)});
+    if (!spec::IsBind(mount)) continue;
+    launch.trees.push_back({mount.source, mount.destination, spec::IsReadOnly(mount), MountsOf(mount), ""});
   }
   // The container's output must not be held open by its sandbox, so without a log file there is no log.
   launch.log_fd = global_.debug_log.empty() ? log_.get() : LogFd();
@@ -234,9 +287,12 @@ absl::Status Creation::Launch() {
     if (!entered.ok()) return entered.status();
     network_.emplace(*std::move(entered));
   }
-  if (auto status = ApplyNetworkSysctls(state_.spec, network_ && network_->other()); !status.ok()) return status;
+  const bool own_network = network_ && network_->other();
+  if (auto status = ApplyNetworkSysctls(state_.spec, own_network); !status.ok()) return status;
+  config_.low_ports = config_.network == "host" && !own_network && MayBindLowPorts(state_.spec.process);
   if (pod_) {
     if (auto status = CheckPodNetwork(*pod_); !status.ok()) return status;
+    if (auto status = CheckPodTime(*pod_, state_.spec); !status.ok()) return status;
     auto processes = cgroup_.OpenProcesses();
     if (!processes.ok()) return processes.status();
     cgroup_processes_ = *std::move(processes);
@@ -278,7 +334,7 @@ absl::Status Creation::WaitStarted() {
   if (auto status = sandbox_->WaitStarted(); !status.ok()) return status;
   if (!pod_) ProtectFromOom(state_.sentry.pid);
   ProtectFromOom(state_.container.pid);
-  return absl::OkStatus();
+  return cgroup_.AddStandIn(state_.container.pid);
 }
 
 absl::Status Creation::RunCreateHooks() {
@@ -303,9 +359,13 @@ absl::Status Creation::RunCreateHooks() {
 absl::StatusOr<Created> Creation::Run() {
   if (auto status = Configure(); !status.ok()) return status;
   if (auto status = FindSandbox(); !status.ok()) return status;
+  if (config_.share_uts.empty()) {
+    if (auto status = CompleteNames(config_.spec); !status.ok()) return status;
+  }
+  if (auto status = PlanCgroup(); !status.ok()) return status;
   if (auto status = dir_.Save(state_); !status.ok()) return status;
-  if (auto status = MakeCgroup(); !status.ok()) return status;
   Cleanup remove_cgroup([&] { (void)cgroup_.Remove(); });
+  if (auto status = MakeCgroup(); !status.ok()) return status;
   if (auto status = MakeTerminal(); !status.ok()) return status;
   if (auto status = Launch(); !status.ok()) return status;
   // From here on, processes are to be found by whoever cleans up after a killed runsc.

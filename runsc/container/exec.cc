@@ -79,6 +79,7 @@ struct Request {
   cli::SetTitle(request.options.process.args);
   StandIn stand_in(std::move(request.connection), {}, {});
   absl::Status status = request.group.Add(::getpid());
+  if (status.ok()) status = request.group.AddStandIn(::getpid());
   if (status.ok()) status = stand_in.Prepare(request.terminal);
   if (status.ok()) {
     auto streams = Streams(request.terminal, request.null, request.options.preserve_fds);

@@ -127,7 +127,7 @@ absl::StatusOr<std::vector<std::string>> DeleteContainer(const std::string& root
   if (!state.ok()) {
     // Nothing was written before its creator died, or it cannot be read: with force the folder goes.
     if (!force && !absl::IsNotFound(state.status())) return state.status();
-    if (auto status = dir->Remove(); !status.ok()) return status;
+    if (auto status = dir->Remove(""); !status.ok()) return status;
     return std::vector<std::string>();
   }
   const Status current = CurrentStatus(*state);
@@ -139,7 +139,7 @@ absl::StatusOr<std::vector<std::string>> DeleteContainer(const std::string& root
   if (auto status = cgroup::Cgroup::Existing(state->cgroups).Remove(); !status.ok()) return status;
   state->status = Status::kStopped;
   auto warnings = RunAllHooks("poststop", state->spec.hooks.poststop, HookState(*state, Status::kStopped));
-  if (auto status = dir->Remove(); !status.ok()) return status;
+  if (auto status = dir->Remove(state->upper); !status.ok()) return status;
   return warnings;
 }
 

@@ -2,15 +2,18 @@
 
 #include <fcntl.h>
 #include <linux/nsfs.h>
-#include <linux/sched.h>
+#include <sched.h>
 #include <sys/ioctl.h>
+#include <sys/utsname.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "base/unique_fd.h"
+#include "runsc/ns/visit.h"
 
 namespace sandbox {
 namespace {
@@ -51,6 +54,27 @@ absl::Status CheckNamespaces(const spec::Spec& spec) {
       (!spec.linux_.uid_mappings.empty() || !spec.linux_.gid_mappings.empty())) {
     return absl::InvalidArgumentError("linux.uidMappings: there is no user namespace to have them");
   }
+  const spec::Namespace* time = spec::FindNamespace(spec, "time");
+  if (!spec.linux_.time_offsets.empty() && (time == nullptr || !time->path.empty())) {
+    return absl::InvalidArgumentError("linux.timeOffsets: there is no new time namespace to have them");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CompleteNames(spec::Spec& spec) {
+  if (!spec.hostname.empty() && !spec.domainname.empty()) return absl::OkStatus();
+  const spec::Namespace* uts = spec::FindNamespace(spec, "uts");
+  std::optional<ns::Visit> visit;
+  if (uts != nullptr && !uts->path.empty()) {
+    const UniqueFd fd(::open(uts->path.c_str(), O_RDONLY | O_CLOEXEC));
+    auto begun = ns::Visit::Begin(CLONE_NEWUTS, fd.borrow());
+    if (!begun.ok()) return begun.status();
+    visit.emplace(*std::move(begun));
+  }
+  utsname names;
+  if (::uname(&names) != 0) return Bad(absl::StrCat("host name: ", std::strerror(errno)));
+  if (spec.hostname.empty()) spec.hostname = names.nodename;
+  if (spec.domainname.empty()) spec.domainname = names.domainname;
   return absl::OkStatus();
 }
 

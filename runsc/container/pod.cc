@@ -109,4 +109,12 @@ absl::Status CheckPodNetwork(const ContainerState& pod) {
   return absl::InvalidArgumentError("linux.namespaces: the network must be that of the sandbox " + pod.id);
 }
 
+absl::Status CheckPodTime(const ContainerState& pod, const spec::Spec& spec) {
+  const spec::Namespace* time = spec::FindNamespace(spec, "time");
+  if (time == nullptr) return absl::OkStatus();
+  const auto own = Identity(time->path), theirs = Identity(PathOf(pod, "time"));
+  if (own.ok() && theirs.ok() && *own == *theirs) return absl::OkStatus();
+  return absl::InvalidArgumentError("linux.namespaces: the time must be that of the sandbox " + pod.id);
+}
+
 }  // namespace sandbox

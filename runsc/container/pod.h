@@ -31,5 +31,7 @@ absl::Status ShareNamespaces(const std::string& root, const ContainerState& pod,
 // That the calling process is in the network namespace of the sandbox, where the container's sockets will be.
 // InvalidArgument.
 absl::Status CheckPodNetwork(const ContainerState& pod);
+// That the bundle has no other time namespace than the sandbox. InvalidArgument.
+absl::Status CheckPodTime(const ContainerState& pod, const spec::Spec& spec);
 
 }  // namespace sandbox

@@ -42,6 +42,7 @@ void Fields(Archive& ar, StateFile& v) {
   ar("network", state.network);
   ar("platform", state.platform);
   ar("cgroups", state.cgroups);
+  ar("upper", state.upper);
   ar("spec", state.spec, Presence::kRequired);
 }
 

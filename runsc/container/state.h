@@ -27,6 +27,7 @@ struct ContainerState {
   std::string network;                // --network it was created with
   std::string platform;
   std::vector<std::string> cgroups;  // folders made for it, absolute
+  std::string upper;                 // folder that has its writes (--overlay=dir); empty = none
   spec::Spec spec;                   // config.json as it was at create, paths absolute
 };
 

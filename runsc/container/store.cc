@@ -15,6 +15,8 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "base/io/whole_file.h"
+#include "runsc/cgroup/cgroup.h"
+#include "runsc/container/remove_tree.h"
 
 namespace sandbox {
 namespace {
@@ -23,6 +25,7 @@ constexpr char kState[] = "state.json";
 constexpr char kNewState[] = "state.json.new";
 constexpr char kSocket[] = "control.sock";
 constexpr char kExit[] = "exit";
+constexpr char kOverlay[] = "overlay";
 constexpr char kDoesNotExist[] = "container does not exist";
 constexpr int kBacklog = 128;
 constexpr size_t kMaxState = 64 << 20;
@@ -68,7 +71,12 @@ absl::StatusOr<ContainerDir> ContainerDir::Create(const std::string& root, const
     if (made || !state.ok() || state->status != Status::kCreating || lives) {
       return absl::AlreadyExistsError("container with given ID already exists: " + id);
     }
-    // What is left of a killed create is taken over: its processes are gone, its control groups are made again.
+    // What is left of a killed create goes; its processes are gone already.
+    if (auto removed = cgroup::Cgroup::Existing(state->cgroups).Remove(); !removed.ok()) return removed;
+    for (const std::string& folder : {dir->overlay_folder(), state->upper}) {
+      auto removed = folder.empty() ? absl::OkStatus() : RemoveTree(folder);
+      if (!removed.ok()) return removed;
+    }
     return dir;
   }
 }
@@ -130,13 +138,18 @@ absl::Status ContainerDir::Save(const ContainerState& state) const {
   return absl::OkStatus();
 }
 
-absl::Status ContainerDir::Remove() {
+absl::Status ContainerDir::Remove(const std::string& upper) {
+  for (const std::string& folder : {overlay_folder(), upper}) {
+    if (auto status = folder.empty() ? absl::OkStatus() : RemoveTree(folder); !status.ok()) return status;
+  }
   // The state goes last but the folder: until then the container is there, and deleting it can be tried again.
   for (const char* name : {kSocket, kExit, kNewState, kState}) {
     if (::unlinkat(dir_.get(), name, 0) != 0 && errno != ENOENT) return Failed(path_ + "/" + name);
   }
   return ::rmdir(path_.c_str()) == 0 || errno == ENOENT ? absl::OkStatus() : Failed(path_);
 }
+
+std::string ContainerDir::overlay_folder() const { return path_ + "/" + kOverlay; }
 
 // A name that fits a socket address however long --root is.
 std::string ContainerDir::ProcPath(const char* name) const {

@@ -25,8 +25,8 @@ class ContainerDir {
   // Waits for the lock; NotFound when the container was deleted meanwhile. With `wait` false: Unavailable at once.
   absl::Status Lock(bool wait);
   void Unlock();
-  // Deletes the folder and what is in it.
-  absl::Status Remove();
+  // Deletes the folder and what is in it. `upper`: the container's other folder (ContainerState), or empty.
+  absl::Status Remove(const std::string& upper);
 
   // A socket that accepts control connections, bound in the folder.
   absl::StatusOr<UniqueFd> Listen() const;
@@ -37,6 +37,8 @@ class ContainerDir {
   absl::StatusOr<int> ReadExitCode() const;
 
   const std::string& id() const { return id_; }
+  // Where an overlay keeps what the container writes, unless it is told another place.
+  std::string overlay_folder() const;
 
  private:
   ContainerDir(std::string path, std::string id, UniqueFd dir)

@@ -16,9 +16,33 @@
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
+#include "runsc/ns/visit.h"
 
 namespace sandbox {
 namespace {
+
+// Runsc is in these while it forks. The others are entered by the child, as there is no way back.
+constexpr int kVisited = CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP | CLONE_NEWTIME;
+
+bool Joins(const ChildOptions& options, int type) {
+  return std::any_of(options.join.begin(), options.join.end(), [&](const auto& one) { return one.first == type; });
+}
+
+// New namespaces that belong to a user namespace which the child enters before it makes them.
+int MadeByChild(const ChildOptions& options) {
+  return Joins(options, CLONE_NEWUSER) ? options.namespaces & ~CLONE_NEWPID : 0;
+}
+
+// The user namespace last: what else may be entered depends on it.
+bool EnterOthers(const ChildOptions& options) {
+  for (const int type : {CLONE_NEWNS, CLONE_NEWUSER}) {
+    for (const auto& [joined, fd] : options.join) {
+      if (joined == type && ::setns(fd.get(), type) != 0) return false;
+    }
+  }
+  if (!Joins(options, CLONE_NEWUSER)) return true;
+  return ::setresgid(0, 0, 0) == 0 && ::setresuid(0, 0, 0) == 0 && ::unshare(MadeByChild(options)) == 0;
+}
 
 // Moves the wanted descriptors to their numbers and closes the rest. Sources are first lifted above every target, so
 // that no move overwrites a source.
@@ -53,6 +77,7 @@ bool ArrangeFds(const std::vector<std::pair<BorrowedFd, int>>& fds) {
   };
   char go;
   if (::read(maps_written.get(), &go, 1) != 1) ::_exit(1);  // the parent gave up
+  if (!EnterOthers(options)) fail("entering the bundle's namespaces");
   if (!options.uid_map.empty()) {
     // Take the ids that have a mapping; without one every file operation of ours would fail with EOVERFLOW.
     const uid_t uid = options.uid_map[0].inside;
@@ -81,8 +106,15 @@ absl::StatusOr<pid_t> StartChild(const ChildOptions& options, const std::functio
   if (::pipe2(sync, O_CLOEXEC) != 0) return absl::InternalError(absl::StrCat("pipe: ", std::strerror(errno)));
   UniqueFd sync_read(sync[0]), sync_write(sync[1]);
   std::fflush(nullptr);  // a forked copy of pending output would be written twice
+  std::vector<ns::Visit> visits;
+  for (const auto& [type, place] : options.join) {
+    if (!(type & kVisited)) continue;
+    auto visit = ns::Visit::Begin(type, place.borrow());
+    if (!visit.ok()) return visit.status();
+    visits.push_back(*std::move(visit));
+  }
   clone_args args = {};
-  args.flags = static_cast<uint64_t>(options.namespaces);
+  args.flags = static_cast<uint64_t>(options.namespaces & ~MadeByChild(options));
   args.exit_signal = SIGCHLD;
   // The C library keeps the thread id where the kernel clears it at exit; have it set there, as fork(3) does, or
   // abort and thread creation in the child would use the parent's.
@@ -98,6 +130,7 @@ absl::StatusOr<pid_t> StartChild(const ChildOptions& options, const std::functio
     sync_write.reset();
     ChildMain(options, sync_read.borrow(), parent, main);
   }
+  visits.clear();
   absl::Status status;
   if (!options.uid_map.empty()) status = ns::WriteIdMaps(static_cast<pid_t>(pid), options.uid_map, options.gid_map);
   if (status.ok() && options.place) status = options.place(static_cast<pid_t>(pid));

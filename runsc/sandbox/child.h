@@ -15,7 +15,9 @@ namespace sandbox {
 
 struct ChildOptions {
   const char* name;    // shown by ps
-  int namespaces = 0;  // CLONE_NEW*
+  int namespaces = 0;  // CLONE_NEW*, made for the child
+  // Existing ones for it to be in: CLONE_NEW* and a descriptor of the namespace. In a user namespace it is root there.
+  std::vector<std::pair<int, UniqueFd>> join;
   // With CLONE_NEWUSER: the host's ids in it. The child takes the first of each.
   std::vector<ns::IdMap> uid_map, gid_map;
   // Descriptors the child gets, as (ours, number in the child); 0, 1 and 2 are inherited unless they are replaced here,

@@ -41,11 +41,14 @@ void ShowTree(BorrowedFd root, const HostTree& tree) {
 
 }  // namespace
 
-absl::Status EnterContainerView(const std::vector<HostTree>& trees,
+absl::Status EnterContainerView(const std::vector<HostTree>& trees, BorrowedFd root_tree,
                                 const std::function<absl::Status(BorrowedFd root)>& built) {
   const std::string& path = trees[0].host_path;
-  // pivot_root(2) wants a mount of its own.
-  if (::mount(path.c_str(), path.c_str(), nullptr, MS_BIND | MS_REC, nullptr) != 0) return Failed("binding the root");
+  // pivot_root(2) wants a mount of its own. An overlay is one, held by its descriptor alone so far.
+  const bool mounted = trees[0].upper.empty()
+                           ? ::mount(path.c_str(), path.c_str(), nullptr, MS_BIND | MS_REC, nullptr) == 0
+                           : ::move_mount(root_tree.get(), "", AT_FDCWD, path.c_str(), MOVE_MOUNT_F_EMPTY_PATH) == 0;
+  if (!mounted) return Failed("binding the root");
   const UniqueFd root(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!root.valid()) return Failed("opening the root");
   for (size_t i = 1; i < trees.size(); ++i) ShowTree(root.borrow(), trees[i]);
@@ -53,7 +56,9 @@ absl::Status EnterContainerView(const std::vector<HostTree>& trees,
     if (auto status = built(root.borrow()); !status.ok()) return status;
   }
   const UniqueFd proc = OpenInRoot(root.borrow(), "/proc");
-  if (proc.valid()) (void)::mount("proc", Name(proc).c_str(), "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr);
+  // Read-only: the gofer is root and its kernel settings are the host's.
+  constexpr unsigned long kProcFlags = MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC;
+  if (proc.valid()) (void)::mount("proc", Name(proc).c_str(), "proc", kProcFlags, nullptr);
   if (::fchdir(root.get()) != 0) return Failed("entering the root");
   // Stacks the old root on the new one, so that no folder for it is needed (pivot_root(2)).
   if (::syscall(SYS_pivot_root, ".", ".") != 0) return Failed("pivot_root");

@@ -1,6 +1,7 @@
 #include "runsc/sandbox/gofer_process.h"
 
 #include <fcntl.h>
+#include <sched.h>
 #include <sys/mount.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -56,8 +57,17 @@ absl::Status WaitForHooks(BorrowedFd root, gofer::Tree& tree) {
   return absl::OkStatus();
 }
 
-int GoferChild(const std::vector<bool>& readonly, const std::vector<HostTree>& view, const GoferStandIn* options) {
-  if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) {
+absl::Status HooksAmongOthersMounts(const std::vector<HostTree>& view,
+                                    const std::function<absl::Status(BorrowedFd root)>& hooks) {
+  const UniqueFd root(::open(view[0].host_path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!root.valid()) return absl::NotFoundError(absl::StrCat(view[0].host_path, ": ", std::strerror(errno)));
+  return hooks(root.borrow());
+}
+
+// A mount namespace that is not the gofer's alone is left as it is: the container is not shown there.
+int GoferChild(const std::vector<bool>& readonly, const std::vector<HostTree>& view, const GoferStandIn* options,
+               bool own_mounts) {
+  if (own_mounts && ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) {
     std::fprintf(stderr, "runsc: gofer: making mounts private: %s\n", std::strerror(errno));
     return 1;
   }
@@ -67,14 +77,18 @@ int GoferChild(const std::vector<bool>& readonly, const std::vector<HostTree>& v
     gofer.trees.push_back(gofer::Tree{readonly[i], UniqueFd(kFirstTreeFd + static_cast<int>(i))});
   }
   if (options != nullptr) {
+    gofer.low_ports = options->low_ports;
     if (const auto ready = gofer::InitReopen(); !ready.ok()) return 1;
     std::function<absl::Status(BorrowedFd)> hooks;
     if (options->gate.valid()) hooks = [&](BorrowedFd root) { return WaitForHooks(root, gofer.trees[0]); };
-    if (auto status = EnterContainerView(view, hooks); !status.ok()) {
+    auto status = own_mounts ? EnterContainerView(view, gofer.trees[0].root.borrow(), hooks)
+                  : hooks    ? HooksAmongOthersMounts(view, hooks)
+                             : absl::OkStatus();
+    if (!status.ok()) {
       LOGF(kWarning, "gofer: no view of the container for engines: %s", std::string(status.message()).c_str());
       if (hooks) return 1;
     } else {
-      gofer.empty_root = false;
+      gofer.root = own_mounts ? gofer::RootPolicy::kKeep : gofer::RootPolicy::kEmpty;
     }
   }
   std::optional<StandIn> stand_in;
@@ -93,19 +107,6 @@ int GoferChild(const std::vector<bool>& readonly, const std::vector<HostTree>& v
 
 }  // namespace
 
-absl::StatusOr<std::vector<gofer::Tree>> OpenTrees(const std::vector<HostTree>& trees) {
-  std::vector<gofer::Tree> opened;
-  for (const HostTree& tree : trees) {
-    UniqueFd fd(::open(tree.host_path.c_str(), O_PATH | O_CLOEXEC));
-    if (!fd.valid()) {
-      const std::string text = absl::StrCat(tree.host_path, ": ", std::strerror(errno));
-      return errno == ENOENT ? absl::NotFoundError(text) : absl::PermissionDeniedError(text);
-    }
-    opened.push_back(gofer::Tree{tree.readonly, std::move(fd)});
-  }
-  return opened;
-}
-
 absl::StatusOr<pid_t> StartGofer(ChildOptions options, const std::vector<gofer::Tree>& trees, BorrowedFd connection,
                                  int log_fd, const std::vector<HostTree>& view, const GoferStandIn* stand_in) {
   options.fds = {{connection, kConnectionFd}, {BorrowedFd(log_fd), kLogFd}};
@@ -115,9 +116,10 @@ absl::StatusOr<pid_t> StartGofer(ChildOptions options, const std::vector<gofer::
     options.fds.emplace_back(tree.root.borrow(), kFirstTreeFd + static_cast<int>(readonly.size()));
     readonly.push_back(tree.read_only);
   }
+  const bool own_mounts = options.namespaces & CLONE_NEWNS;
   return StartChild(options, [&] {
     if (stand_in != nullptr) cli::SetTitle(stand_in->title);
-    return GoferChild(readonly, view, stand_in);
+    return GoferChild(readonly, view, stand_in, own_mounts);
   });
 }
 

@@ -14,10 +14,6 @@
 
 namespace sandbox {
 
-// Opens each tree's host folder (or file) O_PATH, following symbolic links in its name: it is the caller's own word.
-// NotFound or PermissionDenied with the path.
-absl::StatusOr<std::vector<gofer::Tree>> OpenTrees(const std::vector<HostTree>& trees);
-
 // What makes a gofer the stand-in of its container's init (stand_in.h).
 struct GoferStandIn {
   UniqueFd connection;             // to the sentry
@@ -26,6 +22,7 @@ struct GoferStandIn {
   std::vector<std::string> title;  // the init's arguments
   UniqueFd gate;  // to runsc, which runs hooks among the container's mounts before it lets the gofer go on; invalid =
                   // no hooks
+  bool low_ports = false;  // gofer::GoferOptions
 };
 
 // Starts the gofer serving `trees`, opened from `view`, on `connection`. With `stand_in` it keeps none of runsc's

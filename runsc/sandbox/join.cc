@@ -1,5 +1,6 @@
 // A further container of a running sandbox: a gofer that stands for it, and a request to the sentry.
 #include <fcntl.h>
+#include <sched.h>
 
 #include <cerrno>
 #include <cstring>
@@ -9,6 +10,7 @@
 #include "runsc/control/message.h"
 #include "runsc/sandbox/gofer_process.h"
 #include "runsc/sandbox/launch.h"
+#include "runsc/sandbox/open_trees.h"
 
 namespace sandbox {
 namespace {
@@ -47,9 +49,18 @@ absl::StatusOr<Sandbox> Sandbox::Join(SandboxOptions options, UniqueFd control) 
   stand_in.terminal = options.terminal;
   stand_in.record = options.record;
   stand_in.title = options.config.spec.process.args;
-  ChildOptions child = GoferOptions(options.config);
-  child.place = options.place;
-  auto gofer = StartGofer(child, *opened, channel->first.borrow(), options.log_fd, options.trees, &stand_in);
+  if (options.hooks) {
+    if (auto status = joined.MakeGate(stand_in.gate); !status.ok()) return status;
+  }
+  auto child = GoferOptions(options.config);
+  if (!child.ok()) return child.status();
+  child->place = options.place;
+  // The sandbox's, as whoever asks for it has checked.
+  auto time = TimeNamespaceOf(options.config.spec);
+  if (!time.ok()) return time.status();
+  if (time->valid()) child->join.emplace_back(CLONE_NEWTIME, *std::move(time));
+  auto gofer =
+      StartGofer(*std::move(child), *opened, channel->first.borrow(), options.log_fd, options.trees, &stand_in);
   if (!gofer.ok()) return gofer.status();
   joined.gofer_ = *gofer;
   const UniqueFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));

@@ -18,7 +18,10 @@ absl::StatusOr<std::pair<UniqueFd, UniqueFd>> SocketPair();
 absl::StatusOr<UniqueFd> ConfigFile(const boot::BootConfig& config);
 // Fills what follows from the options: exports, descriptors.
 void CompleteConfig(SandboxOptions& options);
-ChildOptions GoferOptions(const boot::BootConfig& config);
+// The time namespace of the sandbox; invalid when it is the runtime's own.
+absl::StatusOr<UniqueFd> TimeNamespaceOf(const spec::Spec& spec);
+// Its namespaces are what engines see as the container's: those of the bundle, as far as they are the host's.
+absl::StatusOr<ChildOptions> GoferOptions(const boot::BootConfig& config);
 void KillAndReap(pid_t& pid);
 
 }  // namespace sandbox

@@ -20,10 +20,12 @@
 #include "gofer/protocol/channel.h"
 #include "runsc/boot/boot.h"
 #include "runsc/control/message.h"
+#include "runsc/ns/time.h"
 #include "runsc/sandbox/child.h"
 #include "runsc/sandbox/foreground.h"
 #include "runsc/sandbox/gofer_process.h"
 #include "runsc/sandbox/launch.h"
+#include "runsc/sandbox/open_trees.h"
 
 namespace sandbox {
 namespace {
@@ -79,20 +81,59 @@ std::vector<ns::IdMap> RootFirst(const std::vector<spec::IdMapping>& mappings) {
   return maps;
 }
 
+absl::StatusOr<UniqueFd> OpenNamespace(const std::string& path) {
+  UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd.valid()) return Failed("linux.namespaces: " + path);
+  return fd;
+}
+
+// Types that the bundle does not name stay the runtime's own. The network is entered before (create.cc); the time is
+// the sandbox's (TimeNamespaceOf).
+absl::Status AddBundleNamespaces(const spec::Spec& spec, ChildOptions& options) {
+  constexpr std::pair<const char*, int> kTypes[] = {{"mount", CLONE_NEWNS},      {"pid", CLONE_NEWPID},
+                                                    {"ipc", CLONE_NEWIPC},       {"uts", CLONE_NEWUTS},
+                                                    {"cgroup", CLONE_NEWCGROUP}, {"user", CLONE_NEWUSER}};
+  for (const auto& [type, flag] : kTypes) {
+    const spec::Namespace* ns = spec::FindNamespace(spec, type);
+    if (ns == nullptr) continue;
+    if (!ns->path.empty()) {
+      auto fd = OpenNamespace(ns->path);
+      if (!fd.ok()) return fd.status();
+      options.join.emplace_back(flag, *std::move(fd));
+    } else if (flag != CLONE_NEWUSER) {
+      options.namespaces |= flag;
+    }
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
-ChildOptions GoferOptions(const boot::BootConfig& config) {
+absl::StatusOr<UniqueFd> TimeNamespaceOf(const spec::Spec& spec) {
+  const spec::Namespace* time = spec::FindNamespace(spec, "time");
+  if (time == nullptr) return UniqueFd();
+  if (!time->path.empty()) return OpenNamespace(time->path);
+  std::string offsets;
+  for (const auto& [clock, offset] : spec.linux_.time_offsets) {
+    absl::StrAppend(&offsets, clock, " ", offset.secs, " ", offset.nanosecs, "\n");
+  }
+  return ns::NewTimeNamespace(offsets);
+}
+
+absl::StatusOr<ChildOptions> GoferOptions(const boot::BootConfig& config) {
   ChildOptions options{.name = "runsc-gofer"};
-  options.namespaces = kPrivateNamespaces;
-  if (!config.container) options.namespaces |= CLONE_NEWNET;
-  if (IsNew(config.spec, "cgroup")) options.namespaces |= CLONE_NEWCGROUP;
+  if (!config.container) {
+    options.namespaces = kPrivateNamespaces | CLONE_NEWNET;
+  } else if (auto status = AddBundleNamespaces(config.spec, options); !status.ok()) {
+    return status;
+  }
   if (IsNew(config.spec, "user") && !config.spec.linux_.uid_mappings.empty() &&
       !config.spec.linux_.gid_mappings.empty()) {
     // Owners of files are then the container's ids, and what the gofer may do with files is what they may.
     options.namespaces |= CLONE_NEWUSER;
     options.uid_map = RootFirst(config.spec.linux_.uid_mappings);
     options.gid_map = RootFirst(config.spec.linux_.gid_mappings);
-  } else if (::geteuid() != 0 || config.rootless) {
+  } else if (spec::FindNamespace(config.spec, "user") == nullptr && (::geteuid() != 0 || config.rootless)) {
     options.namespaces |= CLONE_NEWUSER;
     options.uid_map = {ns::IdMap{::geteuid(), ::geteuid(), 1}};
     options.gid_map = {ns::IdMap{::getegid(), ::getegid(), 1}};
@@ -168,27 +209,31 @@ absl::StatusOr<Sandbox> Sandbox::Launch(SandboxOptions options) {
     stand_in.terminal = options.terminal;
     stand_in.record = options.record;
     stand_in.title = config.spec.process.args;
+    stand_in.low_ports = config.low_ports;
     AddContainerFds(sentry_options, options, fds);
   }
+  auto time = TimeNamespaceOf(config.spec);
+  if (!time.ok()) return time.status();
+  if (time->valid())
+    sentry_options.join.emplace_back(CLONE_NEWTIME, UniqueFd(::fcntl(time->get(), F_DUPFD_CLOEXEC, 0)));
   auto sentry = StartChild(sentry_options, boot::BootMain);
   if (!sentry.ok()) return sentry.status();
   sandbox.sentry_ = *sentry;
   sandbox.boot_ = std::move(boot->first);
 
-  ChildOptions gofer_options = GoferOptions(config);
-  gofer_options.place = options.place;
+  auto gofer_options = GoferOptions(config);
+  if (!gofer_options.ok()) return gofer_options.status();
+  gofer_options->place = options.place;
+  if (time->valid()) gofer_options->join.emplace_back(CLONE_NEWTIME, *std::move(time));
   if (config.container) {
     stand_in.sentry.reset(static_cast<int>(::syscall(SYS_pidfd_open, *sentry, 0)));
     if (!stand_in.sentry.valid()) return Failed("pidfd_open");
   }
   if (options.hooks) {
-    auto gate = SocketPair();
-    if (!gate.ok()) return gate.status();
-    sandbox.gate_ = std::move(gate->first);
-    stand_in.gate = std::move(gate->second);
+    if (auto status = sandbox.MakeGate(stand_in.gate); !status.ok()) return status;
   }
-  auto gofer = StartGofer(gofer_options, *opened, gofer_channel->first.borrow(), options.log_fd, options.trees,
-                          config.container ? &stand_in : nullptr);
+  auto gofer = StartGofer(*std::move(gofer_options), *opened, gofer_channel->first.borrow(), options.log_fd,
+                          options.trees, config.container ? &stand_in : nullptr);
   if (!gofer.ok()) return gofer.status();
   sandbox.gofer_ = *gofer;
   return sandbox;
@@ -199,6 +244,14 @@ absl::Status Sandbox::WaitStarted() {
   if (!first.ok()) return absl::InternalError("the sentry died before it started the container (see --debug-log)");
   if (first->kind == control::Message::Kind::kStarted) return absl::OkStatus();
   return control::WithExitCode(absl::InternalError(first->text), first->number);
+}
+
+absl::Status Sandbox::MakeGate(UniqueFd& gofers_end) {
+  auto gate = SocketPair();
+  if (!gate.ok()) return gate.status();
+  gate_ = std::move(gate->first);
+  gofers_end = std::move(gate->second);
+  return absl::OkStatus();
 }
 
 absl::Status Sandbox::WaitForView() {

@@ -14,11 +14,20 @@
 
 namespace sandbox {
 
+// What of mounts below a tree's folder is part of it (mount_namespaces(7)).
+enum class TreeMounts {
+  kFollow,   // those that the host has there at the time
+  kCopyAll,  // those that the host had there when the tree was opened
+  kCopyOne,  // none
+};
+
 // A host folder or file that the gofer serves.
 struct HostTree {
   std::string host_path;
   std::string destination;  // mount point in the container; "/" for the root
   bool readonly = false;
+  TreeMounts mounts = TreeMounts::kFollow;
+  std::string upper;  // an empty folder that takes all changes; empty = the tree itself does
 };
 
 struct SandboxOptions {
@@ -75,6 +84,8 @@ class Sandbox {
 
  private:
   Sandbox() = default;
+  // The connection over which the gofer and the hooks' runner wait for each other.
+  absl::Status MakeGate(UniqueFd& gofers_end);
 
   UniqueFd boot_, gate_;
   pid_t sentry_ = -1;

@@ -77,7 +77,8 @@ class JsonReader {
       out.push_back(std::move(item));
     }
   }
-  void Read(const nlohmann::json& j, const std::string& where, std::map<std::string, std::string>& out) {
+  template <typename T>
+  void Read(const nlohmann::json& j, const std::string& where, std::map<std::string, T>& out) {
     if (!j.is_object()) return Fail(where, "must be an object");
     for (auto it = j.begin(); it != j.end() && status_.ok(); ++it)
       Read(it.value(), where + "." + it.key(), out[it.key()]);
@@ -122,9 +123,10 @@ class JsonWriter {
     j = nlohmann::json::array();
     for (const T& value : values) Write(j.emplace_back(), value);
   }
-  static void Write(nlohmann::json& j, const std::map<std::string, std::string>& values) {
+  template <typename T>
+  static void Write(nlohmann::json& j, const std::map<std::string, T>& values) {
     j = nlohmann::json::object();
-    for (const auto& [key, value] : values) j[key] = value;
+    for (const auto& [key, value] : values) Write(j[key], value);
   }
 
   nlohmann::json& json_;

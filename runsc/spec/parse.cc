@@ -1,6 +1,7 @@
 #include <linux/capability.h>
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <array>
 #include <utility>
 
@@ -95,6 +96,13 @@ absl::Status ValidateProcess(const Process& process) {
   return absl::OkStatus();
 }
 
+bool IsIdMapped(const Mount& mount) {
+  const auto names = [&](const char* option) {
+    return std::find(mount.options.begin(), mount.options.end(), option) != mount.options.end();
+  };
+  return !mount.uid_mappings.empty() || !mount.gid_mappings.empty() || names("idmap") || names("ridmap");
+}
+
 absl::Status Validate(const Spec& spec) {
   if (spec.oci_version.rfind("1.", 0) != 0) {
     return Bad("ociVersion", absl::StrCat("unsupported version \"", spec.oci_version, "\" (want 1.x)"));
@@ -103,8 +111,15 @@ absl::Status Validate(const Spec& spec) {
   for (size_t i = 0; i < spec.mounts.size(); ++i) {
     const std::string& to = spec.mounts[i].destination;
     if (to.empty() || to[0] != '/') return Bad(absl::StrCat("mounts[", i, "].destination"), "must be an absolute path");
+    if (IsIdMapped(spec.mounts[i])) return Bad(absl::StrCat("mounts[", i, "]"), "id-mapped mounts are not supported");
   }
   if (spec.hostname.size() > 64) return Bad("hostname", "is longer than 64 bytes");
+  if (spec.domainname.size() > 64) return Bad("domainname", "is longer than 64 bytes");
+  if (spec.linux_.intel_rdt) return Bad("linux.intelRdt", "Intel RDT is not supported");
+  for (const auto& [clock, offset] : spec.linux_.time_offsets) {
+    if (clock != "monotonic" && clock != "boottime")
+      return Bad("linux.timeOffsets", absl::StrCat("unknown clock \"", clock, "\""));
+  }
   return ValidateProcess(spec.process);
 }
 

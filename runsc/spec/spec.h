@@ -33,6 +33,25 @@ struct ConsoleSize {
   uint32_t height = 0, width = 0;
 };
 
+// sched_setattr(2).
+struct Scheduler {
+  std::string policy;  // "SCHED_OTHER"
+  int32_t nice = 0, priority = 0;
+  std::vector<std::string> flags;                  // "SCHED_FLAG_RESET_ON_FORK"
+  uint64_t runtime = 0, deadline = 0, period = 0;  // ns; SCHED_DEADLINE
+};
+
+// ioprio_set(2).
+struct IoPriority {
+  std::string io_class;  // "IOPRIO_CLASS_BE"
+  int32_t priority = 0;
+};
+
+// Of processes of `exec`, as lists of CPUs: while they are started, and then. There is no difference here.
+struct ExecCpuAffinity {
+  std::string initial, final;
+};
+
 struct Process {
   bool terminal = false;
   ConsoleSize console_size;
@@ -44,6 +63,9 @@ struct Process {
   std::vector<Rlimit> rlimits;
   bool no_new_privileges = false;
   std::optional<int32_t> oom_score_adj;
+  std::optional<Scheduler> scheduler;
+  std::optional<IoPriority> io_priority;
+  std::optional<ExecCpuAffinity> exec_cpu_affinity;
 };
 
 struct Root {
@@ -51,11 +73,16 @@ struct Root {
   bool readonly = false;
 };
 
+struct IdMapping {
+  uint32_t container_id = 0, host_id = 0, size = 0;
+};
+
 struct Mount {
   std::string destination;
   std::string type;
   std::string source;
   std::vector<std::string> options;
+  std::vector<IdMapping> uid_mappings{}, gid_mappings{};  // of the mount alone
 };
 
 struct Namespace {
@@ -124,6 +151,20 @@ struct HugepageLimit {
   uint64_t limit = 0;
 };
 
+struct Rdma {
+  std::optional<uint32_t> hca_handles, hca_objects;
+};
+
+struct InterfacePriority {
+  std::string name;
+  uint32_t priority = 0;
+};
+
+struct Network {
+  std::optional<uint32_t> class_id;
+  std::vector<InterfacePriority> priorities;
+};
+
 struct Resources {
   std::vector<DeviceRule> devices;
   std::optional<Memory> memory;
@@ -131,6 +172,8 @@ struct Resources {
   std::optional<Pids> pids;
   std::optional<BlockIo> block_io;
   std::vector<HugepageLimit> hugepage_limits;
+  std::map<std::string, Rdma> rdma;  // by device
+  std::optional<Network> network;
   std::map<std::string, std::string> unified;
 };
 
@@ -154,8 +197,21 @@ struct Seccomp {
   std::vector<SyscallRule> syscalls;
 };
 
-struct IdMapping {
-  uint32_t container_id = 0, host_id = 0, size = 0;
+// clock_gettime(2) of the container is the host's plus this.
+struct TimeOffset {
+  int64_t secs = 0;
+  uint32_t nanosecs = 0;
+};
+
+// personality(2).
+struct Personality {
+  std::string domain;  // "LINUX", "LINUX32"
+  std::vector<std::string> flags;
+};
+
+// Caches and memory bandwidth of a class of service: known so that it can be refused.
+struct IntelRdt {
+  std::string clos_id;
 };
 
 struct Linux {
@@ -169,6 +225,9 @@ struct Linux {
   std::map<std::string, std::string> sysctl;
   std::string rootfs_propagation;
   std::string cgroups_path;
+  std::map<std::string, TimeOffset> time_offsets;  // "monotonic", "boottime"
+  std::optional<Personality> personality;
+  std::optional<IntelRdt> intel_rdt;
 };
 
 struct Spec {

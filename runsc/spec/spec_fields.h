@@ -33,6 +33,26 @@ void Fields(Archive& ar, ConsoleSize& v) {
   ar("width", v.width);
 }
 template <typename Archive>
+void Fields(Archive& ar, Scheduler& v) {
+  ar("policy", v.policy, Presence::kRequired);
+  ar("nice", v.nice);
+  ar("priority", v.priority);
+  ar("flags", v.flags);
+  ar("runtime", v.runtime);
+  ar("deadline", v.deadline);
+  ar("period", v.period);
+}
+template <typename Archive>
+void Fields(Archive& ar, IoPriority& v) {
+  ar("class", v.io_class, Presence::kRequired);
+  ar("priority", v.priority);
+}
+template <typename Archive>
+void Fields(Archive& ar, ExecCpuAffinity& v) {
+  ar("initial", v.initial);
+  ar("final", v.final);
+}
+template <typename Archive>
 void Fields(Archive& ar, Process& v) {
   ar("terminal", v.terminal);
   ar("consoleSize", v.console_size);
@@ -44,6 +64,9 @@ void Fields(Archive& ar, Process& v) {
   ar("rlimits", v.rlimits);
   ar("noNewPrivileges", v.no_new_privileges);
   ar("oomScoreAdj", v.oom_score_adj);
+  ar("scheduler", v.scheduler);
+  ar("ioPriority", v.io_priority);
+  ar("execCPUAffinity", v.exec_cpu_affinity);
 }
 template <typename Archive>
 void Fields(Archive& ar, Root& v) {
@@ -51,11 +74,19 @@ void Fields(Archive& ar, Root& v) {
   ar("readonly", v.readonly);
 }
 template <typename Archive>
+void Fields(Archive& ar, IdMapping& v) {
+  ar("containerID", v.container_id, Presence::kRequired);
+  ar("hostID", v.host_id, Presence::kRequired);
+  ar("size", v.size, Presence::kRequired);
+}
+template <typename Archive>
 void Fields(Archive& ar, Mount& v) {
   ar("destination", v.destination, Presence::kRequired);
   ar("type", v.type);
   ar("source", v.source);
   ar("options", v.options);
+  ar("uidMappings", v.uid_mappings);
+  ar("gidMappings", v.gid_mappings);
 }
 template <typename Archive>
 void Fields(Archive& ar, Namespace& v) {
@@ -151,6 +182,21 @@ void Fields(Archive& ar, HugepageLimit& v) {
   ar("limit", v.limit, Presence::kRequired);
 }
 template <typename Archive>
+void Fields(Archive& ar, Rdma& v) {
+  ar("hcaHandles", v.hca_handles);
+  ar("hcaObjects", v.hca_objects);
+}
+template <typename Archive>
+void Fields(Archive& ar, InterfacePriority& v) {
+  ar("name", v.name, Presence::kRequired);
+  ar("priority", v.priority);
+}
+template <typename Archive>
+void Fields(Archive& ar, Network& v) {
+  ar("classID", v.class_id);
+  ar("priorities", v.priorities);
+}
+template <typename Archive>
 void Fields(Archive& ar, Resources& v) {
   ar("devices", v.devices);
   ar("memory", v.memory);
@@ -158,6 +204,8 @@ void Fields(Archive& ar, Resources& v) {
   ar("pids", v.pids);
   ar("blockIO", v.block_io);
   ar("hugepageLimits", v.hugepage_limits);
+  ar("rdma", v.rdma);
+  ar("network", v.network);
   ar("unified", v.unified);
 }
 template <typename Archive>
@@ -183,10 +231,18 @@ void Fields(Archive& ar, Seccomp& v) {
   ar("syscalls", v.syscalls);
 }
 template <typename Archive>
-void Fields(Archive& ar, IdMapping& v) {
-  ar("containerID", v.container_id, Presence::kRequired);
-  ar("hostID", v.host_id, Presence::kRequired);
-  ar("size", v.size, Presence::kRequired);
+void Fields(Archive& ar, TimeOffset& v) {
+  ar("secs", v.secs);
+  ar("nanosecs", v.nanosecs);
+}
+template <typename Archive>
+void Fields(Archive& ar, Personality& v) {
+  ar("domain", v.domain, Presence::kRequired);
+  ar("flags", v.flags);
+}
+template <typename Archive>
+void Fields(Archive& ar, IntelRdt& v) {
+  ar("closID", v.clos_id);
 }
 template <typename Archive>
 void Fields(Archive& ar, Linux& v) {
@@ -201,6 +257,9 @@ void Fields(Archive& ar, Linux& v) {
   ar("sysctl", v.sysctl);
   ar("rootfsPropagation", v.rootfs_propagation);
   ar("cgroupsPath", v.cgroups_path);
+  ar("timeOffsets", v.time_offsets);
+  ar("personality", v.personality);
+  ar("intelRdt", v.intel_rdt);
 }
 template <typename Archive>
 void Fields(Archive& ar, Spec& v) {

@@ -3,6 +3,8 @@
 import json
 import os
 import subprocess
+import sys
+import time
 
 import harness
 
@@ -42,6 +44,151 @@ class EnvironmentTest(harness.ContainerTest):
         result = self.runsc("run", "--overlay", "memory", "--bundle", self.bundle, self.new_id())
         self.assertEqual((result.code, result.out), (0, "1\n"))
         self.assertFalse(os.path.exists(os.path.join(self.rootfs, "tmp/kept")))
+
+    def test_overlay_in_a_folder(self):
+        """Writes are on the host's disk, not in the root, until the container is deleted."""
+        for option, folder in (("dir", lambda c: os.path.join(self.root, c, "overlay")), (f"dir:{self.folder}/up", lambda c: os.path.join(self.folder, "up", c))):
+            os.makedirs(os.path.join(self.folder, "up"), exist_ok=True)
+            self.config("sh", "-c", "rm /etc/passwd; echo 1 > /tmp/kept; mkdir -p /tmp/a/b/c; sleep 1000")
+            container = self.start("--overlay", option)
+            upper = os.path.join(folder(container), "upper")
+            harness.wait_for(lambda: os.path.exists(os.path.join(upper, "tmp/a/b/c")), "the writes")
+            self.assertEqual(self.ok("exec", container, "cat", "/tmp/kept"), "1\n")
+            self.assertNotEqual(self.runsc("exec", container, "cat", "/etc/passwd").code, 0)
+            # What an engine reaches behind the pid is the same.
+            self.assertTrue(os.path.exists(f"/proc/{self.state(container)['pid']}/root/tmp/kept"))
+            self.assertFalse(os.path.exists(os.path.join(self.rootfs, "tmp/kept")))
+            self.assertTrue(os.path.exists(os.path.join(self.rootfs, "etc/passwd")))
+            self.ok("delete", "--force", container)
+            self.assertFalse(os.path.exists(folder(container)))
+            self.assertTrue(os.path.exists(os.path.join(self.rootfs, "etc/passwd")))
+
+    def test_overlay_takes_no_folder_that_is_there(self):
+        container = self.new_id()
+        os.makedirs(os.path.join(self.folder, container, "precious"))
+        self.config("true")
+        self.fails("File exists", "create", "--overlay", f"dir:{self.folder}", "--bundle", self.bundle, container)
+        self.assertTrue(os.path.exists(os.path.join(self.folder, container, "precious")))
+        self.fails("--overlay", "create", "--overlay", "dir:relative", "--bundle", self.bundle, container)
+
+    def test_scheduling(self):
+        out = self.output("sh", "-c", "ionice; exec cat /proc/self/stat", scheduler={"policy": "SCHED_BATCH", "nice": 5},
+                          ioPriority={"class": "IOPRIO_CLASS_IDLE", "priority": 3})
+        lines = out.splitlines()
+        self.assertIn("idle", lines[0])
+        fields = lines[1].rsplit(")", 1)[1].split()
+        self.assertEqual((fields[16], fields[38]), ("5", "3"))  # nice and policy, proc_pid_stat(5)
+        for process, text in (({"scheduler": {"policy": "SCHED_NONE"}}, "SCHED_NONE"), ({"scheduler": {"policy": "SCHED_FIFO"}}, "priority"),
+                              ({"ioPriority": {"class": "IOPRIO_CLASS_NO"}}, "IOPRIO_CLASS_NO")):
+            self.config("true", **process)
+            self.fails(text, "create", "--bundle", self.bundle, self.new_id())
+
+    def test_affinity_of_exec(self):
+        cpus = sorted(os.sched_getaffinity(0))
+        self.config("sleep", "1000", execCPUAffinity={"initial": str(cpus[0]), "final": str(cpus[-1])})
+        container = self.start()
+        status = self.ok("exec", container, "grep", "Cpus_allowed_list", "/proc/self/status")
+        self.assertEqual(status.split()[1], str(cpus[-1]))
+
+    def test_personality(self):
+        self.assertEqual(self.output("uname", "-m", change=lambda d: d["linux"].update(personality={"domain": "LINUX32"})), "i686\n")
+        self.assertEqual(self.output("uname", "-m", change=lambda d: d["linux"].update(personality={"domain": "LINUX"})), "x86_64\n")
+        self.config("true", change=lambda d: d["linux"].update(personality={"domain": "MINIX"}))
+        self.fails("MINIX", "create", "--bundle", self.bundle, self.new_id())
+
+    def test_time_offsets(self):
+        def change(document):
+            document["linux"]["namespaces"].append({"type": "time"})
+            document["root"].update(path="/", readonly=True)
+            document["linux"]["timeOffsets"] = {"boottime": {"secs": 1000000}, "monotonic": {"secs": 2000000, "nanosecs": 5}}
+
+        # The host's own Python, which can ask for clocks. A wait on a shifted clock takes as long as ever.
+        program = "import time; time.sleep(0.01); print(time.clock_gettime(time.CLOCK_BOOTTIME), time.monotonic())"
+        self.config("sleep", "1000", change=change)
+        container = self.start()
+        boottime, monotonic = map(float, self.ok("exec", container, os.path.realpath(sys.executable), "-c", program).split())
+        self.assertAlmostEqual(boottime - time.clock_gettime(time.CLOCK_BOOTTIME), 1000000, delta=60)
+        self.assertAlmostEqual(monotonic - time.monotonic(), 2000000, delta=60)
+        pid = self.state(container)["pid"]
+        self.assertNotEqual(os.readlink(f"/proc/{pid}/ns/time"), os.readlink("/proc/self/ns/time"))
+        self.config("true", change=lambda d: d["linux"].update(timeOffsets={"boottime": {"secs": 1}}))
+        self.fails("timeOffsets", "create", "--bundle", self.bundle, self.new_id())
+
+    def test_what_there_is_not(self):
+        bind = {"destination": "/m", "type": "bind", "source": self.folder, "options": ["bind", "idmap"]}
+        for change, text in ((lambda d: d["linux"].update(intelRdt={"closID": "a"}), "intelRdt"), (lambda d: d["mounts"].append(bind), "id-mapped")):
+            self.config("true", change=change)
+            self.fails(text, "create", "--bundle", self.bundle, self.new_id())
+
+    def test_binds_and_later_mounts_of_the_host(self):
+        """A private bind is as it was; others follow the host."""
+        source = os.path.join(self.folder, "source")
+        os.makedirs(os.path.join(source, "point"))
+        self.config("sleep", "1000", change=lambda d: d["mounts"].extend(
+            {"destination": f"/{name}", "type": "bind", "source": source, "options": ["rbind", name]} for name in ("rprivate", "rslave")))
+        container = self.start()
+        subprocess.check_call(["mount", "-t", "tmpfs", "later", os.path.join(source, "point")])
+        self.addCleanup(subprocess.call, ["umount", "-l", os.path.join(source, "point")], stderr=subprocess.DEVNULL)
+        with open(os.path.join(source, "point/file"), "w") as file:
+            file.write("later")
+        self.assertEqual(self.ok("exec", container, "cat", "/rslave/point/file"), "later")
+        self.assertEqual(self.ok("exec", container, "ls", "/rprivate/point"), "")
+        # Lazily: the gofer remembers what it has looked at.
+        subprocess.check_call(["umount", "-l", os.path.join(source, "point")])
+        self.assertEqual(self.ok("exec", container, "ls", "/rslave/point"), "")
+
+    def test_namespaces_of_the_pid(self):
+        """What engines see behind the pid: new ones, those of a path, and the runtime's own for types that are not named."""
+        kinds = {"pid": "pid", "ipc": "ipc", "uts": "uts", "mount": "mnt"}
+        own = {kind: os.readlink(f"/proc/self/ns/{kind}") for kind in kinds.values()}
+
+        def of(container):
+            pid = self.state(container)["pid"]
+            return {kind: os.readlink(f"/proc/{pid}/ns/{kind}") for kind in kinds.values()}
+
+        self.config("sleep", "1000")
+        first = self.start()
+        new = of(first)
+        for kind in kinds.values():
+            self.assertNotEqual(new[kind], own[kind])
+        pid = self.state(first)["pid"]
+
+        def share(document):
+            for ns in document["linux"]["namespaces"]:
+                if ns["type"] in kinds:
+                    ns["path"] = f"/proc/{pid}/ns/{kinds[ns['type']]}"
+
+        self.config("sh", "-c", "echo works > /tmp/second; exec sleep 1000", change=share)
+        second = self.start()
+        self.assertEqual(of(second), new)
+        self.assertEqual(self.ok("exec", second, "cat", "/tmp/second"), "works\n")
+        self.config("sleep", "1000", change=lambda d: d["linux"].update(namespaces=[{"type": "network"}]))
+        third = self.start()
+        self.assertEqual(of(third), own)
+        self.assertEqual(self.ok("exec", third, "cat", "/tmp/second"), "works\n")
+        # The first one's process, init of the namespace, ends when those in it are reaped.
+        pid = self.state(second)["pid"]
+        self.ok("delete", "--force", second)
+        self.wait_exit(pid)
+        # Nothing of it reaches the host's tree.
+        with open("/proc/self/mountinfo") as file:
+            self.assertNotIn(self.folder, file.read())
+
+    def test_host_name_of_the_namespace(self):
+        """Without a name in the bundle it is the namespace's, or the runtime's, which a new one starts with."""
+        def change(document, path=None, named=True):
+            document["hostname"] = ""
+            document["linux"]["namespaces"] = [ns for ns in document["linux"]["namespaces"] if ns["type"] != "uts"]
+            if named:
+                document["linux"]["namespaces"].append({"type": "uts", **({"path": path} if path else {})})
+
+        own = os.uname().nodename
+        self.assertEqual(self.output("hostname", change=change).strip(), own)
+        self.assertEqual(self.output("hostname", change=lambda d: change(d, named=False)).strip(), own)
+        with subprocess.Popen(["unshare", "--uts", "sh", "-c", "hostname elsewhere; echo; exec sleep 1000"], stdout=subprocess.PIPE) as other:
+            other.stdout.readline()
+            self.assertEqual(self.output("hostname", change=lambda d: change(d, f"/proc/{other.pid}/ns/uts")).strip(), "elsewhere")
+            other.kill()
 
     def test_annotation_tightens(self):
         self.output("sh", "-c", "echo 1 > /tmp/kept", change=lambda d: d.update(annotations={"dev.runsc.overlay": "memory"}))

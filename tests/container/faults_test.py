@@ -187,6 +187,52 @@ class FaultsTest(harness.ContainerTest):
         self.assertEqual((result.returncode, result.stdout), (1, ""), result.stderr)
         self.assertRegex(result.stderr, "No space left|state")
 
+    def test_disk_that_fills_up(self):
+        """A start that cannot be written down ends the container; deleting needs no room."""
+        self.config("sleep", "1000")
+        container = self.new_id()
+        script = f'''mkdir -p {self.root} && mount -t tmpfs -o size=1m tmpfs {self.root} &&
+            "$@" create --bundle {self.bundle} {container} && ! dd if=/dev/zero of={self.root}/.full bs=4k 2>/dev/null || exit 9
+            "$@" start {container} && exit 8; "$@" delete --force {container}; code=$?; ls {self.root}; exit $code'''
+        result = subprocess.run(["unshare", "-m", "sh", "-c", script, "sh", *self.argv()], capture_output=True, text=True, timeout=harness.LIMIT)
+        self.assertEqual((result.returncode, result.stdout), (0, ""), result.stderr)
+        self.assertIn("No space left", result.stderr)
+
+    def sweep(self, begin, *command):
+        """Kills the command at many points; then the container can be deleted, and nothing is left (tearDown)."""
+        for step in range(0, 60, 4):
+            container = begin()
+            killed = subprocess.Popen(self.argv(*command, container), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            try:
+                killed.wait(step / 1000)
+            except subprocess.TimeoutExpired:
+                killed.kill()
+                killed.wait()
+            self.ok("delete", "--force", container)
+            self.assertEqual(self.cgroups(container), [])
+            self.assertFalse(os.path.exists(os.path.join(self.root, container)))
+
+    def test_create_killed_anywhere(self):
+        self.config("sleep", "1000")
+        self.sweep(self.new_id, "create", "--bundle", self.bundle)
+        self.sweep(self.new_id, "create", "--overlay", "dir", "--bundle", self.bundle)
+
+    def test_start_killed_anywhere(self):
+        self.config("sleep", "1000")
+        self.sweep(self.create, "start")
+
+    def test_delete_killed_anywhere(self):
+        self.config("sleep", "1000")
+        self.sweep(self.start, "delete", "--force")
+
+    def test_processes_killed_in_a_hook(self):
+        for number in (0, 1):
+            create, container = self.create_in_a_hook()
+            os.remove(os.path.join(self.folder, "ready"))
+            os.kill(self.processes(container)[number], signal.SIGKILL)
+            self.ok("delete", "--force", container)
+            self.assertNotEqual(create.wait(harness.LIMIT), 0)
+
     def test_delete_of_a_container_that_ended_by_itself(self):
         self.config("true")
         container = self.create()

@@ -18,7 +18,7 @@ RUNSC = os.path.abspath(os.environ.get("RUNSC", "runsc/runsc"))
 BUSYBOX = next((p for p in ("/bin/busybox", "/usr/bin/busybox") if os.path.exists(p)), None)
 LIMIT = 60  # seconds; of one runsc command
 PR_SET_CHILD_SUBREAPER = 36
-APPLETS = "readlink tr nproc free sh cat echo sleep true false ps id ls mount stty tty kill env touch mkdir rm grep head wc ip hostname dd nc ping sync seq stat umask".split()
+APPLETS = "uname ionice readlink tr nproc free sh cat echo sleep true false ps id ls mount stty tty kill env touch mkdir rm grep head wc ip hostname dd nc ping sync seq stat umask".split()
 
 
 class Result:
@@ -63,9 +63,10 @@ class ContainerTest(unittest.TestCase):
             passwd.write("root:x:0:0:root:/root:/bin/sh\n")
 
     def tearDown(self):
-        for container in self.made:
+        # Members of a pod before its sandbox, and reaped: the init of a pid namespace ends after who is in it.
+        for container in reversed(self.made):
             self.runsc("delete", "--force", container)
-        self.reap()
+            self.reap()
         left = os.listdir(self.root) if os.path.isdir(self.root) else []
         groups = [g for c in self.made for g in self.cgroups(c)]
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -89,7 +90,7 @@ class ContainerTest(unittest.TestCase):
     def cgroups(container):
         found = []
         for folder, names, _ in os.walk("/sys/fs/cgroup"):
-            found += [os.path.join(folder, name) for name in names if name == container]
+            found += [os.path.join(folder, name) for name in names if name in (container, container + ".runsc")]
         return found
 
     def config(self, *args, terminal=False, change=None, **process):

@@ -202,6 +202,42 @@ class LifeCycleTest(harness.ContainerTest):
         self.assertRegex(version, r"^runsc version \S+\nspec: 1\.\d+\.\d+")
         features = json.loads(self.ok("features"))
         self.assertIn("createRuntime", features["hooks"])
+        self.assertIn("time", features["linux"]["namespaces"])
+        self.assertEqual(features["linux"]["mountExtensions"], {"idmap": {"enabled": False}})
+
+    def test_spec_for_a_user(self):
+        """What an ordinary user can have, as --rootless writes it, runs."""
+        subprocess.check_call([harness.RUNSC, "spec", "--rootless", "--bundle", self.bundle, "id"])
+        path = os.path.join(self.bundle, "config.json")
+        with open(path) as file:
+            document = json.load(file)
+        kinds = [ns["type"] for ns in document["linux"]["namespaces"]]
+        self.assertIn("user", kinds)
+        self.assertNotIn("network", kinds)
+        self.assertEqual(document["linux"]["uidMappings"], [{"containerID": 0, "hostID": 0, "size": 1}])
+        self.assertIn("uid=0", self.ok("run", "--bundle", self.bundle, self.new_id()))
+
+    def test_install(self):
+        path = os.path.join(self.folder, "daemon.json")
+        with open(path, "w") as file:
+            json.dump({"log-level": "warn", "runtimes": {"other": {"path": "/bin/other"}}}, file)
+        os.chmod(path, 0o600)
+        self.ok("install", "--config-file", path, "--runtime", "ours", "--", "--platform=ptrace")
+        self.fails("already", "install", "--config-file", path, "--runtime", "ours")
+        self.ok("install", "--config-file", path, "--runtime", "ours", "--clobber")
+        with open(path) as file:
+            config = json.load(file)
+        self.assertEqual(config["log-level"], "warn")
+        self.assertEqual(sorted(config["runtimes"]), ["other", "ours"])
+        self.assertTrue(os.path.samefile(config["runtimes"]["ours"]["path"], harness.RUNSC))
+        self.assertEqual(os.stat(path).st_mode & 0o777, 0o600)
+        self.ok("uninstall", "--config-file", path, "--runtime", "ours")
+        self.fails("no runtime", "uninstall", "--config-file", path, "--runtime", "ours")
+        with open(path) as file:
+            self.assertEqual(list(json.load(file)["runtimes"]), ["other"])
+        with open(path, "w") as file:
+            file.write("[]")
+        self.fails("not a JSON object", "install", "--config-file", path)
 
     def test_errors_as_json_lines(self):
         log = os.path.join(self.folder, "log.json")

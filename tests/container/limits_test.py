@@ -42,6 +42,26 @@ class LimitsTest(harness.ContainerTest):
         self.assertIn("fork", result.err)
         self.assertNotIn("over", result.out)
 
+    def test_pids_limit_of_the_host_is_the_bundles(self):
+        """Where the pids controller has a hierarchy of its own: the container's group has the limit and the stand-ins."""
+        self.configure("sleep", "1000", pids={"limit": 10})
+        container = self.start()
+        group = f"/sys/fs/cgroup/pids/{container}"
+        if not os.path.exists("/sys/fs/cgroup/pids/tasks"):
+            self.skipTest("no such hierarchy")
+        self.assertEqual(read(group + "/pids.max"), "10")
+        self.assertEqual(read(group + "/tasks").split(), [str(self.state(container)["pid"])])
+        self.ok("update", "--pids-limit", "20", container)
+        self.assertEqual(read(group + "/pids.max"), "20")
+        self.ok("delete", "--force", container)
+        self.assertFalse(os.path.exists(group + ".runsc"))
+
+    def test_resources_of_the_other_version_are_an_error(self):
+        if os.path.exists("/sys/fs/cgroup/cgroup.controllers"):
+            self.skipTest("version 2")
+        self.configure("true", unified={"memory.max": "100"})
+        self.fails("unified", "create", "--bundle", self.bundle, self.new_id())
+
     def test_sentry_is_not_the_first_victim(self):
         self.configure("sleep", "1000")
         container = self.start()
@@ -49,7 +69,8 @@ class LimitsTest(harness.ContainerTest):
             state = json.load(file)
         sentry, gofer = state["sentry"]["pid"], state["container"]["pid"]
         own = int(read(f"/proc/{sentry}/oom_score_adj"))
-        stubs = [int(p) for p in read(self.group_file(container, "cgroup.procs")).split() if int(p) not in (sentry, gofer)]
+        inside = {int(p) for group in self.cgroups(container) for p in read(os.path.join(group, "cgroup.procs")).split()}
+        stubs = inside - {sentry, gofer}
         self.assertTrue(stubs)
         for stub in stubs:
             self.assertGreater(int(read(f"/proc/{stub}/oom_score_adj")), own)

@@ -54,6 +54,24 @@ class NetworkTest(harness.ContainerTest):
         self.assertEqual(result.code, 0, result)
         return result.out
 
+    def test_low_port_in_the_hosts_network(self):
+        """The runtime's own network namespace: ports below 1024 are for guests with CAP_NET_BIND_SERVICE."""
+        own = f"{self.ns}h"
+        ip("netns", "add", own)
+        self.addCleanup(ip, "netns", "delete", own)
+        ip("-n", own, "link", "set", "lo", "up")
+        for capabilities, text in (["CAP_NET_BIND_SERVICE"], "served"), ([], "bind"):
+            def change(document, capabilities=capabilities):
+                document["linux"]["namespaces"] = [ns for ns in document["linux"]["namespaces"] if ns["type"] != "network"]
+                for kind in ("bounding", "effective", "permitted"):
+                    document["process"]["capabilities"][kind] = capabilities
+
+            self.config("sh", "-c", "echo served | nc -l -p 80 & for i in $(seq 1000); do nc 127.0.0.1 80 && break; kill -0 $! || break; done; wait", change=change)
+            container = self.new_id()
+            result = subprocess.run(["ip", "netns", "exec", own, *self.argv("run", "--bundle", self.bundle, container)], capture_output=True,
+                                    text=True, stdin=subprocess.DEVNULL, timeout=harness.LIMIT)
+            self.assertIn(text, result.stdout + result.stderr)
+
     def test_interfaces_and_addresses(self):
         text = self.inside("ip addr")
         self.assertIn("eth0", text)

@@ -65,6 +65,35 @@ class PodTest(harness.ContainerTest):
         self.assertEqual(self.ok("exec", member, "hostname"), "pod\n")
         self.assertEqual(self.status(member), "running")
 
+    def test_create_container_hook_of_a_member(self):
+        sandbox = self.sandbox()
+        root = self.new_root("second")
+        script = f"mount -t tmpfs hooked {root}/root && echo mounted > {root}/root/file"
+        hook = {"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin:/usr/bin"]}
+        member = self.member(sandbox, "sleep", "1001", root="second", change=lambda d: d.update(hooks={"createContainer": [hook]}))
+        self.assertEqual(self.ok("exec", member, "cat", "/root/file"), "mounted\n")
+        self.assertEqual(os.listdir(os.path.join(root, "root")), [])
+        failing = dict(hook, args=["sh", "-c", "exit 3"])
+        self.configure(sandbox, "sleep", "1001", change=lambda d: d.update(hooks={"createContainer": [failing]}))
+        self.fails("createContainer hook #0", "create", "--bundle", self.bundle, self.new_id())
+        self.assertEqual(self.status(sandbox), "running")
+
+    def test_members_share_namespaces_on_the_host_too(self):
+        sandbox = self.sandbox()
+        member = self.member(sandbox, "sleep", "1001", share=("network", "ipc", "uts", "pid"))
+        pids = [self.state(c)["pid"] for c in (sandbox, member)]
+        for kind in ("net", "ipc", "uts", "pid"):
+            self.assertEqual(*(os.readlink(f"/proc/{pid}/ns/{kind}") for pid in pids))
+        self.assertIn("1001", self.ok("exec", sandbox, "sh", "-c", "cat /proc/[0-9]*/cmdline | tr '\\0' ' '"))
+        # The sandbox's process, init of the namespace, ends when those in it are reaped.
+        self.ok("delete", "--force", member)
+        self.wait_exit(pids[1])
+
+    def test_time_is_the_sandboxs(self):
+        sandbox = self.sandbox()
+        self.configure(sandbox, "true", change=lambda d: d["linux"]["namespaces"].append({"type": "time"}))
+        self.fails("the time must be", "create", "--bundle", self.bundle, self.new_id())
+
     def test_crio_annotations(self):
         sandbox = self.sandbox()
         member = self.member(sandbox, "sleep", "1001", crio=True)

@@ -23,6 +23,8 @@ CRI_CONFIG = """version = 2
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "/usr/lib/cni"
     conf_dir = "{cni}"
+  [plugins."io.containerd.grpc.v1.cri".containerd]
+    default_runtime_name = "{first}"
 """
 CRI_RUNTIME = """  [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.{name}]
     runtime_type = "io.containerd.runc.v2"
@@ -78,7 +80,7 @@ class Machine:
             json.dump(network, file)
         path = os.path.join(self.folder, "containerd.toml")
         with open(path, "w") as file:
-            file.write(CRI_CONFIG.format(pause=PAUSE, cni=os.path.join(self.folder, "cni")))
+            file.write(CRI_CONFIG.format(pause=PAUSE, cni=os.path.join(self.folder, "cni"), first=next(iter(runtimes))))
             file.writelines(CRI_RUNTIME.format(name=name, path=binary) for name, binary in runtimes.items())
         return path
 

@@ -120,7 +120,10 @@ def dockerfile(s):
 def clean(shell):
     if shell.engine == "cri":
         for pod in shell.pods:
-            pod.remove()
+            try:
+                pod.remove()
+            except RuntimeError as error:
+                print(f"a pod is left: {error}", flush=True)
     elif shell.engine == "ctr":
         shell.run("ctr", "task", "kill", "-s", "9", shell.name)
         shell.run("ctr", "task", "delete", "-f", shell.name)

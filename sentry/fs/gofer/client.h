@@ -169,6 +169,8 @@ class GoferClient : public OutsideShare, public RefFromThis<GoferClient> {
 
   // Opens a memory file of ours again, for reading only.
   Result<UniqueFd> ReopenMemory(BorrowedFd memory);
+  // bind(2) of a socket of ours to a port below 1024. EACCES from a gofer that does not do it.
+  Result<void> BindPort(BorrowedFd socket, std::string_view address);
 
   // Round trips made so far, for tests and benchmarks.
   uint64_t round_trips() const { return round_trips_.load(std::memory_order_relaxed); }

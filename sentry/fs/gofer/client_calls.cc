@@ -330,6 +330,13 @@ Result<UniqueFd> GoferClient::ReopenMemory(BorrowedFd memory) {
   return opened;
 }
 
+Result<void> GoferClient::BindPort(BorrowedFd socket, std::string_view address) {
+  GoferCall call(*this, Op::kBindPort, 0);
+  call.request().PutString(address);
+  call.set_fd(socket);
+  return call.Run();
+}
+
 Result<void> GoferClient::Sync(Handle file) {
   GoferCall call(*this, Op::kSync, file);
   return call.Run();

@@ -77,6 +77,11 @@ bool PassesOption(int level, int name) {
           name == SO_ACCEPTCONN || name == SO_RCVLOWAT);
 }
 
+PortBinder& Binder() {
+  static PortBinder binder;
+  return binder;
+}
+
 const sockaddr* Raw(const SocketAddress& address) { return reinterpret_cast<const sockaddr*>(address.bytes.data()); }
 
 }  // namespace
@@ -90,6 +95,8 @@ void UseHostNetwork() {
   if (network.ok()) SetNetSource([asked = *network] { return asked->Query(); });
 }
 
+void SetPortBinder(PortBinder binder) { Binder() = std::move(binder); }
+
 HostSocket::HostSocket(int family, int type, int protocol, int flags, UniqueFd fd)
     : Socket(family, type, protocol, flags), fd_(std::move(fd)), pollable_(fd_.borrow()) {}
 
@@ -102,8 +109,11 @@ Result<void> HostSocket::Bind(const SocketCaller& caller, const SocketAddress& a
   // The host's rule is lifted for the sentry where that can be; guests have their own.
   const auto name = InetAddress::Parse(family(), address);
   if (name.ok() && type() != SOCK_RAW && !MayBind(caller.context, name->port)) return Err(EACCES);
-  if (::bind(fd_.get(), Raw(address), address.size) != 0) return LastErrno();
-  return {};
+  if (::bind(fd_.get(), Raw(address), address.size) == 0) return {};
+  const Errno error = LastErrno();
+  if (error.value() != EACCES || !name.ok() || !Binder()) return error;
+  const size_t size = family() == AF_INET ? sizeof(sockaddr_in) : sizeof(sockaddr_in6);
+  return Binder()(fd_.borrow(), {reinterpret_cast<const char*>(Raw(address)), size});
 }
 
 Result<void> HostSocket::Listen(Context&, int backlog) {

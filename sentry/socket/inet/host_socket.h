@@ -2,6 +2,9 @@
 // socket(2) for these families in that mode only.
 #pragma once
 
+#include <functional>
+#include <string_view>
+
 #include "sentry/fs/host/host_notifier.h"
 #include "sentry/socket/socket.h"
 
@@ -9,6 +12,10 @@ namespace sandbox {
 
 // Makes AF_INET and AF_INET6 those of the host. Before the first guest instruction.
 void UseHostNetwork();
+// Who binds sockets to ports that the host refuses to the sentry; `address` as in bind(2). Before the first guest
+// instruction.
+using PortBinder = std::function<Result<void>(BorrowedFd socket, std::string_view address)>;
+void SetPortBinder(PortBinder binder);
 
 class HostSocket : public Socket {
  public:
