@@ -85,9 +85,11 @@ GuestRange MemoryManager::RoomOf(const Vma& text) const {
   for (int segment = 0; segment < kMaxSegments && vma != nullptr; ++segment) {
     const GuestAddr start = vma->range.start;
     if (vma->zone_below != 0) return {start - vma->zone_below, start};
+    vma = vmas_.Find(start - 1);
+    if (vma != nullptr) continue;
     // Linkers may leave a hole of less than a page between segments, or of more with a large alignment.
     vma = vmas_.FindBefore(start);
-    if (vma != nullptr && vma->range.end != start && vma->mappable != text.mappable) return {};
+    if (vma != nullptr && vma->mappable != text.mappable) return {};
   }
   return {};
 }

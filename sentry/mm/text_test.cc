@@ -209,6 +209,27 @@ TEST_F(TextTest, HotTextIsReplaced) {
   EXPECT_EQ(0u, thread_.queued.size());
 }
 
+// Linkers may leave a page out between two segments.
+TEST_F(TextTest, AHoleInTheImageIsNotItsStart) {
+  for (const bool same_file : {true, false}) {
+    file_ = MakeRef<TextFile>(image_);
+    MapRequest header{.length = kPage, .prot = PROT_READ, .flags = MAP_PRIVATE, .mappable = file_};
+    header.image_bytes = (kImagePages + 1) * kPage;
+    const auto start = mm_->Map(context_, thread_, header);
+    ASSERT_TRUE(start.ok());
+    if (!same_file) file_ = MakeRef<TextFile>(image_);
+    MapRequest request{.hint = *start + 2 * kPage, .length = kTextPages * kPage, .prot = kText, .mappable = file_};
+    request.flags = MAP_PRIVATE | MAP_FIXED;
+    request.offset = kPage;
+    const GuestAddr text = mm_->Map(context_, thread_, request).value_or(GuestAddr());
+    ASSERT_EQ(text, request.hint);
+    Execute();
+    MakeHot(text);
+    EXPECT_EQ(same_file, IsPatched(text));
+    EXPECT_EQ(same_file, !IsOriginal(text));
+  }
+}
+
 TEST_F(TextTest, ReadsThatCutAPatchSeeTheOriginal) {
   const GuestAddr text = MapImage();
   MakeHot(text);
