@@ -55,11 +55,10 @@ class SpinPolicy {
     return processors_ > 1 && (others + 2 <= processors_ || others - Asleep() + 2 <= processors_);
   }
 
-  // What a call costs that wakes the sentry and is woken by it on the same processor: the least that was seen so far,
-  // which on some hosts is ten times what it is on others.
-  void NoteHandOff(int64_t ns) {
-    if (ns < hand_off_ns_.load(std::memory_order_relaxed)) hand_off_ns_.store(ns, std::memory_order_relaxed);
-  }
+  // What a call costs that wakes the sentry and is woken by it on the same processor; on some hosts ten times what it
+  // is on others. Told by the time from a call's answer to the thread's next call, of which one in nine is shorter: the
+  // least ones say little, since two processors may have been idle, and the others hold the guest's own work.
+  void NoteHandOff(int64_t ns);
   int64_t HandOffNs() const { return hand_off_ns_.load(std::memory_order_relaxed); }
 
   // A synchronous wake-up put the guest on the caller's processor: leaves it to the guest. Costs
@@ -78,7 +77,7 @@ class SpinPolicy {
  private:
   static constexpr int64_t kStubSpinNs = 30'000, kStubSpinHandOffs = 10;
   static constexpr int64_t kCalmNs = 1'000'000;
-  static constexpr int64_t kFirstHandOffNs = 20'000;
+  static constexpr int64_t kFirstHandOffNs = 20'000, kLeastHandOffNs = 2'000, kMostHandOffNs = 40'000;
 
   double CyclesPerNs() const;
   // An estimate, some time old: looking at all threads costs.
