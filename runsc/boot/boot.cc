@@ -13,7 +13,6 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
-#include "base/image_pages.h"
 #include "base/log.h"
 #include "platform/api/registry.h"
 #include "runsc/boot/config.h"
@@ -203,7 +202,6 @@ int BootMain() {
     return 1;
   }
   if (!control::Send(kControl, {control::Message::Kind::kStarted, 0, ""}).ok()) return 1;
-  ForgetImagePages();
   ControlServer server(*kernel, *config, std::move(init));
   std::thread([&] { server.Serve(); }).detach();
   server.Finish([&] {

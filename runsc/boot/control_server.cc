@@ -10,6 +10,7 @@
 #include <thread>
 #include <utility>
 
+#include "base/image_pages.h"
 #include "runsc/boot/documents.h"
 #include "runsc/boot/processes.h"
 #include "runsc/boot/profile.h"
@@ -58,6 +59,7 @@ void ControlServer::Serve() {
         (void)first_->Signal(*message);
       } else if (message->kind == Kind::kDetach) {
         detached = true;
+        ForgetImagePages();  // it may live long, and wait
       }
     }
     if (fds[1].revents != 0) {
