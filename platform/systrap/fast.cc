@@ -17,13 +17,13 @@ constexpr int64_t kWatchNs = 20'000;
 constexpr int64_t kWatchHandOffs = 2;
 // Calls rung in so shortly one after the other that watching would have caught them, before it starts: in hand-offs,
 // and at least.
-constexpr int64_t kShortGapHandOffs = 4, kShortGapNs = 20'000;
+constexpr int64_t kShortGapHandOffs = 6, kShortGapNs = 20'000;
 constexpr int kStreakToWatch = 4;
 // After fruitless watches, how many more such calls it takes: doubled each time up to this power.
 constexpr int kMaxPenalty = 10;
 // A thread whose calls a shared watch did not take up in time joins again after more calls: doubled each time up to
 // this power.
-constexpr int kMaxLeft = 10;
+constexpr int kMaxLeft = 3;
 // Turns of the spin loop between looks at anything but the page, about a microsecond.
 constexpr int kTurnsPerLook = 24;
 

@@ -16,7 +16,7 @@ constexpr int64_t kCallsToJudge = 64;
 // Whoever calls often has a partner as a rule, which joins soon.
 constexpr int kFewMembers = 2;
 // 2 to the power of this beginnings are declined at most.
-constexpr int kMaxPenalty = 8;
+constexpr int kMaxPenalty = 5;
 // Turns of the spin loop between looks at anything but the pages.
 constexpr int kTurnsPerLook = 16;
 

@@ -47,7 +47,7 @@ int SpinPolicy::Asleep() {
 // Lost updates of other threads do not matter.
 void SpinPolicy::NoteHandOff(int64_t ns) {
   const int64_t before = hand_off_ns_.load(std::memory_order_relaxed);
-  const int64_t after = ns < before ? before - before / 16 : before + before / 128;
+  const int64_t after = ns < before ? before - before / 16 : before + before / 32;
   hand_off_ns_.store(std::clamp(after, kLeastHandOffNs, kMostHandOffNs), std::memory_order_relaxed);
 }
 
