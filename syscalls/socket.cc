@@ -168,7 +168,7 @@ Result<void> PeerPidfd(Task& task, Socket& socket, int32_t room, GuestAddr value
   const auto group = task.kernel().FindGroup(task.ActualPid(peer.pid));
   if (group == nullptr) return Err(ESRCH);
   TRY(size_ptr.Write(task.memory(), sizeof(int32_t)));
-  TRY(InstallPidFd(task, group, value));
+  TRY(InstallPidFd(task, group, nullptr, value));
   return {};
 }
 
