@@ -233,7 +233,10 @@ TEST_F(CoreDumpTest, EveryThreadIsInIt) {
       sleepers.back()->AwaitSleepIn(SYS_read);
     }
     std::thread runner([] {
-      for (volatile int i = 0;; i = i + 1) {
+      volatile int turns = 0;
+      for (;;) {
+        const int turn = turns;
+        turns = turn ^ 1;
       }
     });
     Abort();

@@ -110,7 +110,9 @@ TEST(GuardPageTest, InstallAndRemove) {
   ASSERT_OK(madvise(memory.page(), 3 * kPage, MADV_GUARD_REMOVE));
   EXPECT_EQ(memory.page(1)[0], 0) << "its contents went";
   Mapping locked(1);
-  if (mlock(locked.page(), kPage) == 0) EXPECT_ERRNO(EINVAL, madvise(locked.page(), kPage, MADV_GUARD_INSTALL));
+  if (mlock(locked.page(), kPage) == 0) {
+    EXPECT_ERRNO(EINVAL, madvise(locked.page(), kPage, MADV_GUARD_INSTALL));
+  }
 }
 
 }  // namespace
