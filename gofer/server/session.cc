@@ -63,9 +63,10 @@ Result<void> ReopenMemory(const UniqueFd& memory, Reply& reply) {
 }
 
 // The sentry has checked that the guest may have the port. A socket of another family refuses the address.
-Result<void> BindPort(const UniqueFd& socket, Reader& in) {
+Result<void> BindPort(bool allowed, const UniqueFd& socket, Reader& in) {
   const std::string_view bytes = in.GetString(kMaxAddress);
   if (!in.Done() || !socket.valid()) return Err(EPROTO);
+  if (!allowed) return Err(EACCES);
   sockaddr_in6 address = {};
   std::memcpy(&address, bytes.data(), std::min(bytes.size(), sizeof(address)));
   const bool v4 = address.sin6_family == AF_INET && bytes.size() == sizeof(sockaddr_in);
@@ -110,7 +111,7 @@ Result<void> Session::Deferred(std::span<const std::byte> request) {
 
 Result<void> Session::Dispatch(const RequestHeader& header, Reader& in, UniqueFd passed, Reply& reply) {
   if (header.op == Op::kReopenMemory) return in.Done() ? ReopenMemory(passed, reply) : Err(EPROTO);
-  if (header.op == Op::kBindPort) return low_ports_ ? BindPort(passed, in) : Err(EACCES);
+  if (header.op == Op::kBindPort) return BindPort(low_ports_, passed, in);
   if (header.op == Op::kNewChannel) return in.Done() ? NewChannel(reply) : Err(EPROTO);
   if (header.op == Op::kNewJournal) return in.Done() ? NewJournal(reply) : Err(EPROTO);
   if (header.op == Op::kSettle) return in.Done() ? Ok() : Result<void>(Err(EPROTO));

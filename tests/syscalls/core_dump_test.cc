@@ -88,6 +88,7 @@ class CoreDumpTest : public testing::Test {
     rlimit limit;
     getrlimit(RLIMIT_CORE, &limit);
     if (limit.rlim_max < 64 << 20) GTEST_SKIP() << "no cores allowed";
+    WriteFileText("/proc/self/coredump_filter", "0x33");  // it is inherited, and Java's machine changes its own
   }
   std::string path() const { return dir_ / "core"; }
   bool HasCore() const { return access(path().c_str(), F_OK) == 0; }
@@ -339,7 +340,7 @@ TEST_F(CoreDumpTest, DontdumpAndTheLimit) {
   EXPECT_TRUE(WCOREDUMP(Die(body, 8 * kPage)));
   struct stat st;
   ASSERT_OK(stat(path().c_str(), &st));
-  EXPECT_LE(st.st_size, static_cast<off_t>(8 * kPage));
+  EXPECT_LT(st.st_size, static_cast<off_t>(whole)) << "the limit counts what is written, not the holes";
   close(pipes[0]);
   close(pipes[1]);
 }
