@@ -97,9 +97,10 @@ Result<size_t> SysCopyFileRange(Task& task, Fd in_fd, GuestAddr in_addr, Fd out_
   const auto wanted = static_cast<int64_t>(std::min<uint64_t>(count, static_cast<uint64_t>(left)));
   int64_t end;
   if (__builtin_add_overflow(to.offset(), wanted, &end)) return Err(EFBIG);
-  // Files of two file systems have no short way between them.
-  if (in->path().inode()->device() != out->path().inode()->device()) return Err(EXDEV);
-  if (in->path().inode() == out->path().inode() && from.offset() < to.offset() + wanted &&
+  // Files of two file systems have no short way between them. Descriptors of the host's have no place in one.
+  const InodeRef source = in->path().inode(), target = out->path().inode();
+  if (source != nullptr && target != nullptr && source->device() != target->device()) return Err(EXDEV);
+  if ((source != nullptr ? source == target : in == out) && from.offset() < to.offset() + wanted &&
       to.offset() < from.offset() + wanted) {
     return Err(EINVAL);
   }
