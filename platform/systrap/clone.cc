@@ -74,8 +74,7 @@ Result<RefPtr<GuestThread>> GuestThread::Clone(const CloneOptions& options, Trap
   auto forget = Cleanup([&] { ForgetChild(*child); });
 
   // The answer that starts a thread comes at once, unless both share a processor.
-  if (options.thread && platform_.spin().Spare(false))
-    (*child->page_)->spin_cycles = platform_.spin().StubSpinCycles();
+  if (options.thread && platform_.spin().Spare(false)) (*child->page_)->spin_cycles = platform_.spin().StubSpinCycles();
   SharedPage& mine = *page_;
   mine->clone_flags = HostFlags(options);
   mine->clone_slot = stub::SlotAddress(slot.index);

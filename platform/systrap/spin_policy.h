@@ -56,8 +56,8 @@ class SpinPolicy {
   }
 
   // What a call costs that wakes the sentry and is woken by it on the same processor; on some hosts ten times what it
-  // is on others. Told by the time from a call's answer to the thread's next call, of which one in three is shorter: the
-  // least ones say little, since two processors may have been idle, and the others hold the guest's own work.
+  // is on others. Told by the time from a call's answer to the thread's next call, of which one in three is shorter:
+  // the least ones say little, since two processors may have been idle, and the others hold the guest's own work.
   void NoteHandOff(int64_t ns);
   int64_t HandOffNs() const { return hand_off_ns_.load(std::memory_order_relaxed); }
 
@@ -65,8 +65,8 @@ class SpinPolicy {
   // one migration.
   void LeaveProcessor() const;
 
-  // How long a stub with a watched page waits until its call is taken up, and then for its answer before it sleeps. Most
-  // calls take a tenth of it.
+  // How long a stub with a watched page waits until its call is taken up, and then for its answer before it sleeps.
+  // Most calls take a tenth of it.
   uint32_t StubSpinCycles() const { return Cycles(std::max(kStubSpinNs, kStubSpinHandOffs * HandOffNs())); }
 
   // Time-stamp counter ticks in `ns` nanoseconds.
