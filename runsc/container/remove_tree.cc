@@ -50,7 +50,7 @@ absl::StatusOr<std::vector<std::string>> RemoveFiles(BorrowedFd dir, const std::
 
 // Moves the folder to a name that nobody has in `top`.
 absl::Status MoveUp(BorrowedFd dir, const std::string& name, BorrowedFd top, uint64_t& number) {
-  (void)::fchmodat(dir.get(), name.c_str(), 0700, 0);  // its own ".." is written
+  (void)!::fchmodat(dir.get(), name.c_str(), 0700, 0);  // its own ".." is written; the rename tells what was wrong
   for (;;) {
     const std::string free = absl::StrCat(".removed-", number++);
     if (::renameat2(dir.get(), name.c_str(), top.get(), free.c_str(), RENAME_NOREPLACE) == 0) return absl::OkStatus();
@@ -68,7 +68,7 @@ absl::Status RemoveTree(const std::string& path) {
     if (!folders.ok()) return folders.status();
     if (folders->empty()) break;
     for (const std::string& name : *folders) {
-      (void)::fchmodat(top.get(), name.c_str(), 0700, 0);
+      (void)!::fchmodat(top.get(), name.c_str(), 0700, 0);  // opening it tells what was wrong
       const UniqueFd folder = OpenFolder(top.get(), name.c_str());
       if (!folder.valid()) return Failed(path + "/" + name);
       // What is in it becomes a neighbour, so that no depth is ever descended to.
