@@ -5,11 +5,9 @@
 #include <asm/prctl.h>
 #include <fcntl.h>
 #include <sys/mman.h>
-#include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/uio.h>
-#include <sys/user.h>
 #include <sys/wait.h>
 #include <ucontext.h>
 #include <unistd.h>
@@ -23,136 +21,16 @@
 #include <vector>
 
 #include "tests/util/guest.h"
+#include "tests/util/raw_calls.h"
 #include "tests/util/sleeping.h"
-
-// The patterns of C libraries and of Go. RawLoad: getppid by mov and syscall. RawTail, RawRet: any call (the arguments
-// of syscall(2)). RawTailJump and RawRetJump go to the instruction behind the syscall with %rax = -5 and the call not
-// made. RawLoadJump goes to the syscall of RawLoad with another number.
-asm(R"(
-  .text
-  .p2align 4
-RawPrologue:
-  nop; nop; nop; nop; nop; nop; nop; nop; nop; nop; nop; nop; nop; nop; nop; nop
-  nop; nop; nop; nop; nop; nop; nop; nop; nop; nop; nop; nop; nop; nop; nop; nop
-  nop; nop; nop; nop; nop; nop; nop; nop; nop; nop; nop; nop; nop; nop; nop; nop
-RawLoad:
-  mov $110, %eax
-RawLoadSyscall:
-  syscall
-  ret
-RawLoadJump:
-  mov %edi, %eax
-  jmp RawLoadSyscall
-
-  .p2align 4
-RawTail:
-  mov %rdi, %rax
-  mov %rsi, %rdi
-  mov %rdx, %rsi
-  mov %rcx, %rdx
-  mov %r8, %r10
-  mov %r9, %r8
-  syscall
-RawTailCheck:
-  cmp $-4096, %rax
-  ja 1f
-  ret
-1: neg %rax
-  bts $62, %rax
-  ret
-RawTailJump:
-  mov $-5, %rax
-  jmp RawTailCheck
-
-  .p2align 4
-RawRet:
-  mov %rdi, %rax
-  mov %rsi, %rdi
-  mov %rdx, %rsi
-  mov %rcx, %rdx
-  mov %r8, %r10
-  mov %r9, %r8
-  nop
-  syscall
-RawRetRet:
-  ret
-  .p2align 4
-RawRetJump:
-  mov $-5, %rax
-  jmp RawRetRet
-
-  # Fills the registers, calls getppid with known flags and counts what changed (bit by bit; %rcx and %r11 may).
-  .p2align 4
-RawRegisters:
-  push %rbx; push %rbp; push %r12; push %r13; push %r14; push %r15
-  mov $0x1111111111111111, %rbx
-  mov $0x2222222222222222, %rbp
-  mov $0x3333333333333333, %r12
-  mov $0x4444444444444444, %r13
-  mov $0x5555555555555555, %r14
-  mov $0x6666666666666666, %r15
-  mov $0x7777777777777777, %rdi
-  mov $0x8888888888888888, %rsi
-  mov $0x9999999999999999, %rdx
-  mov $0xaaaaaaaaaaaaaaaa, %r8
-  mov $0xbbbbbbbbbbbbbbbb, %r9
-  mov $0xcccccccccccccccc, %r10
-  movq %rdi, %xmm0
-  movq $0x4242424242424242, %rcx
-  mov %rcx, -8(%rsp)
-  mov %rcx, -128(%rsp)
-  mov $0xffffffff, %ecx
-  add $1, %ecx
-  mov $110, %eax
-  syscall
-  pushfq
-  pop %r11
-  mov $0, %eax
-  mov $0x1111111111111111, %rcx; cmp %rcx, %rbx; setne %al; mov %eax, %ebx
-  mov $0x2222222222222222, %rcx; cmp %rcx, %rbp; setne %al; or %eax, %ebx
-  mov $0x3333333333333333, %rcx; cmp %rcx, %r12; setne %al; or %eax, %ebx
-  mov $0x4444444444444444, %rcx; cmp %rcx, %r13; setne %al; or %eax, %ebx
-  mov $0x5555555555555555, %rcx; cmp %rcx, %r14; setne %al; or %eax, %ebx
-  mov $0x6666666666666666, %rcx; cmp %rcx, %r15; setne %al; or %eax, %ebx
-  mov $0x7777777777777777, %rcx; cmp %rcx, %rdi; setne %al; or %eax, %ebx
-  mov $0x8888888888888888, %rcx; cmp %rcx, %rsi; setne %al; or %eax, %ebx
-  mov $0x9999999999999999, %rcx; cmp %rcx, %rdx; setne %al; or %eax, %ebx
-  mov $0xaaaaaaaaaaaaaaaa, %rcx; cmp %rcx, %r8; setne %al; or %eax, %ebx
-  mov $0xbbbbbbbbbbbbbbbb, %rcx; cmp %rcx, %r9; setne %al; or %eax, %ebx
-  mov $0xcccccccccccccccc, %rcx; cmp %rcx, %r10; setne %al; or %eax, %ebx
-  movq %xmm0, %r8; mov $0x7777777777777777, %rcx; cmp %rcx, %r8; setne %al; or %eax, %ebx
-  mov $0x4242424242424242, %rcx; cmp %rcx, -128(%rsp); setne %al; or %eax, %ebx
-  # add $1 to 0xffffffff set CF, PF, AF and ZF.
-  and $0x8d5, %r11d; cmp $0x55, %r11d; setne %al; or %eax, %ebx
-  mov %ebx, %eax
-  pop %r15; pop %r14; pop %r13; pop %r12; pop %rbp; pop %rbx
-  ret
-)");
-
-extern "C" {
-long RawLoad();
-long RawLoadJump(long nr);
-long RawTail(long nr, ...);
-long RawTailJump();
-long RawRet(long nr, ...);
-long RawRetJump();
-int RawRegisters();
-}
 
 namespace {
 
-constexpr size_t kPage = 4096;
-constexpr int kWarm = 600;
-constexpr long kFailed = long{1} << 62;  // RawTail's mark for an error
+using guest::kWarm;
+using guest::WarmUp;
 
-// Enough calls from everywhere in this program's text.
-void WarmUp() {
-  for (int i = 0; i < kWarm; ++i) {
-    RawLoad();
-    RawTail(SYS_getppid);
-    RawRet(SYS_getppid);
-  }
-}
+constexpr size_t kPage = 4096;
+constexpr long kFailed = long{1} << 62;  // RawTail's mark for an error
 
 struct Mapping {
   unsigned long start = 0, end = 0, offset = 0;
@@ -540,92 +418,6 @@ TEST(RewriteTest, ASmallStackIsEnough) {
         : "rbx", "rcx", "r11", "memory");
     ASSERT_EQ(parent, result);
   }
-}
-
-// A process that is warm, told by a byte in `ready`, and then calls RawRet until it is killed.
-pid_t WarmCaller(int ready) {
-  const pid_t pid = fork();
-  if (pid != 0) return pid;
-  WarmUp();
-  if (write(ready, "x", 1) != 1) _exit(1);
-  for (;;) RawRet(SYS_getppid);
-}
-
-// Steps until the thread is at `from`, and then through the function: where it was, as offsets from `from`.
-std::vector<unsigned long> StepThrough(pid_t pid, unsigned long from, unsigned long size) {
-  std::vector<unsigned long> seen;
-  for (int i = 0; i < 10000; ++i) {
-    user_regs_struct regs;
-    if (ptrace(PTRACE_GETREGS, pid, nullptr, &regs) != 0) break;
-    if (!seen.empty() && (regs.rip < from || regs.rip >= from + size)) {
-      seen.push_back(regs.rip - from);
-      break;
-    }
-    if (regs.rip == from || !seen.empty()) seen.push_back(regs.rip - from);
-    int status;
-    if (ptrace(PTRACE_SINGLESTEP, pid, nullptr, nullptr) != 0 || waitpid(pid, &status, 0) != pid) break;
-  }
-  return seen;
-}
-
-TEST(RewriteTest, ATracerSeesAndRunsTheOriginal) {
-  int ready[2];
-  ASSERT_EQ(0, pipe(ready));
-  const pid_t pid = WarmCaller(ready[1]);
-  char byte;
-  ASSERT_EQ(1, read(ready[0], &byte, 1));
-  ASSERT_EQ(0, ptrace(PTRACE_ATTACH, pid, nullptr, nullptr));
-  int status;
-  ASSERT_EQ(pid, waitpid(pid, &status, 0));
-  ASSERT_TRUE(WIFSTOPPED(status));
-  const auto start = reinterpret_cast<unsigned long>(&RawRet);
-  errno = 0;
-  // mov %rdi,%rax; mov %rsi,%rdi; mov %rdx,%rsi; mov %rcx,%rdx; mov %r8,%r10; mov %r9,%r8; nop; syscall; ret
-  EXPECT_EQ(0x48f78948f88948 | (0x89ul << 56),
-            static_cast<unsigned long>(ptrace(PTRACE_PEEKTEXT, pid, start, nullptr)));
-  const auto tail = static_cast<unsigned long>(ptrace(PTRACE_PEEKTEXT, pid, start + 18, nullptr));
-  EXPECT_EQ(0xc3050f90u, tail & 0xffffffff);
-  const std::vector<unsigned long> steps = StepThrough(pid, start, 22);
-  ASSERT_EQ(10u, steps.size());
-  EXPECT_EQ((std::vector<unsigned long>{0, 3, 6, 9, 12, 15, 18, 19, 21}),
-            std::vector<unsigned long>(steps.begin(), steps.end() - 1));
-  // A breakpoint on the call's own instruction.
-  ASSERT_EQ(0, ptrace(PTRACE_POKETEXT, pid, start + 18, (tail & ~0xff00ul) | 0xcc00));
-  ASSERT_EQ(0, ptrace(PTRACE_CONT, pid, nullptr, nullptr));
-  ASSERT_EQ(pid, waitpid(pid, &status, 0));
-  ASSERT_TRUE(WIFSTOPPED(status) && WSTOPSIG(status) == SIGTRAP) << std::hex << status;
-  user_regs_struct regs;
-  ASSERT_EQ(0, ptrace(PTRACE_GETREGS, pid, nullptr, &regs));
-  EXPECT_EQ(start + 20, regs.rip);
-  ASSERT_EQ(0, ptrace(PTRACE_POKETEXT, pid, start + 18, tail));
-  regs.rip = start + 19;
-  ASSERT_EQ(0, ptrace(PTRACE_SETREGS, pid, nullptr, &regs));
-  ASSERT_EQ(0, ptrace(PTRACE_DETACH, pid, nullptr, nullptr));
-  kill(pid, SIGKILL);
-  ASSERT_EQ(pid, waitpid(pid, &status, 0));
-  EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
-  close(ready[0]);
-  close(ready[1]);
-}
-
-TEST(RewriteTest, AForcedWriteGoesToTheOriginal) {
-  WarmUp();
-  const int mem = open("/proc/self/mem", O_RDWR);
-  ASSERT_GE(mem, 0);
-  // The ret behind the call becomes a nop, and the padding behind it a ret.
-  const auto at = reinterpret_cast<off_t>(&RawRet) + 21;
-  unsigned char old[2];
-  ASSERT_EQ(2, pread(mem, old, 2, at));
-  ASSERT_EQ(0xc3, old[0]);
-  const unsigned char changed[2] = {0x90, 0xc3};
-  ASSERT_EQ(2, pwrite(mem, changed, 2, at));
-  EXPECT_EQ(getppid(), RawRet(SYS_getppid));
-  unsigned char now[2];
-  ASSERT_EQ(2, pread(mem, now, 2, at));
-  EXPECT_EQ(0, memcmp(now, changed, 2));
-  ASSERT_EQ(2, pwrite(mem, old, 2, at));
-  EXPECT_EQ(getppid(), RawRet(SYS_getppid));
-  close(mem);
 }
 
 }  // namespace
