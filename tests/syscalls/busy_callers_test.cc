@@ -17,17 +17,9 @@
 #include <vector>
 
 #include "tests/util/guest.h"
+#include "tests/util/hot_calls.h"  // makes the call sites of this program worth rewriting
 
 namespace {
-
-// Makes the call sites of this program worth rewriting.
-class WarmUp final : public testing::Environment {
- public:
-  void SetUp() override {
-    for (int i = 0; i < 20'000; ++i) syscall(SYS_getppid);
-  }
-};
-[[maybe_unused]] const auto* const environment = testing::AddGlobalTestEnvironment(new WarmUp);
 
 struct Pair {
   Pair() { EXPECT_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, ends.data()), 0); }

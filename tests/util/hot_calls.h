@@ -12,13 +12,13 @@
 namespace guest {
 
 // Makes the call sites of this program worth rewriting.
-class WarmUp final : public testing::Environment {
+class WarmUpEnvironment final : public testing::Environment {
  public:
   void SetUp() override {
     for (int i = 0; i < 20'000; ++i) syscall(SYS_getppid);
   }
 };
-[[maybe_unused]] inline const auto* const warm_environment = testing::AddGlobalTestEnvironment(new WarmUp);
+[[maybe_unused]] inline const auto* const warm_environment = testing::AddGlobalTestEnvironment(new WarmUpEnvironment);
 
 // Sets an action for its life.
 struct Action {
