@@ -1,6 +1,8 @@
 // The fast lane, sentry half: calls from rewritten sites. They arrive in the page with all
 // registers saved, rung in or, while a worker watches the page, posted; the thread waits in stub
 // code as if it were parked.
+#include <sched.h>
+
 #include <algorithm>
 #include <csignal>
 
@@ -15,6 +17,8 @@ namespace {
 constexpr int64_t kWatchNs = 20'000;
 // The same in hand-offs, on hosts where those take long.
 constexpr int64_t kWatchHandOffs = 2;
+// And for the first call of a watch, before which the guest may have to be woken on another processor.
+constexpr int64_t kFirstHandOffs = 20;
 // Calls rung in so shortly one after the other that watching would have caught them, before it starts: in hand-offs,
 // and at least.
 constexpr int64_t kShortGapHandOffs = 6, kShortGapNs = 20'000;
@@ -93,7 +97,11 @@ bool GuestThread::OpenDoor() {
     streak_ = 0;
   }
   SetDoorOpen();
-  leave_processor_ = hold_ == Hold::kRung;
+  watch_begins_ = hold_ == Hold::kRung;
+  if (watch_begins_) {
+    MutexLock lock(mu_);
+    kept_off_.Keep(tid_, ::sched_getcpu());
+  }
   WatchAfterTrap(shared_from_this());
   return true;
 }
@@ -144,8 +152,9 @@ bool GuestThread::CloseDoor() {
 bool GuestThread::AwaitPosted() {
   SpinPolicy& spin = platform_.spin();
   spin.BeginWatch();
-  if (std::exchange(leave_processor_, false)) spin.LeaveProcessor();
-  const int64_t limit = MonotonicNs() + std::max(kWatchNs, kWatchHandOffs * spin.HandOffNs());
+  const bool first = std::exchange(watch_begins_, false);
+  const int64_t limit =
+      MonotonicNs() + std::max(kWatchNs, (first ? kFirstHandOffs : kWatchHandOffs) * spin.HandOffNs());
   bool posted = false;
   for (int turn = 1;; ++turn) {
     posted = HasPosted();
@@ -155,6 +164,7 @@ bool GuestThread::AwaitPosted() {
     if ((MonotonicNs() > limit || !spin.Spare(true) || listener_->Pending()) && CloseDoor()) break;
   }
   spin.EndWatch();
+  if (first) LetGo();
   if (!posted) {
     penalty_ = std::min(penalty_ + (caught_ == 0 ? 1 : 0), kMaxPenalty);
     caught_ = 0;
@@ -180,7 +190,15 @@ bool GuestThread::AcceptPosted() {
   return true;
 }
 
-bool GuestThread::StopWatching() { return !CloseDoor() && AcceptPosted(); }
+bool GuestThread::StopWatching() {
+  LetGo();
+  return !CloseDoor() && AcceptPosted();
+}
+
+void GuestThread::LetGo() {
+  MutexLock lock(mu_);
+  kept_off_.LetGo();
+}
 
 void GuestThread::ServePosted() {
   (void)handover_.load(std::memory_order_acquire);
@@ -203,6 +221,7 @@ void GuestThread::SetLocalIdentity(const std::optional<LocalIdentity>& identity)
   if (!identity) {
     // What is to change may be where the thread runs.
     platform_.shared_watch().Leave(*this);
+    LetGo();
     return;
   }
   local.pid = identity->pid;

@@ -18,6 +18,7 @@
 #include "platform/api/platform.h"
 #include "platform/systrap/call_data.h"
 #include "platform/systrap/host_process.h"
+#include "platform/systrap/kept_off.h"
 #include "platform/systrap/listener.h"
 #include "platform/systrap/shared_page.h"
 #include "platform/systrap/worker.h"
@@ -165,6 +166,7 @@ class GuestThread : public RefFromThis<GuestThread> {
   bool StaysShared();
   bool JoinShared();
   bool CloseDoor();
+  void LetGo() EXCLUDES(mu_);
   // clone.cc
   bool ApproveClone(const Notification& notification) EXCLUDES(mu_);
   // What a child is before its birth.
@@ -225,7 +227,7 @@ class GuestThread : public RefFromThis<GuestThread> {
   // watch.
   int streak_ = 0, penalty_ = 0, caught_ = 0;
   int64_t resumed_ns_ = 0;
-  bool leave_processor_ = false;
+  bool watch_begins_ = false;  // and this one is to be waited for longer
   // Given to the shared watch; its door was opened for that; calls caught there; times it was not served in time.
   bool shared_ = false, shared_open_ = false;
   int64_t shared_calls_ = 0;
@@ -242,6 +244,7 @@ class GuestThread : public RefFromThis<GuestThread> {
   bool dead_ GUARDED_BY(mu_) = false;
   bool death_told_ GUARDED_BY(mu_) = false;
   int death_signal_ GUARDED_BY(mu_) = 0;
+  KeptOff kept_off_ GUARDED_BY(mu_);  // while its watch begins
 };
 
 }  // namespace sandbox::platform::systrap

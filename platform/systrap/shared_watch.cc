@@ -1,5 +1,7 @@
 #include "platform/systrap/shared_watch.h"
 
+#include <sched.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -32,7 +34,7 @@ bool SharedWatch::Reopen(GuestThread& thread) {
 }
 
 void SharedWatch::AddLocked(const RefPtr<GuestThread>& thread) {
-  members_.push_back({.thread = thread, .own = {}});
+  members_.push_back({.thread = thread, .kept_off = {}});
   version_.fetch_add(1, std::memory_order_release);
   thread->SetDoorOpen();
 }
@@ -60,26 +62,9 @@ void SharedWatch::Leave(const GuestThread& thread) {
   const auto member =
       std::find_if(members_.begin(), members_.end(), [&](const Member& m) { return m.thread.get() == &thread; });
   if (member == members_.end()) return;
-  LetGo(*member);
+  member->kept_off.LetGo();
   members_.erase(member);
   version_.fetch_add(1, std::memory_order_release);
-}
-
-// Where the guest or its engine leaves no other processor, it stays.
-void SharedWatch::MoveOff(Member& member, int processor) {
-  if (member.moved || processor < 0 || processor >= CPU_SETSIZE) return;
-  const int tid = member.thread->host_tid();
-  if (tid < 0 || ::sched_getaffinity(tid, sizeof(member.own), &member.own) != 0) return;
-  cpu_set_t others = member.own;
-  CPU_CLR(static_cast<size_t>(processor), &others);
-  member.moved = CPU_COUNT(&others) != 0 && ::sched_setaffinity(tid, sizeof(others), &others) == 0;
-}
-
-void SharedWatch::LetGo(Member& member) {
-  // A thread that is gone needs it no more.
-  if (std::exchange(member.moved, false)) {
-    (void)::sched_setaffinity(member.thread->host_tid(), sizeof(member.own), &member.own);
-  }
 }
 
 // `moved`: the watcher is on another processor than before.
@@ -88,8 +73,8 @@ void SharedWatch::TakeMembers(bool moved) {
   seen_version_ = version_.load(std::memory_order_acquire);
   watched_.clear();
   for (Member& member : members_) {
-    if (moved) LetGo(member);
-    MoveOff(member, processor_);
+    if (moved) member.kept_off.LetGo();
+    member.kept_off.Keep(member.thread->host_tid(), processor_);
     watched_.push_back(member.thread);
   }
 }
@@ -136,7 +121,7 @@ std::vector<RefPtr<GuestThread>> SharedWatch::End() {
     MutexLock lock(mu_);
     active_ = false;
     for (Member& member : members_) {
-      LetGo(member);
+      member.kept_off.LetGo();
       posted.push_back(std::move(member.thread));
     }
     members_.clear();

@@ -8,14 +8,13 @@
 // do not call are not made to wait for it.
 #pragma once
 
-#include <sched.h>
-
 #include <atomic>
 #include <cstdint>
 #include <vector>
 
 #include "base/mutex.h"
 #include "base/ref.h"
+#include "platform/systrap/kept_off.h"
 #include "platform/systrap/spin_policy.h"
 
 namespace sandbox::platform::systrap {
@@ -48,17 +47,13 @@ class SharedWatch {
  private:
   struct Member {
     RefPtr<GuestThread> thread;
-    // Kept off the watcher's processor; before, it could run on these.
-    bool moved = false;
-    cpu_set_t own;
+    KeptOff kept_off;
   };
   // Each look passes over all pages.
   static constexpr size_t kMostWatched = 16;
 
   void AddLocked(const RefPtr<GuestThread>& thread) REQUIRES(mu_);
   void TakeMembers(bool moved) EXCLUDES(mu_);
-  static void MoveOff(Member& member, int processor);
-  static void LetGo(Member& member);
   // Whether watching has paid for the last calls.
   bool Pays(size_t members);
 

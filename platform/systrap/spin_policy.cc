@@ -1,5 +1,7 @@
 #include "platform/systrap/spin_policy.h"
 
+#include <sched.h>
+
 #include <algorithm>
 #include <ctime>
 
@@ -14,8 +16,9 @@ int64_t MonotonicNs() {
 }
 
 SpinPolicy::SpinPolicy() : start_ns_(MonotonicNs()), start_cycles_(arch::CycleCounter()) {
-  CPU_ZERO(&allowed_);
-  if (::sched_getaffinity(0, sizeof(allowed_), &allowed_) == 0) processors_ = CPU_COUNT(&allowed_);
+  cpu_set_t allowed;
+  CPU_ZERO(&allowed);
+  if (::sched_getaffinity(0, sizeof(allowed), &allowed) == 0) processors_ = CPU_COUNT(&allowed);
 }
 
 void SpinPolicy::AddThread(const uint32_t* asleep) {
@@ -49,15 +52,6 @@ void SpinPolicy::NoteHandOff(int64_t ns) {
   const int64_t before = hand_off_ns_.load(std::memory_order_relaxed);
   const int64_t after = ns < before ? before - before / 16 : before + before / 32;
   hand_off_ns_.store(std::clamp(after, kLeastHandOffNs, kMostHandOffNs), std::memory_order_relaxed);
-}
-
-void SpinPolicy::LeaveProcessor() const {
-  const int here = ::sched_getcpu();
-  cpu_set_t others = allowed_;
-  if (here < 0 || here >= CPU_SETSIZE || !CPU_ISSET(here, &others)) return;
-  CPU_CLR(here, &others);
-  // Refused only when the processors were taken from us meanwhile; then the scheduler sorts it out.
-  if (::sched_setaffinity(0, sizeof(others), &others) == 0) (void)::sched_setaffinity(0, sizeof(allowed_), &allowed_);
 }
 
 double SpinPolicy::CyclesPerNs() const {

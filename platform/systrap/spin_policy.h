@@ -3,8 +3,6 @@
 // that nobody else wants.
 #pragma once
 
-#include <sched.h>
-
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
@@ -61,10 +59,6 @@ class SpinPolicy {
   void NoteHandOff(int64_t ns);
   int64_t HandOffNs() const { return hand_off_ns_.load(std::memory_order_relaxed); }
 
-  // A synchronous wake-up put the guest on the caller's processor: leaves it to the guest. Costs
-  // one migration.
-  void LeaveProcessor() const;
-
   // How long a stub with a watched page waits until its call is taken up, and then for its answer before it sleeps.
   // Most calls take a tenth of it.
   uint32_t StubSpinCycles() const { return Cycles(std::max(kStubSpinNs, kStubSpinHandOffs * HandOffNs())); }
@@ -92,7 +86,6 @@ class SpinPolicy {
   std::atomic<int64_t> unblocked_ns_{0};
   std::atomic<int64_t> hand_off_ns_{kFirstHandOffNs};
   int processors_ = 1;
-  cpu_set_t allowed_;
   // For Cycles: both clocks at one moment, and what a later one told; 0 while none did.
   mutable std::atomic<double> cycles_per_ns_{0};
   int64_t start_ns_;

@@ -1,0 +1,23 @@
+// A guest thread that is kept off the processor of the sentry thread which watches its page. The answer to a
+// notification wakes the guest on the processor of whoever gives it, where it would run first and find nobody to take
+// up its next call.
+#pragma once
+
+#include <sched.h>
+
+namespace sandbox::platform::systrap {
+
+class KeptOff {
+ public:
+  // Keeps host thread `tid` off `processor`, until LetGo. Where the guest or its engine leaves it no other one, it
+  // stays.
+  void Keep(int tid, int processor);
+  // It may run where it could before. Nothing if it is not kept off; a thread that is gone needs it no more.
+  void LetGo();
+
+ private:
+  int tid_ = -1;  // -1: not kept off
+  cpu_set_t own_ = {};
+};
+
+}  // namespace sandbox::platform::systrap
