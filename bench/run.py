@@ -9,6 +9,7 @@ native side a chroot. With --root=/ the native side is the program itself and ou
 """
 
 import argparse
+import filecmp
 import fnmatch
 import json
 import os
@@ -81,9 +82,14 @@ class Bench:
         os.chmod(self.host, 0o755)
         guest = os.path.realpath(self.options.guest)
         for name, source in (("guest", guest), ("static_true", os.path.join(os.path.dirname(guest), "static_true"))):
+            installed = f"{self.host}/{name}"
+            if os.path.exists(installed) and filecmp.cmp(source, installed, shallow=False):
+                continue
             # A new file: an earlier one may still run.
-            shutil.copy(source, f"{self.host}/{name}.new")
-            os.replace(f"{self.host}/{name}.new", f"{self.host}/{name}")
+            shutil.copy(source, installed + ".new")
+            os.replace(installed + ".new", installed)
+            # A program that was written just now is not what anybody measures: its text is not rewritten yet.
+            time.sleep(2.1)
         subprocess.run([self.host + "/guest", "prepare", self.host + "/data"], check=True)
         if self.root != "/" and not os.path.exists(self.host + "/lua"):
             assets = subprocess.check_output([TOP + "/tests/programs/assets.sh", "lua"], text=True).strip()

@@ -87,6 +87,7 @@ Child::~Child() {
 
 void Run::Measure(const std::function<void(uint64_t)>& batch, uint64_t bytes) {
   current = name_;
+  for (const uint64_t until = Now() + options_.warm_up_ns; Now() < until;) batch(1);
   const uint64_t count = options_.once ? 1 : Calibrate(batch, options_.sample_ns);
   std::string samples;
   for (int i = 0; i < options_.repetitions; ++i) {

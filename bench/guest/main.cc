@@ -78,7 +78,7 @@ bool Parse(int argc, char** argv, Arguments& out) {
     } else if (std::strcmp(argv[i], "--once") == 0) {
       out.options.once = true;
       out.options.repetitions = 1;
-      out.options.latency_ns = 0;
+      out.options.latency_ns = out.options.warm_up_ns = 0;
     } else {
       return false;
     }

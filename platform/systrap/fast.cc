@@ -23,6 +23,8 @@ constexpr int64_t kFirstHandOffs = 20;
 // and at least.
 constexpr int64_t kShortGapHandOffs = 6, kShortGapNs = 20'000;
 constexpr int kStreakToWatch = 4;
+// The same for a thread whose partner a sentry thread watches already.
+constexpr int kStreakToJoin = 1;
 // After fruitless watches, how many more such calls it takes: doubled each time up to this power.
 constexpr int kMaxPenalty = 10;
 // A thread whose calls a shared watch did not take up in time joins again after more calls: doubled each time up to
@@ -122,13 +124,15 @@ bool GuestThread::StaysShared() {
 
 // For one that calls often, when no processor is to be had for it alone.
 bool GuestThread::JoinShared() {
-  if (hold_ != Hold::kRung || streak_ < kStreakToWatch << left_) return false;
-  streak_ = 0;
+  if (hold_ != Hold::kRung || streak_ < kStreakToJoin << left_) return false;
   SharedWatch& watch = platform_.shared_watch();
   shared_ = watch.Join(shared_from_this());
-  if (!shared_ && OnDutyAt(listener_.get()) && watch.Begin(shared_from_this())) {
-    WatchSharedAfterTrap();
-    shared_ = true;
+  if (!shared_ && streak_ >= kStreakToWatch << left_) {
+    streak_ = 0;
+    if (OnDutyAt(listener_.get()) && watch.Begin(shared_from_this())) {
+      WatchSharedAfterTrap();
+      shared_ = true;
+    }
   }
   shared_open_ = shared_;
   shared_calls_ = 0;

@@ -3,6 +3,7 @@
 // among them: the zygote is forked before confinement, and its children fork themselves.
 #pragma once
 
+#include <sched.h>
 #include <sys/syscall.h>
 
 #include "base/host_rule.h"
@@ -17,6 +18,9 @@ inline constexpr HostRule kHostRules[] = {
     {SYS_process_vm_writev, "guest memory"},
     {SYS_pidfd_open, "taking over a new stub's listener"},
     {SYS_pidfd_getfd, "taking over a new stub's listener"},
+    {SYS_sched_getscheduler, "guest threads under a shared watch"},
+    {SYS_sched_setscheduler, "guest threads under a shared watch", 1, ~uint64_t{0}, SCHED_BATCH},
+    {SYS_sched_setscheduler, "and after it", 1, ~uint64_t{0}, SCHED_OTHER},
 };
 
 }  // namespace sandbox::platform::systrap

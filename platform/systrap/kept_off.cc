@@ -3,6 +3,14 @@
 #include <utility>
 
 namespace sandbox::platform::systrap {
+namespace {
+
+bool SetPolicy(int tid, int policy) {
+  const sched_param parameters = {};
+  return ::sched_setscheduler(tid, policy, &parameters) == 0;
+}
+
+}  // namespace
 
 void KeptOff::Keep(int tid, int processor) {
   if (tid_ >= 0 || tid < 0 || processor < 0 || processor >= CPU_SETSIZE) return;
@@ -12,9 +20,15 @@ void KeptOff::Keep(int tid, int processor) {
   if (CPU_COUNT(&others) != 0 && ::sched_setaffinity(tid, sizeof(others), &others) == 0) tid_ = tid;
 }
 
+void KeptOff::KeepAmongOthers(int tid, int processor) {
+  Keep(tid, processor);
+  // What an engine chose stays.
+  if (batch_tid_ < 0 && ::sched_getscheduler(tid) == SCHED_OTHER && SetPolicy(tid, SCHED_BATCH)) batch_tid_ = tid;
+}
+
 void KeptOff::LetGo() {
-  const int tid = std::exchange(tid_, -1);
-  if (tid >= 0) (void)::sched_setaffinity(tid, sizeof(own_), &own_);
+  if (const int tid = std::exchange(tid_, -1); tid >= 0) (void)::sched_setaffinity(tid, sizeof(own_), &own_);
+  if (const int tid = std::exchange(batch_tid_, -1); tid >= 0) (void)SetPolicy(tid, SCHED_OTHER);
 }
 
 }  // namespace sandbox::platform::systrap

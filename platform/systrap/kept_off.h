@@ -12,12 +12,17 @@ class KeptOff {
   // Keeps host thread `tid` off `processor`, until LetGo. Where the guest or its engine leaves it no other one, it
   // stays.
   void Keep(int tid, int processor);
-  // It may run where it could before. Nothing if it is not kept off; a thread that is gone needs it no more.
+  // The same for one of several that share the other processors and wake each other: it does not interrupt those that
+  // run when it is woken (SCHED_BATCH), since it comes to their calls soon enough, and interrupting another processor
+  // may cost more than a call (48 µs on a paravirtual host).
+  void KeepAmongOthers(int tid, int processor);
+  // It runs where and as it could before. Nothing if it is not kept off; a thread that is gone needs it no more.
   void LetGo();
 
  private:
   int tid_ = -1;  // -1: not kept off
   cpu_set_t own_ = {};
+  int batch_tid_ = -1;  // -1: its policy is its own
 };
 
 }  // namespace sandbox::platform::systrap

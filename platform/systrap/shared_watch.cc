@@ -10,8 +10,8 @@
 namespace sandbox::platform::systrap {
 namespace {
 
-// In hand-offs (SpinPolicy::HandOffNs): without any call for so long, the watch is over. Moving the first thread to
-// another processor, which may have to wake up, takes some of them.
+// In hand-offs (SpinPolicy::HandOffNs): without any call for so long, the watch is over. At first threads have to be
+// woken on other processors, and their partners to join.
 constexpr int64_t kQuietHandOffs = 10, kFirstHandOffs = 50;
 // Calls after which the watch is looked at.
 constexpr int64_t kCallsToJudge = 64;
@@ -34,7 +34,9 @@ bool SharedWatch::Reopen(GuestThread& thread) {
 }
 
 void SharedWatch::AddLocked(const RefPtr<GuestThread>& thread) {
+  // Now, since the answer would wake it there, and it would run before the watcher does.
   members_.push_back({.thread = thread, .kept_off = {}});
+  members_.back().kept_off.KeepAmongOthers(thread->host_tid(), processor_);
   version_.fetch_add(1, std::memory_order_release);
   thread->SetDoorOpen();
 }
@@ -52,6 +54,7 @@ bool SharedWatch::Begin(const RefPtr<GuestThread>& thread) {
   if (active_ || ++declined_ < 1 << penalty_) return false;
   declined_ = 0;
   active_ = true;
+  processor_ = ::sched_getcpu();
   AddLocked(thread);
   spin_.BeginWatch();
   return true;
@@ -67,15 +70,20 @@ void SharedWatch::Leave(const GuestThread& thread) {
   version_.fetch_add(1, std::memory_order_release);
 }
 
-// `moved`: the watcher is on another processor than before.
-void SharedWatch::TakeMembers(bool moved) {
+void SharedWatch::TakeMembers() {
   MutexLock lock(mu_);
   seen_version_ = version_.load(std::memory_order_acquire);
   watched_.clear();
+  for (const Member& member : members_) watched_.push_back(member.thread);
+}
+
+void SharedWatch::FollowWatcher() {
+  const int here = ::sched_getcpu();
+  MutexLock lock(mu_);
+  if (std::exchange(processor_, here) == here) return;
   for (Member& member : members_) {
-    if (moved) member.kept_off.LetGo();
-    member.kept_off.Keep(member.thread->host_tid(), processor_);
-    watched_.push_back(member.thread);
+    member.kept_off.LetGo();
+    member.kept_off.KeepAmongOthers(member.thread->host_tid(), here);
   }
 }
 
@@ -89,14 +97,11 @@ bool SharedWatch::Pays(size_t members) {
 
 RefPtr<GuestThread> SharedWatch::Next() {
   const int64_t start = MonotonicNs();
-  if (calls_ % kCallsToJudge == 0) {
-    const int here = ::sched_getcpu();
-    if (std::exchange(processor_, here) != here) TakeMembers(true);
-  }
+  if (calls_ % kCallsToJudge == 0) FollowWatcher();
   if (!Pays(watched_.size())) return nullptr;
-  const int64_t limit_ns = (calls_ == 0 ? kFirstHandOffs : kQuietHandOffs) * spin_.HandOffNs();
+  const int64_t limit_ns = (calls_ < kCallsToJudge ? kFirstHandOffs : kQuietHandOffs) * spin_.HandOffNs();
   for (int turn = 1;; ++turn) {
-    if (version_.load(std::memory_order_acquire) != seen_version_) TakeMembers(false);
+    if (version_.load(std::memory_order_acquire) != seen_version_) TakeMembers();
     for (const RefPtr<GuestThread>& thread : watched_) {
       if (!thread->HasPosted() || !thread->AcceptPosted()) continue;
       const int64_t waited = turn == 1 ? 0 : MonotonicNs() - start;
@@ -130,7 +135,6 @@ std::vector<RefPtr<GuestThread>> SharedWatch::End() {
   }
   spin_.EndWatch();
   watched_.clear();
-  processor_ = -1;
   calls_ = waited_ns_ = recent_calls_ = recent_ns_ = 0;
   std::erase_if(posted, [](const RefPtr<GuestThread>& thread) { return !thread->StopWatching(); });
   return posted;

@@ -53,7 +53,9 @@ class SharedWatch {
   static constexpr size_t kMostWatched = 16;
 
   void AddLocked(const RefPtr<GuestThread>& thread) REQUIRES(mu_);
-  void TakeMembers(bool moved) EXCLUDES(mu_);
+  void TakeMembers() EXCLUDES(mu_);
+  // The watcher is on the calling thread's processor.
+  void FollowWatcher() EXCLUDES(mu_);
   // Whether watching has paid for the last calls.
   bool Pays(size_t members);
 
@@ -61,14 +63,14 @@ class SharedWatch {
   Mutex mu_{LockRank::kPlatform};
   bool active_ GUARDED_BY(mu_) = false;
   std::vector<Member> members_ GUARDED_BY(mu_);
-  std::atomic<uint32_t> version_{0};  // changes with them
+  std::atomic<uint32_t> version_{0};    // changes with them
+  int processor_ GUARDED_BY(mu_) = -1;  // the watcher's; members are kept off it
   // Beginnings that were declined since a watch that did not pay, and the power of two of how many have to be.
   int declined_ GUARDED_BY(mu_) = 0, penalty_ GUARDED_BY(mu_) = 0;
 
   // The watcher's own.
   std::vector<RefPtr<GuestThread>> watched_;
   uint32_t seen_version_ = 0;
-  int processor_ = -1;
   // Of this watch: calls, and waiting for them; the same since it was last seen to pay.
   int64_t calls_ = 0, waited_ns_ = 0, recent_calls_ = 0, recent_ns_ = 0;
 };
