@@ -15,10 +15,13 @@ namespace {
 // How long a worker watches for the next call, at least. Waking somebody costs several microseconds and tens across
 // processors, so that much may be lost for nothing; a guest that computes loses its worker after that.
 constexpr int64_t kWatchNs = 20'000;
-// The same in hand-offs, on hosts where those take long.
-constexpr int64_t kWatchHandOffs = 2;
+// The same in hand-offs, on hosts where those take long. Each call that is caught saves one and may be waited for that
+// much longer, up to the second: so calls in bunches are caught, and waiting never costs more than it saved.
+constexpr int64_t kWatchHandOffs = 2, kMostHandOffs = 10;
 // And for the first call of a watch, before which the guest may have to be woken on another processor.
 constexpr int64_t kFirstHandOffs = 20;
+// Calls that have to be caught for a watch to be worth its beginning and end.
+constexpr int kFruitful = 4;
 // Calls rung in so shortly one after the other that watching would have caught them, before it starts: in hand-offs,
 // and at least.
 constexpr int64_t kShortGapHandOffs = 6, kShortGapNs = 20'000;
@@ -157,8 +160,10 @@ bool GuestThread::AwaitPosted() {
   SpinPolicy& spin = platform_.spin();
   spin.BeginWatch();
   const bool first = std::exchange(watch_begins_, false);
-  const int64_t limit =
-      MonotonicNs() + std::max(kWatchNs, (first ? kFirstHandOffs : kWatchHandOffs) * spin.HandOffNs());
+  const int64_t hand_off = spin.HandOffNs(), least = std::max(kWatchNs, kWatchHandOffs * hand_off);
+  if (first) saved_ns_ = 0;
+  const int64_t begin = MonotonicNs();
+  const int64_t limit = begin + (first ? std::max(kWatchNs, kFirstHandOffs * hand_off) : std::max(least, saved_ns_));
   bool posted = false;
   for (int turn = 1;; ++turn) {
     posted = HasPosted();
@@ -174,7 +179,9 @@ bool GuestThread::AwaitPosted() {
     caught_ = 0;
     return false;
   }
-  if (++caught_ > 16) penalty_ = 0;
+  if (++caught_ >= kFruitful) penalty_ = 0;
+  const int64_t waited = first ? 0 : MonotonicNs() - begin;
+  saved_ns_ = std::clamp<int64_t>(saved_ns_ + hand_off - waited, 0, std::max(kWatchNs, kMostHandOffs * hand_off));
   return AcceptPosted();
 }
 

@@ -227,6 +227,7 @@ class GuestThread : public RefFromThis<GuestThread> {
   // watch.
   int streak_ = 0, penalty_ = 0, caught_ = 0;
   int64_t resumed_ns_ = 0;
+  int64_t saved_ns_ = 0;       // by the calls that the present watch caught, less the waiting for them
   bool watch_begins_ = false;  // and this one is to be waited for longer
   // Given to the shared watch; its door was opened for that; calls caught there; times it was not served in time.
   bool shared_ = false, shared_open_ = false;
