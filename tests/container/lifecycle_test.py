@@ -188,6 +188,19 @@ class LifeCycleTest(harness.ContainerTest):
             with open(f"/proc/{pid}/cmdline") as line:
                 self.assertEqual(line.read().rstrip("\0").split("\0"), ["sleep", "1000"])
 
+    def test_shapes_are_runcs(self):
+        keys = ["ociVersion", "id", "pid", "status", "bundle", "rootfs", "created"]
+        self.assertEqual(self.ok("list", "--format", "json"), "null\n")
+        self.config("sleep", "1000")
+        container = self.create()
+        self.assertEqual(list(self.state(container)), [*keys, "owner"])
+        self.assertEqual([list(one) for one in json.loads(self.ok("list", "--format", "json"))], [[*keys, "owner"]])
+        self.assertEqual(self.ok("list").splitlines()[0].split(), ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"])
+        self.assertEqual(json.loads(self.ok("ps", "--format", "json", container)), [self.state(container)["pid"]])
+        self.config("sleep", "1000", change=lambda d: d.update(annotations={"a": "b"}))
+        state = self.state(self.create())
+        self.assertEqual((list(state), state["annotations"]), ([*keys, "annotations", "owner"], {"a": "b"}))
+
     def test_kill_reaches_the_program(self):
         self.config("sh", "-c", "trap 'exit 5' USR1; echo 1 > /tmp/ready; while :; do sleep 1 & wait $!; done")
         container = self.create()
