@@ -146,8 +146,10 @@ absl::StatusOr<Cgroup> Cgroup::Plan(const std::string& path, const std::string& 
   std::string pids_mount, pids_below;
   for (const auto& [controller, place] : hierarchies.places) {
     if (!Known(controller) || (controller.empty() && !version2)) continue;
-    const std::string below =
-        !path.empty() && path[0] == '/' ? path : absl::StrCat(place.own, "/", path.empty() ? id : path);
+    std::string own = place.own;
+    // A group of version 2 with processes in it passes no controllers on (cgroups(7), "no internal processes").
+    if (controller.empty()) own = own.substr(0, own.rfind('/'));
+    const std::string below = !path.empty() && path[0] == '/' ? path : absl::StrCat(own, "/", path.empty() ? id : path);
     add(controller, place.mount, below);
     if (controller == "pids") pids_mount = place.mount, pids_below = below;
   }

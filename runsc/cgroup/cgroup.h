@@ -24,7 +24,8 @@ namespace sandbox::cgroup {
 class Cgroup {
  public:
   // The groups that `path` (linux.cgroupsPath) names, not made yet: absolute below each hierarchy's root, relative
-  // below the caller's own group; empty stands for the id. `resources` says which controllers there are limits for.
+  // below the caller's own group, or beside it in the version 2 tree; empty stands for the id. `resources` says which
+  // controllers there are limits for.
   static absl::StatusOr<Cgroup> Plan(const std::string& path, const std::string& id, const spec::Resources& resources);
   // Makes them. With no path, a host or a user without writable groups is no error: there are none then. On failure
   // nothing is left behind.

@@ -65,7 +65,7 @@ class Machine:
     """Mount and network namespaces of this process's own, with daemons in them."""
 
     def __init__(self, runtimes, folder, engines):
-        self.folder, self.daemons = folder, []
+        self.folder, self.daemons, self.has_user = folder, [], False
         try:
             self.prepare(runtimes, engines)
         except (OSError, subprocess.CalledProcessError, CannotStart) as error:
@@ -103,6 +103,7 @@ class Machine:
             quiet(["podman", "import", self.archive, IMAGE])
         if "rootless" in engines:
             self.make_user()
+            self.has_user = True
             quiet([*as_user(), "podman", "import", self.archive, IMAGE])
 
     def configure_containerd(self, runtimes):
@@ -165,6 +166,9 @@ class Machine:
             time.sleep(0.1)
 
     def stop(self):
+        if self.has_user:
+            # The process that keeps the user's namespaces.
+            subprocess.call([*as_user(), "podman", "system", "migrate"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         for daemon in reversed(self.daemons):
             daemon.send_signal(signal.SIGTERM)
             try:
