@@ -170,7 +170,9 @@ Json CpuSet(const Cgroup& group) {
                                                                    {"memory_spread_slab", "memory_spread_slab"},
                                                                    {"sched_load_balance", "sched_load_balance"}};
   const std::string folder = group.FolderOf("cpuset") + "/cpuset.";
-  Json set = {{"cpus", Members(folder + "cpus")}, {"mems", Members(folder + "mems")}};
+  // With version 2 a group may have none of its own.
+  const std::string suffix = group.unified() ? ".effective" : "";
+  Json set = {{"cpus", Members(folder + "cpus" + suffix)}, {"mems", Members(folder + "mems" + suffix)}};
   for (const auto& [key, file] : kFlags) set[key] = Number(folder + file);
   const auto level = ReadFile(folder + "sched_relax_domain_level");
   int64_t number = 0;

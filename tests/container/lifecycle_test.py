@@ -182,6 +182,7 @@ class LifeCycleTest(harness.ContainerTest):
         self.assertEqual(self.ok("list", "--quiet").split(), [container])
         self.assertEqual([c["id"] for c in json.loads(self.ok("list", "--format", "json"))], [container])
         self.assertIn("sleep", self.ok("ps", container))
+        self.assertIn("sleep", self.ok("ps", container, "-ef"))
         pids = json.loads(self.ok("ps", "--format", "json", container))
         self.assertIn(self.state(container)["pid"], pids)
         for pid in pids:
@@ -283,6 +284,10 @@ class LifeCycleTest(harness.ContainerTest):
             result = self.fails("", "--criu", "x", "--debug", "--debug-log", "/dev/null", "--rootless=auto", command, *given.split(), "nosuch", *rest.get(command, []),
                                 code=255 if command == "exec" else 1)
             self.assertTrue("does not exist" in result.err or "/nosuch" in result.err, result)
+
+    def test_the_last_of_an_option_counts(self):
+        self.ok("--root", os.path.join(self.folder, "other"), "--log", "/no/such", "--log", "/dev/null", "list")
+        self.assertEqual(os.listdir(self.folder), ["bundle"])
 
     def test_preserved_descriptors(self):
         with open(os.path.join(self.folder, "given"), "w+") as given:
