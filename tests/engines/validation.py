@@ -37,20 +37,36 @@ def outcome(program, tools, runtime):
 
 
 def mount_controllers():
-    """Those that the host has mounted together stay together; the others are mounted for the time of the run."""
+    """Those that the host has mounted together stay together. Returns where the others are, for the time of the run."""
     with open("/proc/self/cgroup") as file:
         mounted = [line.split(":")[1] for line in file if not line.startswith("0:")]
     with open("/proc/cgroups") as file:
         free = [line.split()[0] for line in file if line[0] != "#" and line.split()[1] == "0"]
     if not mounted:
-        return
+        return []
     subprocess.check_call(["mount", "-t", "tmpfs", "none", "/sys/fs/cgroup"])
+    extra = []
     for controllers in mounted + free:
         place = os.path.join("/sys/fs/cgroup", controllers.removeprefix("name="))
         os.mkdir(place)
         option = "none," + controllers if controllers.startswith("name=") else controllers
         if subprocess.call(["mount", "-t", "cgroup", "-o", option, "none", place]) != 0:
             os.rmdir(place)
+        elif controllers in free:
+            extra.append(place)
+    return extra
+
+
+def unmount_controllers(places):
+    """A hierarchy with groups in it outlives its mount, and the machine's engines would miss one."""
+    for place in places:
+        for folder, _, _ in os.walk(place, topdown=False):
+            if folder != place:
+                try:
+                    os.rmdir(folder)
+                except OSError as error:
+                    print(f"{folder} is left: {error}", file=sys.stderr)
+        subprocess.call(["umount", place])
 
 
 def inside(options):
@@ -58,7 +74,7 @@ def inside(options):
     for item in options.runtimes.split(","):
         name, _, path = item.partition("=")
         runtimes[name] = os.path.abspath(path) if path else shutil.which(name)
-    mount_controllers()
+    extra = mount_controllers()
     folder = os.path.join(options.tools, "bin")
     results = {}
     for name in sorted(os.listdir(folder)):
@@ -71,6 +87,7 @@ def inside(options):
                 print(f"--- {name} {runtime}: {text}")
         results[name] = row
         print(f"{name:34}", *(f"{runtime} {'pass' if good else 'FAIL':5}" for runtime, good in row.items()), flush=True)
+    unmount_controllers(extra)
     for runtime in runtimes:
         print(f"{runtime}: {sum(row[runtime] for row in results.values())} of {len(results)}")
     if options.json:
