@@ -52,7 +52,7 @@ Result<int64_t> SysPersonality(Task& task, uint32_t persona) {
   return static_cast<int64_t>(old);
 }
 SYSCALL_ROW(personality, Lane::kShort, Support::kPartial, SysPersonality,
-            "ADDR_NO_RANDOMIZE and READ_IMPLIES_EXEC act, and PER_LINUX32 on uname; the rest is stored");
+            "ADDR_NO_RANDOMIZE and READ_IMPLIES_EXEC act, and PER_LINUX32 and UNAME26 on uname; the rest is stored");
 
 Result<void> SysSchedYield(Task&) { return {}; }
 SYSCALL_ROW(sched_yield, Lane::kShort, Support::kFull, SysSchedYield, "");

@@ -6,6 +6,7 @@
 #include <sys/sysinfo.h>
 #include <sys/utsname.h>
 
+#include <cstdio>
 #include <cstring>
 
 #include "base/host_sys.h"
@@ -21,6 +22,18 @@ void CopyName(char (&to)[65], const std::string& from) {
   std::memcpy(to, from.data(), std::min(from.size(), sizeof(to) - 1));
 }
 
+// For programs that cannot read newer versions (Linux: override_release): 6.18.1-a is 2.6.78-a.
+std::string ReleaseOf26(const std::string& release) {
+  int major = 0, minor = 0;
+  if (std::sscanf(release.c_str(), "%d.%d", &major, &minor) != 2) return release;
+  size_t rest = 0;
+  for (int dots = 0; rest < release.size(); ++rest) {
+    if (release[rest] == '.' && ++dots >= 3) break;
+    if (release[rest] != '.' && (release[rest] < '0' || release[rest] > '9')) break;
+  }
+  return "2.6." + std::to_string(minor + 60) + release.substr(rest);
+}
+
 // The release is the host's: programs derive feature checks from it, and it is the oracle for semantics.
 Result<void> SysUname(Task& task, OutPtr<utsname> out) {
   utsname name = host::Uname();
@@ -28,6 +41,7 @@ Result<void> SysUname(Task& task, OutPtr<utsname> out) {
   CopyName(name.domainname, task.uts()->domainname());
   // Linux: override_architecture, COMPAT_UTS_MACHINE.
   if ((task.personality.load() & PER_MASK) == PER_LINUX32) CopyName(name.machine, "i686");
+  if (task.personality.load() & UNAME26) CopyName(name.release, ReleaseOf26(name.release));
   return out.Write(task.memory(), name);
 }
 SYSCALL_ROW(uname, Lane::kShort, Support::kFull, SysUname, "");

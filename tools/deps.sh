@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs the Debian 12 packages that the build and the tests need; does nothing when all are there.
-# --dev adds what fmt, lint and the program tests need; --bench what the benchmarks compare with.
+# --dev adds what fmt, lint and the program tests need; --bench what the benchmarks compare with; --engines the container
+# engines that tests/engines checks.
 set -eu
 
 packages="bazel-bootstrap bazel-platforms bazel-rules-java bazel-rules-proto bazel-skylib
@@ -13,6 +14,11 @@ fi
 
 if [ "${1:-}" = "--bench" ]; then
   packages="$packages debootstrap dpkg-dev runc crun"
+fi
+
+if [ "${1:-}" = "--engines" ]; then
+  packages="$packages containerd docker.io tini podman catatonit netavark uidmap fuse-overlayfs
+    containernetworking-plugins iptables python3-grpcio"
 fi
 
 missing=""

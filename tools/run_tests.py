@@ -7,6 +7,7 @@ Cases come from the XML of exactly the targets of this run (cached results inclu
 target that did not build, or that left no readable XML, counts as one failure: silence is never success.
 """
 
+import collections
 import json
 import os
 import subprocess
@@ -38,8 +39,8 @@ def read_events(path):
 
 
 def count(paths):
-    """(passed, names of failed cases, skipped) over XML files, or None when one cannot be read."""
-    passed, failed, skipped = 0, [], 0
+    """(passed, names of failed cases, reasons of skipped ones) over XML files, or None when one cannot be read."""
+    passed, failed, skipped = 0, [], []
     try:
         for path in paths:
             for case in ElementTree.parse(path).iter("testcase"):
@@ -48,7 +49,8 @@ def count(paths):
                     failed.append(name)
                 elif case.find("skipped") is not None or case.get("status") == "notrun" or \
                         case.get("result") in ("skipped", "suppressed"):
-                    skipped += 1
+                    reason = case.find("skipped")
+                    skipped.append("" if reason is None else " ".join(reason.get("message", "").split())[:200])
                 else:
                     passed += 1
     except (OSError, ElementTree.ParseError):
@@ -76,7 +78,9 @@ def main():
             continue
         passed += counts[0]
         failed += len(counts[1])
-        skipped += counts[2]
+        skipped += len(counts[2])
+        for reason, cases in collections.Counter(counts[2]).items():
+            print(f"SKIPPED {label} ({cases}): {reason or 'no reason given'}")
         for name in counts[1]:
             print(f"FAILED {label} {name}")
         if final.get(label) not in ("PASSED", "FLAKY") and not counts[1]:  # timed out, or died without a failed case

@@ -59,6 +59,8 @@ constexpr FlagOption kFlagOptions[] = {
     {"rnosymfollow", MS_NOSYMFOLLOW, 0},
     {"rsymfollow", 0, MS_NOSYMFOLLOW},
     // Mean nothing to this kernel's file systems.
+    {"acl", 0, 0},
+    {"noacl", 0, 0},
     {"dirsync", 0, 0},
     {"iversion", 0, 0},
     {"noiversion", 0, 0},

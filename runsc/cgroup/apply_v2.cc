@@ -12,7 +12,7 @@ std::string Maximum(int64_t value) { return value < 0 ? "max" : absl::StrCat(val
 
 class Files {
  public:
-  explicit Files(const Cgroup& group) : folder_(group.folders()[0]) {}
+  explicit Files(const std::string& folder) : folder_(folder) {}
   void Write(const std::string& name, const std::string& value) {
     status_.Update(WriteFile(folder_ + "/" + name, value));
   }
@@ -75,8 +75,8 @@ void ApplyBlockIo(Files& files, const spec::BlockIo& io) {
 
 }  // namespace
 
-absl::Status ApplyV2(const Cgroup& group, const spec::Resources& resources) {
-  Files files(group);
+absl::Status ApplyV2(const std::string& folder, const spec::Resources& resources) {
+  Files files(folder);
   if (resources.memory) ApplyMemory(files, *resources.memory);
   if (resources.cpu) ApplyCpu(files, *resources.cpu);
   if (resources.block_io) ApplyBlockIo(files, *resources.block_io);

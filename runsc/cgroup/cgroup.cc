@@ -1,5 +1,6 @@
 #include "runsc/cgroup/cgroup.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
@@ -68,11 +69,38 @@ absl::Status MakeGroup(const std::string& controller, const std::string& mount, 
   }
 }
 
+// Whether limits are given for a controller that no version 1 hierarchy has, so that only version 2 can have it.
+bool WantsVersion2(const Hierarchies& hierarchies, const spec::Resources& resources) {
+  const auto missing = [&](bool wanted, const char* controller) {
+    return wanted && !hierarchies.places.contains(controller);
+  };
+  return hierarchies.places.contains("") &&
+         (!resources.unified.empty() || missing(resources.memory.has_value(), "memory") ||
+          missing(resources.cpu.has_value(), "cpu") || missing(resources.pids.has_value(), "pids") ||
+          missing(resources.block_io.has_value(), "blkio") || missing(!resources.hugepage_limits.empty(), "hugetlb") ||
+          missing(!resources.rdma.empty(), "rdma"));
+}
+
 bool Known(const std::string& controller) {
   static const std::set<std::string> kKnown = {"",         "blkio",      "cpu",     "cpuacct", "cpuset",
                                                "devices",  "freezer",    "hugetlb", "memory",  "net_cls",
                                                "net_prio", "perf_event", "pids",    "rdma",    "name=systemd"};
   return kKnown.contains(controller);
+}
+
+// Sizes of huge pages that a group has files for: "hugetlb.2MB.limit_in_bytes", with version 2 "hugetlb.2MB.max".
+std::vector<std::string> SizesIn(const std::string& folder) {
+  std::vector<std::string> sizes;
+  DIR* const dir = folder.empty() ? nullptr : ::opendir(folder.c_str());
+  if (dir == nullptr) return sizes;
+  while (const dirent* entry = ::readdir(dir)) {
+    const std::vector<std::string> parts = absl::StrSplit(entry->d_name, '.');
+    if (parts.size() == 3 && parts[0] == "hugetlb" && (parts[2] == "limit_in_bytes" || parts[2] == "max"))
+      sizes.push_back(parts[1]);
+  }
+  ::closedir(dir);
+  std::sort(sizes.begin(), sizes.end());
+  return sizes;
 }
 
 void KillAll(const std::string& folder) {
@@ -103,10 +131,11 @@ absl::Status RemoveFolder(const std::string& folder) {
 
 }  // namespace
 
-absl::StatusOr<Cgroup> Cgroup::Plan(const std::string& path, const std::string& id) {
+absl::StatusOr<Cgroup> Cgroup::Plan(const std::string& path, const std::string& id, const spec::Resources& resources) {
   if (path.find("..") != std::string::npos)
     return absl::InvalidArgumentError("linux.cgroupsPath: must not contain \"..\"");
   const Hierarchies hierarchies = FindHierarchies();
+  const bool version2 = hierarchies.unified() || WantsVersion2(hierarchies, resources);
   Cgroup group({});
   group.optional_ = path.empty();
   const auto add = [&](const std::string& controller, const std::string& mount, const std::string& below) {
@@ -116,9 +145,11 @@ absl::StatusOr<Cgroup> Cgroup::Plan(const std::string& path, const std::string& 
   };
   std::string pids_mount, pids_below;
   for (const auto& [controller, place] : hierarchies.places) {
-    if (!Known(controller) || (controller.empty() && !hierarchies.unified())) continue;
-    const std::string below =
-        !path.empty() && path[0] == '/' ? path : absl::StrCat(place.own, "/", path.empty() ? id : path);
+    if (!Known(controller) || (controller.empty() && !version2)) continue;
+    std::string own = place.own;
+    // A group of version 2 with processes in it passes no controllers on (cgroups(7), "no internal processes").
+    if (controller.empty()) own = own.substr(0, own.rfind('/'));
+    const std::string below = !path.empty() && path[0] == '/' ? path : absl::StrCat(own, "/", path.empty() ? id : path);
     add(controller, place.mount, below);
     if (controller == "pids") pids_mount = place.mount, pids_below = below;
   }
@@ -162,25 +193,45 @@ std::string Cgroup::FolderOf(const std::string& controller) const {
       {"devices", "/devices.list"},         {"freezer", "/freezer.state"}, {"net_cls", "/net_cls.classid"},
       {"net_prio", "/net_prio.ifpriomap"},  {"rdma", "/rdma.current"}};
   if (unified()) return folders_[0];
+  if (controller == "hugetlb") {
+    const auto found =
+        std::find_if(folders_.begin(), folders_.end(), [](const auto& folder) { return !SizesIn(folder).empty(); });
+    return found == folders_.end() ? "" : *found;
+  }
   for (const auto& [name, mark] : kMarks) {
     if (controller != name) continue;
     for (const std::string& folder : folders_) {
       if (Exists(folder + mark)) return folder;
     }
   }
-  if (controller == "hugetlb") {
-    for (const std::string& folder : folders_) {
-      if (Exists(folder + "/hugetlb.2MB.limit_in_bytes")) return folder;
-    }
-  }
   return "";
 }
 
-bool Cgroup::unified() const { return folders_.size() == 1 && Exists(folders_[0] + "/cgroup.controllers"); }
+std::vector<std::string> Cgroup::HugePageSizes() const { return SizesIn(FolderOf("hugetlb")); }
+
+std::string Cgroup::FolderOfVersion2() const {
+  const auto found = std::find_if(folders_.begin(), folders_.end(),
+                                  [](const auto& folder) { return Exists(folder + "/cgroup.controllers"); });
+  return found == folders_.end() ? "" : *found;
+}
+
+bool Cgroup::unified() const { return folders_.size() == 1 && !FolderOfVersion2().empty(); }
 
 absl::Status Cgroup::Apply(const spec::Resources& resources) const {
   if (folders_.empty()) return absl::OkStatus();
-  return unified() ? ApplyV2(*this, resources) : ApplyV1(*this, resources);
+  const std::string second = FolderOfVersion2();
+  if (unified()) return ApplyV2(second, resources);
+  if (second.empty()) return ApplyV1(*this, resources);
+  // Hybrid: files of version 2 for what is there. Those of pids, cpuset and rdma have the same names in both.
+  spec::Resources of_first = resources, of_second;
+  std::swap(of_first.unified, of_second.unified);
+  if (FolderOf("memory").empty()) std::swap(of_first.memory, of_second.memory);
+  if (FolderOf("cpu").empty()) std::swap(of_first.cpu, of_second.cpu);
+  if (FolderOf("blkio").empty()) std::swap(of_first.block_io, of_second.block_io);
+  if (FolderOf("hugetlb") == second) std::swap(of_first.hugepage_limits, of_second.hugepage_limits);
+  auto status = ApplyV1(*this, of_first);
+  status.Update(ApplyV2(second, of_second));
+  return status;
 }
 
 absl::Status Cgroup::Add(pid_t pid) const {

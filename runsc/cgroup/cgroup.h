@@ -4,6 +4,9 @@
 // Version 1's pids group is two, side by side: the one of the container has exactly the bundle's limit and holds the
 // stand-ins, as the sentry counts guest tasks; the other holds the sandbox's own tasks, under a limit that leaves room
 // for them. Version 2 has one tree for all controllers, so there one group has the wider limit.
+//
+// On a hybrid host a container has a folder in the version 2 tree too if a limit is given whose controller is there and
+// not in version 1.
 #pragma once
 
 #include <sys/types.h>
@@ -21,8 +24,9 @@ namespace sandbox::cgroup {
 class Cgroup {
  public:
   // The groups that `path` (linux.cgroupsPath) names, not made yet: absolute below each hierarchy's root, relative
-  // below the caller's own group; empty stands for the id.
-  static absl::StatusOr<Cgroup> Plan(const std::string& path, const std::string& id);
+  // below the caller's own group, or beside it in the version 2 tree; empty stands for the id. `resources` says which
+  // controllers there are limits for.
+  static absl::StatusOr<Cgroup> Plan(const std::string& path, const std::string& id, const spec::Resources& resources);
   // Makes them. With no path, a host or a user without writable groups is no error: there are none then. On failure
   // nothing is left behind.
   absl::Status Make();
@@ -50,6 +54,8 @@ class Cgroup {
   const std::vector<std::string>& folders() const { return folders_; }
   // "" when there is none. With version 2 every controller's is the same.
   std::string FolderOf(const std::string& controller) const;
+  // Of the hugetlb controller: "2MB", "1GB".
+  std::vector<std::string> HugePageSizes() const;
   // The pids group of the sandbox's own tasks; "" when they are in the container's.
   std::string OwnPidsFolder() const;
   bool unified() const;
@@ -62,6 +68,8 @@ class Cgroup {
   explicit Cgroup(std::vector<std::string> folders) : folders_(std::move(folders)) {}
   // Those that Add writes to.
   std::vector<std::string> OwnFolders() const;
+  // The one in the version 2 tree, also on a hybrid host; "" when there is none.
+  std::string FolderOfVersion2() const;
 
   std::vector<std::string> folders_;
   std::vector<Planned> plan_;
@@ -70,7 +78,7 @@ class Cgroup {
 
 // apply_v1.cc, apply_v2.cc.
 absl::Status ApplyV1(const Cgroup& group, const spec::Resources& resources);
-absl::Status ApplyV2(const Cgroup& group, const spec::Resources& resources);
+absl::Status ApplyV2(const std::string& folder, const spec::Resources& resources);
 // What the host's pids.max is for a limit of guest tasks; -1 stays -1.
 int64_t HostPidsLimit(int64_t guest_limit);
 // For rdma.max, which is the same in both versions.

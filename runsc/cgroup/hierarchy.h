@@ -1,5 +1,5 @@
 // Where the host's control groups are mounted (cgroups(7)): version 1 hierarchies, the version 2 one, or both (hybrid,
-// where version 2 carries no controller that we set).
+// where version 2 has the controllers that no version 1 hierarchy has, if any).
 #pragma once
 
 #include <map>

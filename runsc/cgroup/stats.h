@@ -11,8 +11,8 @@
 
 namespace sandbox::cgroup {
 
-// The "data" of runc's stats event, as JSON: cpu, memory, pids, blkio, hugetlb. What the host does not count is zero or
-// missing.
+// The "data" of runc's stats event, as JSON: cpu, cpuset, memory, pids, blkio, hugetlb. What the host does not count is
+// zero or missing.
 std::string StatsJson(const Cgroup& group);
 
 // Tells when a group ran out of memory. Version 1 says so by an event, before it kills and counts; version 2 by the

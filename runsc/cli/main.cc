@@ -22,6 +22,8 @@ std::vector<std::unique_ptr<Command>>& Registry() {
 }
 
 void DeclareGlobals(CLI::App& app, GlobalOptions& options) {
+  // Engines put theirs behind those of their configuration.
+  app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   app.add_option("--root", options.root, "Folder for container state")->default_val(DefaultRoot());
   app.add_option("--platform", options.platform, "How guest system calls are intercepted: systrap or ptrace")
       ->check(CLI::IsMember({"systrap", "ptrace", "auto"}))
@@ -48,6 +50,7 @@ void DeclareGlobals(CLI::App& app, GlobalOptions& options) {
       ->capture_default_str();
   app.add_flag("--systemd-cgroup", options.systemd_cgroup, "Accepted for engines; cgroups are managed directly");
   Parser(app).Ignored("--criu", true, "Accepted; no program of the host makes checkpoints");
+  app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::Throw);
 }
 
 absl::Status OpenDebugLog(const GlobalOptions& options) {

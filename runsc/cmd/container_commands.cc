@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <string_view>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -83,6 +84,27 @@ absl::StatusOr<int> ParseSignal(const std::string& text) {
   if (name == "RTMIN") return 34;
   if (name == "RTMAX") return 64;
   return absl::InvalidArgumentError("unknown signal \"" + text + "\"");
+}
+
+absl::StatusOr<int64_t> ParseBytes(const std::string& text) {
+  constexpr std::string_view kUnits = "kmgtp";
+  const auto bad = absl::InvalidArgumentError("invalid size: \"" + text + "\"");
+  if (text == "-1") return -1;
+  const size_t digits = text.find_first_not_of("0123456789.");
+  std::string unit = digits == std::string::npos ? "" : text.substr(digits);
+  std::transform(unit.begin(), unit.end(), unit.begin(), ::tolower);
+  if (!unit.empty() && unit[0] == ' ') unit.erase(0, 1);
+  if (!unit.empty() && unit.back() == 'b') unit.pop_back();
+  if (!unit.empty() && unit.back() == 'i') unit.pop_back();
+  double scale = 1;
+  if (!unit.empty()) {
+    const size_t place = kUnits.find(unit);
+    if (unit.size() != 1 || place == std::string_view::npos) return bad;
+    scale = static_cast<double>(uint64_t{1} << (10 * (place + 1)));
+  }
+  double number;
+  if (!absl::SimpleAtod(text.substr(0, digits), &number) || number * scale >= 0x1p63) return bad;
+  return static_cast<int64_t>(number * scale);
 }
 
 absl::StatusOr<std::string> ReadDocument(const std::string& path) {

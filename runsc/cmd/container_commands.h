@@ -1,6 +1,7 @@
 // What the commands of a container's life share.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "runsc/cli/command.h"
@@ -28,6 +29,9 @@ void AddCreateOptions(cli::Parser& parser, CreateOptions& options);
 
 // SIGTERM, TERM or 15.
 absl::StatusOr<int> ParseSignal(const std::string& text);
+
+// A number of bytes, "100M" or "1.5GiB" (powers of 1024), or -1.
+absl::StatusOr<int64_t> ParseBytes(const std::string& text);
 
 // The whole of a file, or of standard input for "-".
 absl::StatusOr<std::string> ReadDocument(const std::string& path);

@@ -18,10 +18,15 @@ class Ps final : public cli::Command {
   const char* help() const override { return "List the processes of a container"; }
   void Configure(cli::Parser& parser) override {
     parser.Choice("-f,--format", format_, {"table", "json"}, "table or json");
-    parser.Word("id", id_, true, "Container id");
-    parser.Words("ps-options", ps_options_, "Accepted; options of ps(1)");
+    // Options of ps(1) behind the id are accepted.
+    parser.StopAtFirstWord("runsc [OPTIONS] ps [--format table|json] ID [PS OPTIONS]");
+    parser_ = &parser;
   }
   int Run(const cli::GlobalOptions& options) override {
+    const std::vector<std::string> rest = parser_->Rest();
+    if (rest.empty())
+      return Fail(options, absl::InvalidArgumentError("ps: no container id given (--help has the usage)"));
+    id_ = rest[0];
     auto found = Find(options, id_, false);
     if (!found.ok()) return Fail(options, found.status());
     if (CurrentStatus(found->state) == Status::kStopped)
@@ -55,8 +60,8 @@ class Ps final : public cli::Command {
     }
   }
 
+  const cli::Parser* parser_ = nullptr;
   std::string id_, format_ = "table";
-  std::vector<std::string> ps_options_;
 };
 
 const cli::CommandRegistration registration(std::make_unique<Ps>());

@@ -13,9 +13,9 @@ class Update final : public cli::Command {
     parser.Word("id", id_, true, "Container id");
     parser.Option("-r,--resources", resources_file_,
                   "File with linux.resources as in config.json (- = standard input)");
-    parser.Option("--memory", memory_.limit, "Memory limit, bytes");
-    parser.Option("--memory-reservation", memory_.reservation, "Soft memory limit, bytes");
-    parser.Option("--memory-swap", memory_.swap, "Limit of memory and swap together, bytes; -1 = none");
+    parser.Option("--memory", limit_, "Memory limit: bytes, or 100M, 2GiB; -1 = none");
+    parser.Option("--memory-reservation", reservation_, "Soft memory limit, likewise");
+    parser.Option("--memory-swap", swap_, "Limit of memory and swap together, likewise");
     parser.Option("--cpu-quota", cpu_.quota, "Microseconds of CPU time a period");
     parser.Option("--cpu-period", cpu_.period, "The period, microseconds");
     parser.Option("--cpu-burst", cpu_.burst, "Microseconds that may be saved up");
@@ -49,15 +49,22 @@ class Update final : public cli::Command {
       return spec::ParseResources(*text);
     }
     spec::Resources resources;
-    resources.memory = memory_;
+    spec::Memory& memory = resources.memory.emplace();
+    const std::pair<const std::string*, std::optional<int64_t>*> sizes[] = {
+        {&limit_, &memory.limit}, {&reservation_, &memory.reservation}, {&swap_, &memory.swap}};
+    for (const auto& [text, value] : sizes) {
+      if (text->empty()) continue;
+      auto bytes = ParseBytes(*text);
+      if (!bytes.ok()) return bytes.status();
+      *value = *bytes;
+    }
     resources.cpu = cpu_;
     if (pids_) resources.pids = spec::Pids{*pids_};
     if (blkio_weight_) resources.block_io.emplace().weight = blkio_weight_;
     return resources;
   }
 
-  std::string id_, resources_file_, ignored_;
-  spec::Memory memory_;
+  std::string id_, resources_file_, limit_, reservation_, swap_;
   spec::Cpu cpu_;
   std::optional<int64_t> pids_;
   std::optional<uint64_t> blkio_weight_;

@@ -222,7 +222,8 @@ absl::Status Creation::ChooseUpper() {
 // So that the state names them before they are there.
 absl::Status Creation::PlanCgroup() {
   if (auto status = CheckCgroupManager(global_, state_.spec); !status.ok()) return status;
-  auto planned = cgroup::Cgroup::Plan(state_.spec.linux_.cgroups_path, state_.id);
+  auto planned = cgroup::Cgroup::Plan(state_.spec.linux_.cgroups_path, state_.id,
+                                      state_.spec.linux_.resources.value_or(spec::Resources()));
   if (!planned.ok()) return planned.status();
   cgroup_ = *std::move(planned);
   state_.cgroups = cgroup_.folders();

@@ -22,7 +22,7 @@ using control::Message;
 using Kind = control::Message::Kind;
 
 // A sentry that does not answer for so long is taken for stuck.
-constexpr int kAnswerSeconds = 10;
+constexpr int kAnswerSeconds = 30;
 constexpr int kEndTimeoutMs = 10000;
 constexpr int kFollowTimeoutMs = 3000;  // of a gofer, after what it stands for
 

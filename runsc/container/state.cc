@@ -72,7 +72,7 @@ std::string OciState(const ContainerState& state) {
   nlohmann::ordered_json json = CommonFields(state, CurrentStatus(state));
   json["rootfs"] = state.spec.root.path;
   json["created"] = state.created;
-  json["annotations"] = state.spec.annotations;
+  if (!state.spec.annotations.empty()) json["annotations"] = state.spec.annotations;
   // Known users by name, as runc; nobody looks past the id for others.
   const passwd* user = state.owner == 0 ? nullptr : ::getpwuid(state.owner);
   json["owner"] = state.owner == 0 ? "root" : user != nullptr ? user->pw_name : std::to_string(state.owner);

@@ -103,6 +103,9 @@ bool IsIdMapped(const Mount& mount) {
   return !mount.uid_mappings.empty() || !mount.gid_mappings.empty() || names("idmap") || names("ridmap");
 }
 
+constexpr std::array<std::string_view, 9> kPropagations = {"",        "shared", "slave",    "private",    "unbindable",
+                                                           "rshared", "rslave", "rprivate", "runbindable"};
+
 absl::Status Validate(const Spec& spec) {
   if (spec.oci_version.rfind("1.", 0) != 0) {
     return Bad("ociVersion", absl::StrCat("unsupported version \"", spec.oci_version, "\" (want 1.x)"));
@@ -115,6 +118,8 @@ absl::Status Validate(const Spec& spec) {
   }
   if (spec.hostname.size() > 64) return Bad("hostname", "is longer than 64 bytes");
   if (spec.domainname.size() > 64) return Bad("domainname", "is longer than 64 bytes");
+  if (std::find(kPropagations.begin(), kPropagations.end(), spec.linux_.rootfs_propagation) == kPropagations.end())
+    return Bad("linux.rootfsPropagation", absl::StrCat("unknown propagation \"", spec.linux_.rootfs_propagation, "\""));
   if (spec.linux_.intel_rdt) return Bad("linux.intelRdt", "Intel RDT is not supported");
   for (const auto& [clock, offset] : spec.linux_.time_offsets) {
     if (clock != "monotonic" && clock != "boottime")

@@ -53,6 +53,14 @@ class CgroupTwoTest(harness.ContainerTest):
         self.ok("update", "--memory", str(200 << 20), container)
         self.assertEqual(self.in_group(container, "memory.max").strip(), str(200 << 20))
 
+    def test_huge_pages(self):
+        controllers = subprocess.run(self.view("cat", "/sys/fs/cgroup/cgroup.controllers"), capture_output=True, text=True, check=True).stdout.split()
+        if "hugetlb" not in controllers:
+            self.skipTest("no hugetlb controller in version 2")
+        self.config("sleep", "1000", change=lambda d: d["linux"].update(resources={"hugepageLimits": [{"pageSize": "2MB", "limit": 4 << 20}]}))
+        container = self.create()
+        self.assertEqual(self.in_group(container, "hugetlb.2MB.max").strip(), str(4 << 20))
+
     def test_unified_names_a_file(self):
         self.config("true", change=lambda d: d["linux"].update(resources={"unified": {"../cgroup.procs": "1"}}))
         self.fails("must be a file name", "create", "--bundle", self.bundle, self.new_id())

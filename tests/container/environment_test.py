@@ -120,6 +120,22 @@ class EnvironmentTest(harness.ContainerTest):
             self.config("true", change=change)
             self.fails(text, "create", "--bundle", self.bundle, self.new_id())
 
+    def test_propagation_of_the_root(self):
+        script = "mkdir -p /target /mnt /there && touch /there/file && mount -o rbind / /target && mount -o bind /there /mnt && ls /target/mnt"
+
+        def change(kind):
+            def edit(document):
+                document["linux"]["rootfsPropagation"] = kind
+                for capabilities in document["process"]["capabilities"].values():
+                    capabilities.append("CAP_SYS_ADMIN")
+            return edit
+
+        for kind, seen in (("shared", "file\n"), ("rshared", "file\n"), ("slave", ""), ("private", "")):
+            self.assertEqual(self.output("sh", "-c", script, change=change(kind)), seen, kind)
+        self.output("sh", "-c", "mkdir -p /target; mount -o rbind / /target", change=change("unbindable"), code=255)
+        self.config("true", change=change("sideways"))
+        self.fails("rootfsPropagation", "create", "--bundle", self.bundle, self.new_id())
+
     def test_binds_and_later_mounts_of_the_host(self):
         """A private bind is as it was; others follow the host."""
         source = os.path.join(self.folder, "source")

@@ -175,15 +175,17 @@ def main():
         def stopTest(self, test):
             super().stopTest(test)
             problems = [text for t, text in self.failures + self.errors if t is test]
-            results.append((test._testMethodName, type(test).__name__, time.monotonic() - self.started, problems))
+            reasons = [reason for t, reason in self.skipped if t is test]
+            results.append((test._testMethodName, type(test).__name__, time.monotonic() - self.started, problems, reasons))
 
     outcome = unittest.TextTestRunner(stream=sys.stdout, verbosity=2, resultclass=Recorder).run(suite)
     if "XML_OUTPUT_FILE" in os.environ:
         with open(os.environ["XML_OUTPUT_FILE"], "w") as xml:
             xml.write("<testsuites><testsuite>\n")
-            for name, group, seconds, problems in results:
+            for name, group, seconds, problems, reasons in results:
                 xml.write(f"<testcase name={quoteattr(name)} classname={quoteattr(group)} time='{seconds:.3f}'>")
                 xml.writelines(f"<failure>{escape(text)}</failure>" for text in problems)
+                xml.writelines(f"<skipped message={quoteattr(reason)}/>" for reason in reasons)
                 xml.write("</testcase>\n")
             xml.write("</testsuite></testsuites>\n")
     sys.exit(0 if outcome.wasSuccessful() and results else 1)

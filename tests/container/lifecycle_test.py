@@ -182,11 +182,25 @@ class LifeCycleTest(harness.ContainerTest):
         self.assertEqual(self.ok("list", "--quiet").split(), [container])
         self.assertEqual([c["id"] for c in json.loads(self.ok("list", "--format", "json"))], [container])
         self.assertIn("sleep", self.ok("ps", container))
+        self.assertIn("sleep", self.ok("ps", container, "-ef"))
         pids = json.loads(self.ok("ps", "--format", "json", container))
         self.assertIn(self.state(container)["pid"], pids)
         for pid in pids:
             with open(f"/proc/{pid}/cmdline") as line:
                 self.assertEqual(line.read().rstrip("\0").split("\0"), ["sleep", "1000"])
+
+    def test_shapes_are_runcs(self):
+        keys = ["ociVersion", "id", "pid", "status", "bundle", "rootfs", "created"]
+        self.assertEqual(self.ok("list", "--format", "json"), "null\n")
+        self.config("sleep", "1000")
+        container = self.create()
+        self.assertEqual(list(self.state(container)), [*keys, "owner"])
+        self.assertEqual([list(one) for one in json.loads(self.ok("list", "--format", "json"))], [[*keys, "owner"]])
+        self.assertEqual(self.ok("list").splitlines()[0].split(), ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"])
+        self.assertEqual(json.loads(self.ok("ps", "--format", "json", container)), [self.state(container)["pid"]])
+        self.config("sleep", "1000", change=lambda d: d.update(annotations={"a": "b"}))
+        state = self.state(self.create())
+        self.assertEqual((list(state), state["annotations"]), ([*keys, "annotations", "owner"], {"a": "b"}))
 
     def test_kill_reaches_the_program(self):
         self.config("sh", "-c", "trap 'exit 5' USR1; echo 1 > /tmp/ready; while :; do sleep 1 & wait $!; done")
@@ -270,6 +284,10 @@ class LifeCycleTest(harness.ContainerTest):
             result = self.fails("", "--criu", "x", "--debug", "--debug-log", "/dev/null", "--rootless=auto", command, *given.split(), "nosuch", *rest.get(command, []),
                                 code=255 if command == "exec" else 1)
             self.assertTrue("does not exist" in result.err or "/nosuch" in result.err, result)
+
+    def test_the_last_of_an_option_counts(self):
+        self.ok("--root", os.path.join(self.folder, "other"), "--log", "/no/such", "--log", "/dev/null", "list")
+        self.assertEqual(os.listdir(self.folder), ["bundle"])
 
     def test_preserved_descriptors(self):
         with open(os.path.join(self.folder, "given"), "w+") as given:

@@ -29,8 +29,30 @@ class LimitsTest(harness.ContainerTest):
         self.configure("sleep", "1000", memory={"limit": 100 << 20})
         container = self.start()
         self.assertEqual(read(self.group_file(container, "memory.limit_in_bytes", "memory.max")), str(100 << 20))
-        self.ok("update", "--memory", str(200 << 20), container)
-        self.assertEqual(read(self.group_file(container, "memory.limit_in_bytes", "memory.max")), str(200 << 20))
+        for size, number in ((str(200 << 20), 200 << 20), ("300M", 300 << 20), ("0.5GiB", 512 << 20), ("102400kb", 100 << 20)):
+            self.ok("update", "--memory", size, container)
+            self.assertEqual(read(self.group_file(container, "memory.limit_in_bytes", "memory.max")), str(number))
+        for size in ("12Q", "M", "1..5G", "-2", "99999999T"):
+            self.fails("invalid size", "update", "--memory", size, container)
+        self.ok("update", "--memory-swap", "-1", "--memory", "-1", container)
+        self.assertGreater(int(read(self.group_file(container, "memory.limit_in_bytes", "memory.max")).replace("max", str(1 << 62))), 1 << 50)
+
+    def test_huge_pages(self):
+        """Also on a hybrid host, where the controller may be in version 2's tree alone."""
+        controllers = [read(path) for path in ("/sys/fs/cgroup/cgroup.controllers", "/sys/fs/cgroup/unified/cgroup.controllers") if os.path.exists(path)]
+        if not os.path.exists("/sys/fs/cgroup/hugetlb") and not any("hugetlb" in line.split() for line in controllers):
+            self.skipTest("no hugetlb controller")
+        self.configure("sleep", "1000", hugepageLimits=[{"pageSize": "2MB", "limit": 4 << 20}])
+        container = self.start()
+        self.assertEqual(read(self.group_file(container, "hugetlb.2MB.limit_in_bytes", "hugetlb.2MB.max")), str(4 << 20))
+        self.assertEqual(json.loads(self.ok("events", "--stats", container))["data"]["hugetlb"]["2MB"]["usage"], 0)
+        path = os.path.join(self.folder, "resources.json")
+        with open(path, "w") as file:
+            json.dump({"hugepageLimits": [{"pageSize": "2MB", "limit": 6 << 20}]}, file)
+        self.ok("update", "--resources", path, container)
+        self.assertEqual(read(self.group_file(container, "hugetlb.2MB.limit_in_bytes", "hugetlb.2MB.max")), str(6 << 20))
+        self.configure("true", hugepageLimits=[{"pageSize": "3MB", "limit": 4 << 20}])
+        self.fails("hugetlb.3MB", "create", "--bundle", self.bundle, self.new_id())
 
     def test_pids_count_guest_tasks(self):
         self.configure("sleep", "1000", pids={"limit": 10})
@@ -60,7 +82,8 @@ class LimitsTest(harness.ContainerTest):
         if os.path.exists("/sys/fs/cgroup/cgroup.controllers"):
             self.skipTest("version 2")
         self.configure("true", unified={"memory.max": "100"})
-        self.fails("unified", "create", "--bundle", self.bundle, self.new_id())
+        text = "memory.max" if os.path.exists("/sys/fs/cgroup/unified") else "linux.resources.unified"
+        self.fails(text, "create", "--bundle", self.bundle, self.new_id())
 
     def test_sentry_is_not_the_first_victim(self):
         self.configure("sleep", "1000")
@@ -106,6 +129,8 @@ class LimitsTest(harness.ContainerTest):
         self.assertGreater(event["data"]["cpu"]["usage"]["total"], 0)
         self.assertGreater(event["data"]["memory"]["usage"]["usage"], 0)
         self.assertGreater(event["data"]["pids"]["current"], 0)
+        self.assertEqual(list(event["data"]), ["cpu", "cpuset", "memory", "pids", "blkio", "hugetlb", "intel_rdt", "network_interfaces"])
+        self.assertEqual(event["data"]["cpuset"]["cpus"], sorted(os.sched_getaffinity(0)))
 
     def inside(self, container, *command):
         return self.ok("exec", container, *command).strip()

@@ -4,15 +4,16 @@
 usage: engines.py [--runtimes runsc,runc,crun,gvisor=PATH] [--engines ctr,docker,podman,rootless,cri] [--only TEXT] [--json FILE]
        engines.py --figures REPETITIONS [--runtimes …] [--json FILE]: times and memory instead of checks
 
-Needs root and Debian's containerd, docker.io, podman, iproute2, iptables, tini and busybox-static; for cri containernetworking-plugins and
-python3-grpcio too, and Debian's python3. Daemons run in mount and network
-namespaces made for this run, with state on a tmpfs, and end with it; nothing of the machine's own engines is touched.
+Needs root and Debian's packages (tools/deps.sh --engines), and Debian's python3 for cri. Groups of engines run side by side, each
+in mount and network namespaces made for it, with daemons whose state is on a tmpfs; nothing of the machine's own engines is touched.
+As a test (--xml FILE), the checks of an engine that is not installed, or that this machine cannot start, are skipped and say why.
 """
 
 import argparse
 import json
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 
@@ -21,8 +22,11 @@ import checks_life  # noqa: F401
 import checks_rootless  # noqa: F401
 import checks_run  # noqa: F401
 from figures import measure
-from machine import Machine, gvisor
+from machine import CannotStart, Machine, gvisor, missing
+from report import write_xml
 from shell import CHECKS, Failed, Shell, clean
+
+GROUPS = (("ctr", "cri"), ("docker",), ("podman", "rootless"))  # with daemons of their own
 
 
 def inside(options):
@@ -37,9 +41,10 @@ def inside(options):
             # Where ordinary users reach it.
             options.runsc = shutil.copy(options.runsc, os.path.join(folder, "runsc"))
         runtimes[name] = gvisor(path, folder) if name == "gvisor" else path or (options.runsc if name == "runsc" else shutil.which(name))
-    machine = Machine(runtimes, folder, engines)
+    machine = None
     number = 0
     try:
+        machine = Machine(runtimes, folder, engines)
         if options.figures:
             results = measure(runtimes, folder, options.figures)
             engines = []
@@ -64,18 +69,44 @@ def inside(options):
                     clean(shell)
                     results[f"{engine} {name} {runtime}"] = outcome
                     print(f"{engine:7} {name:36} {runtime:6} {outcome}", flush=True)
+    except CannotStart as error:
+        results = skipped(engines, str(error))
     finally:
-        machine.stop()
+        if machine is not None:
+            machine.stop()
         shutil.rmtree(folder, ignore_errors=True)
-    for engine in engines:
-        for runtime in runtimes:
-            own = [o for k, o in results.items() if k.startswith(engine + " ") and k.endswith(" " + runtime)]
-            print(f"{engine} with {runtime}: {sum(o == 'pass' for o in own)} of {len(own)} passed")
-    if options.json:
-        with open(options.json, "w") as file:
-            json.dump(results, file, indent=1)
-    failed = [] if options.figures else [k for k, o in results.items() if k.endswith(" runsc") and o != "pass"]
-    return 1 if failed or not results else 0
+    with open(options.json, "w") as file:
+        json.dump(results, file)
+
+
+def skipped(engines, reason):
+    print(f"{','.join(engines)}: skipped: {reason}", flush=True)
+    return {f"{engine} {function.__name__.rstrip('_')} runsc": f"SKIP {reason}" for engine in engines for function in CHECKS[engine]}
+
+
+def run_groups(options):
+    """What the groups found, of all of them."""
+    wanted, results, running = options.engines.split(","), {}, []
+    if "cri" in wanted and not missing(["cri"]):
+        import checks_cri  # noqa: F401
+    with tempfile.TemporaryDirectory() as folder:
+        for group in [wanted] if options.figures else GROUPS:
+            present = []
+            for engine in [engine for engine in group if engine in wanted]:
+                if reason := missing([engine]):
+                    results.update(skipped([engine], reason))
+                else:
+                    present.append(engine)
+            if present:
+                path = os.path.join(folder, present[0])
+                running.append((path, subprocess.Popen(["unshare", "--mount", "--net", "--propagation", "private", sys.executable, os.path.abspath(__file__),
+                                                        *sys.argv[1:], "--inside", "--engines", ",".join(present), "--json", path, "--runsc", options.runsc])))
+        for path, process in running:
+            if process.wait() != 0:
+                sys.exit(f"the checks of {os.path.basename(path)} ended with {process.returncode}")
+            with open(path) as file:
+                results.update(json.load(file))
+    return results
 
 
 def main():
@@ -85,14 +116,28 @@ def main():
     parser.add_argument("--engines", default="ctr,docker,podman")
     parser.add_argument("--only", default="")
     parser.add_argument("--json", default="")
+    parser.add_argument("--xml", default=os.environ.get("XML_OUTPUT_FILE", ""))
     parser.add_argument("--figures", type=int, default=0)
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     options.runsc = os.path.abspath(options.runsc)
-    if not options.inside:
-        os.execvp("unshare", ["unshare", "--mount", "--net", "--propagation", "private", sys.executable, *sys.argv, "--inside", "--runsc", options.runsc])
-    sys.exit(inside(options))
+    if options.inside:
+        return inside(options)
+    results = run_groups(options)
+    if options.json:
+        with open(options.json, "w") as file:
+            json.dump(results, file, indent=1)
+    if options.figures:
+        return None
+    if options.xml:
+        write_xml(results, options.xml)
+    for engine in options.engines.split(","):
+        for runtime in dict.fromkeys(key.rsplit(" ", 1)[1] for key in results):
+            own = [o for k, o in results.items() if k.startswith(engine + " ") and k.endswith(" " + runtime)]
+            print(f"{engine} with {runtime}: {sum(o == 'pass' for o in own)} of {len(own)} passed, {sum(o.startswith('SKIP') for o in own)} skipped")
+    failed = [k for k, o in results.items() if k.endswith(" runsc") and o.startswith("FAIL")]
+    return 1 if failed or not results else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

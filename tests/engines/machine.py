@@ -1,5 +1,6 @@
 """The daemons and what else an engine needs, in namespaces of this process's own."""
 
+import importlib.util
 import json
 import os
 import resource
@@ -33,11 +34,46 @@ CRI_RUNTIME = """  [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.{nam
 """
 
 
+# By engine: programs that must be there.
+PROGRAMS = {
+    "ctr": ["containerd", "ctr", "dockerd", "docker"],
+    "docker": ["containerd", "dockerd", "docker", "docker-init", "iptables"],
+    "podman": ["podman", "conmon", "iptables", "/usr/libexec/podman/catatonit"],
+    "rootless": ["podman", "conmon", "newuidmap", "setpriv"],
+    "cri": ["containerd", "ctr", "dockerd", "docker", "/usr/lib/cni/bridge", "iptables"],
+}
+
+
+def missing(engines):
+    """Why these cannot be checked here, or nothing."""
+    if os.geteuid() != 0:
+        return "needs root"
+    for engine in engines:
+        for program in PROGRAMS[engine]:
+            if shutil.which(program) is None:
+                return f"{program} is not installed (tools/deps.sh --engines)"
+    if "cri" in engines and importlib.util.find_spec("grpc") is None:
+        return "python3-grpcio is not installed (tools/deps.sh --engines)"
+    return None
+
+
+class CannotStart(Exception):
+    """The machine refuses what an engine needs, before any runtime is asked."""
+
+
 class Machine:
     """Mount and network namespaces of this process's own, with daemons in them."""
 
     def __init__(self, runtimes, folder, engines):
-        self.folder, self.daemons = folder, []
+        self.folder, self.daemons, self.has_user = folder, [], False
+        try:
+            self.prepare(runtimes, engines)
+        except (OSError, subprocess.CalledProcessError, CannotStart) as error:
+            self.stop()
+            raise CannotStart(str(error)) from None
+
+    def prepare(self, runtimes, engines):
+        folder = self.folder
         os.chmod(folder, 0o755)
         for path in ("/run", "/var/lib/containerd", "/var/lib/docker", "/var/lib/containers"):
             os.makedirs(path, exist_ok=True)
@@ -67,6 +103,7 @@ class Machine:
             quiet(["podman", "import", self.archive, IMAGE])
         if "rootless" in engines:
             self.make_user()
+            self.has_user = True
             quiet([*as_user(), "podman", "import", self.archive, IMAGE])
 
     def configure_containerd(self, runtimes):
@@ -125,10 +162,13 @@ class Machine:
         end = time.monotonic() + 60
         while subprocess.call(probe, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) != 0:
             if time.monotonic() > end or self.daemons[-1].poll() is not None:
-                raise SystemExit(f"{name} did not start: {log.name}")
+                raise CannotStart(f"{name} does not start: {last_line(log.name)}")
             time.sleep(0.1)
 
     def stop(self):
+        if self.has_user:
+            # The process that keeps the user's namespaces.
+            subprocess.call([*as_user(), "podman", "system", "migrate"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         for daemon in reversed(self.daemons):
             daemon.send_signal(signal.SIGTERM)
             try:
@@ -146,5 +186,12 @@ def gvisor(path, folder):
     return script
 
 
+def last_line(path):
+    with open(path) as file:
+        return (file.read().splitlines() or ["without a word"])[-1]
+
+
 def quiet(argv):
-    subprocess.run(argv, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode != 0:
+        raise CannotStart(f"{' '.join(argv)}: {(done.stdout.splitlines() or ['without a word'])[-1]}")

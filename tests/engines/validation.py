@@ -5,7 +5,8 @@ usage: validation.py --tools FOLDER [--runtimes runsc=PATH,runc,crun] [--only TE
 
 FOLDER is a built checkout of github.com/opencontainers/runtime-tools: `runtimetest`, the root file system archive, and the programs
 of validation/ under bin/. Needs root. A program passes when it ends with 0, says no `not ok`, and ran as many tests as it
-planned; one that planned none must have printed no error. Runs in a mount namespace of its own without the unified cgroup mount of a hybrid host.
+planned; one that planned none must have printed no error. Runs in a mount namespace of its own where, on a host with version 1 of control
+groups, every controller has a hierarchy: the programs look for all of them.
 """
 
 import argparse
@@ -28,11 +29,44 @@ def outcome(program, tools, runtime):
         return False, f"no end after {LIMIT} s\n{(error.stdout or b'').decode(errors='replace')}"
     out, err = done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
     results = re.findall(r"^(not )?ok\b.*$", out, re.M)
-    plan = re.search(r"^1\.\.(\d+)", out, re.M)
-    planned = int(plan[1]) if plan else len(results)
+    plans = re.findall(r"^1\.\.(\d+)", out, re.M)  # some programs write several documents
+    planned = sum(map(int, plans)) if plans else len(results)
     # Some programs test nothing by number: they print an error, or end otherwise than with 0.
     good = done.returncode == 0 and not any(results) and planned == len(results) and (bool(results) or "\"error\":" not in out)
     return good, f"exit {done.returncode}\n{out}\n{err}"
+
+
+def mount_controllers():
+    """Those that the host has mounted together stay together. Returns where the others are, for the time of the run."""
+    with open("/proc/self/cgroup") as file:
+        mounted = [line.split(":")[1] for line in file if not line.startswith("0:")]
+    with open("/proc/cgroups") as file:
+        free = [line.split()[0] for line in file if line[0] != "#" and line.split()[1] == "0"]
+    if not mounted:
+        return []
+    subprocess.check_call(["mount", "-t", "tmpfs", "none", "/sys/fs/cgroup"])
+    extra = []
+    for controllers in mounted + free:
+        place = os.path.join("/sys/fs/cgroup", controllers.removeprefix("name="))
+        os.mkdir(place)
+        option = "none," + controllers if controllers.startswith("name=") else controllers
+        if subprocess.call(["mount", "-t", "cgroup", "-o", option, "none", place]) != 0:
+            os.rmdir(place)
+        elif controllers in free:
+            extra.append(place)
+    return extra
+
+
+def unmount_controllers(places):
+    """A hierarchy with groups in it outlives its mount, and the machine's engines would miss one."""
+    for place in places:
+        for folder, _, _ in os.walk(place, topdown=False):
+            if folder != place:
+                try:
+                    os.rmdir(folder)
+                except OSError as error:
+                    print(f"{folder} is left: {error}", file=sys.stderr)
+        subprocess.call(["umount", place])
 
 
 def inside(options):
@@ -40,7 +74,7 @@ def inside(options):
     for item in options.runtimes.split(","):
         name, _, path = item.partition("=")
         runtimes[name] = os.path.abspath(path) if path else shutil.which(name)
-    subprocess.call(["umount", "/sys/fs/cgroup/unified"], stderr=subprocess.DEVNULL)
+    extra = mount_controllers()
     folder = os.path.join(options.tools, "bin")
     results = {}
     for name in sorted(os.listdir(folder)):
@@ -53,6 +87,7 @@ def inside(options):
                 print(f"--- {name} {runtime}: {text}")
         results[name] = row
         print(f"{name:34}", *(f"{runtime} {'pass' if good else 'FAIL':5}" for runtime, good in row.items()), flush=True)
+    unmount_controllers(extra)
     for runtime in runtimes:
         print(f"{runtime}: {sum(row[runtime] for row in results.values())} of {len(results)}")
     if options.json:

@@ -7,7 +7,9 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include <cstdio>
 #include <set>
+#include <string>
 
 #include "tests/util/guest.h"
 #include "tests/util/memory.h"
@@ -44,6 +46,29 @@ TEST(UnameTest, NamesCanBeSetInANamespaceOfOnesOwn) {
             }),
             0);
   EXPECT_ERRNO(EFAULT, syscall(SYS_uname, BadPointer()));
+}
+
+TEST(UnameTest, FollowsThePersonality) {
+  EXPECT_EQ(RunInChild([] {
+              utsname own, other;
+              EXPECT_OK(uname(&own));
+              EXPECT_EQ(personality(PER_LINUX32), PER_LINUX);
+              EXPECT_OK(uname(&other));
+              EXPECT_STREQ("i686", other.machine);
+              EXPECT_STREQ(own.release, other.release);
+              EXPECT_EQ(personality(UNAME26), PER_LINUX32);
+              EXPECT_OK(uname(&other));
+              EXPECT_STREQ(own.machine, other.machine);
+              int major, minor;
+              EXPECT_EQ(2, sscanf(own.release, "%d.%d", &major, &minor));
+              const std::string start = "2.6." + std::to_string(minor + 60);
+              EXPECT_EQ(start, std::string(other.release).substr(0, start.size()));
+              EXPECT_EQ(personality(PER_LINUX), UNAME26);
+              EXPECT_OK(uname(&other));
+              EXPECT_STREQ(own.release, other.release);
+              return 0;
+            }),
+            0);
 }
 
 TEST(SysinfoTest, IsPlausible) {
