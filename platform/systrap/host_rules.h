@@ -3,6 +3,7 @@
 // among them: the zygote is forked before confinement, and its children fork themselves.
 #pragma once
 
+#include <sys/socket.h>
 #include <sys/syscall.h>
 
 #include "base/host_rule.h"
@@ -15,8 +16,7 @@ inline constexpr HostRule kHostRules[] = {
     {SYS_waitid, "deaths of stubs"},
     {SYS_process_vm_readv, "guest memory"},
     {SYS_process_vm_writev, "guest memory"},
-    {SYS_pidfd_open, "taking over a new stub's listener"},
-    {SYS_pidfd_getfd, "taking over a new stub's listener"},
+    {SYS_socketpair, "the socket of a fresh stub", 0, ~uint64_t{0}, AF_UNIX},
 };
 
 }  // namespace sandbox::platform::systrap
