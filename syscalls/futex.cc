@@ -174,7 +174,7 @@ Result<void> SysGetRobustList(Task& task, int32_t tid, OutPtr<uint64_t> head, Ou
   if (target.get() != &task && !same_user && !task.creds().HasIn(*target->creds_ref()->user_ns, CAP_SYS_PTRACE))
     return Err(EPERM);
   TRY(size.Write(task.memory(), kRobustHeadSize));
-  return head.Write(task.memory(), target->robust_list.load());
+  return head.Write(task.memory(), target->CurrentRobustList());
 }
 SYSCALL_ROW(get_robust_list, Lane::kShort, Support::kFull, SysGetRobustList, "");
 

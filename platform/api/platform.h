@@ -167,10 +167,11 @@ struct LocalIdentity {
 };
 
 // All that a platform may answer then.
-inline constexpr int kLocalCalls[] = {SYS_rt_sigaction, SYS_rt_sigprocmask, SYS_rt_sigreturn, SYS_sched_yield,
-                                      SYS_getpid,       SYS_gettimeofday,   SYS_getuid,       SYS_getgid,
-                                      SYS_geteuid,      SYS_getegid,        SYS_gettid,       SYS_time,
-                                      SYS_futex,        SYS_clock_gettime,  SYS_getcpu};
+inline constexpr int kLocalCalls[] = {SYS_rt_sigaction, SYS_rt_sigprocmask,  SYS_rt_sigreturn,   SYS_sched_yield,
+                                      SYS_getpid,       SYS_gettimeofday,    SYS_getuid,         SYS_getgid,
+                                      SYS_geteuid,      SYS_getegid,         SYS_gettid,         SYS_time,
+                                      SYS_futex,        SYS_clock_gettime,   SYS_getcpu,         SYS_arch_prctl,
+                                      SYS_rseq,         SYS_set_robust_list, SYS_set_tid_address};
 
 // A call that a guest thread makes on the host itself, about memory of its own: futex(2) without priority inheritance,
 // futex_waitv(2), or mincore(2).
@@ -305,6 +306,19 @@ class Thread {
     uint64_t set = 0, restorer = 0;
   };
   virtual DefaultedActions TakeDefaultedActions() { return {}; }
+  // What the thread settled in the sentry's place, once: set_robust_list(2), set_tid_address(2), rseq(2), which the
+  // host has accepted. Any values.
+  struct Rseq {
+    uint64_t addr = 0;
+    uint32_t length = 0, signature = 0;
+  };
+  struct Settled {
+    std::optional<uint64_t> robust_list, tid_address;
+    std::optional<Rseq> rseq;
+  };
+  virtual Settled TakeSettled() { return {}; }
+  // The list among it, which stays there (any time).
+  virtual std::optional<uint64_t> SettledRobustList() { return std::nullopt; }
 };
 
 struct PlatformOptions {

@@ -1,4 +1,5 @@
-// Children: what the cloning thread prepares and how the new host thread finds its feet.
+// Children: what the cloning thread prepares and how the new host thread finds its feet. And how a fresh stub does.
+#include "platform/stub/call_data.h"
 #include "platform/stub/frame.h"
 #include "platform/stub/segment_bases.h"
 #include "platform/stub/stub_syscall.h"
@@ -9,7 +10,8 @@ namespace {
 constexpr uint64_t kCloneVm = 0x100, kCloneThread = 0x10000;
 
 // The child leaves towards StubChildMain with `child` as its argument. A `stack` of zero keeps the (copied) stack.
-STUB_INLINE long CloneRaw(uint64_t flags, uint64_t stack, SlotPrivate* child) {
+// `number`: where CLONE_PARENT_SETTID puts the child's.
+STUB_INLINE long CloneRaw(uint64_t flags, uint64_t stack, SlotPrivate* child, int32_t* number) {
   long ret;
   register uint64_t r10 asm("r10") = 0;
   register uint64_t r8 asm("r8") = 0;
@@ -25,7 +27,7 @@ STUB_INLINE long CloneRaw(uint64_t flags, uint64_t stack, SlotPrivate* child) {
       "ud2\n"
       "1:\n"
       : "=a"(ret)
-      : "a"(kSysClone), "D"(flags), "S"(stack), "d"(0), "r"(r10), "r"(r8), "r"(arg)
+      : "a"(kSysClone), "D"(flags), "S"(stack), "d"(number), "r"(r10), "r"(r8), "r"(arg)
       : "rcx", "r11", "memory");
   return ret;
 }
@@ -92,16 +94,47 @@ long RunClone(ThreadPage* page, uint64_t frame) {
     child->child = (flags & kCloneThread) != 0 ? SlotPrivate::Child::kThread : SlotPrivate::Child::kShares;
     // The new stack starts below the frame, out of the red zone's way.
     const uint64_t stack = frame == 0 ? child_slot + kSlotFastStackEnd : (child->frame - 256) & ~15ull;
-    return CloneRaw(flags, stack, child);
+    return CloneRaw(flags, stack, child, &page->clone_tid);
   }
   auto* child = reinterpret_cast<SlotPrivate*>(slot + kSlotPrivate);
   child->frame = frame;
   child->token = page->clone_token;
   child->page_fd = fd;
   child->child = SlotPrivate::Child::kFork;
-  const long tid = CloneRaw(flags, 0, child);
+  const long tid = CloneRaw(flags, 0, child, &page->clone_tid);
   Call3(kSysClose, static_cast<uint64_t>(fd));
   return tid;
+}
+
+// The answer in the page is carried out in the order in which the sentry gave it: what is mapped first is filled then.
+void StartStub(ThreadPage* page, const int32_t* files) {
+  const bool fast_lane = GetConfig()->bases_readable;
+  if (fast_lane) WriteGsBase(reinterpret_cast<uint64_t>(page));
+  const uint64_t mask = 0;
+  Call4(kSysRtSigprocmask, /*SIG_SETMASK*/ 2, reinterpret_cast<uint64_t>(&mask), 0, sizeof(mask));
+  const uint32_t count = page->op_count;
+  for (uint32_t i = 0; i < count && i < kMaxOps; ++i) {
+    Op& op = page->ops[i];
+    if (op.kind == Op::Kind::kMap && op.fd >= 0) op.fd = files[op.fd];
+  }
+  page->frame = 0;
+  page->exit_full = 0;
+  long how = static_cast<long>(Answer::kProceed);
+  if (RunOps(page)) {
+    CopyOutputs(page);
+  } else {
+    how = Ring(Bell::kOpFailed);
+  }
+  __atomic_store_n(&page->filled, 1, __ATOMIC_SEQ_CST);
+  if (__atomic_load_n(&page->filled_wanted, __ATOMIC_SEQ_CST) != 0) SetAndWake(&page->filled);
+  if (!fast_lane) {
+    if (how == static_cast<long>(Answer::kWait)) AwaitGo(page);
+    StubStartInsn();
+  }
+  CarryOutAnswers(page, 0, how);
+  TakeResume(page);
+  StubFastExit();
+  __builtin_unreachable();
 }
 
 void StubChildMain(SlotPrivate* child) {

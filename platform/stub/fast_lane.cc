@@ -69,6 +69,7 @@ void StubFastCall(ThreadPage* page) {
   if (local == Local::kAnswered) return;
   FillRequest(page);
   TakeInputs(page);
+  TakeUsageAlong(page, page->request.nr);
   uint32_t door = kDoorOpen;
   long how = static_cast<long>(Answer::kWait);
   if (local == Local::kAskWaited) {

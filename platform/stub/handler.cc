@@ -97,11 +97,11 @@ STUB_INLINE void __attribute__((noreturn)) ReturnToGuest(UContext* uc) {
   ReturnFromSignal(uc);
 }
 
-// A signal that found stub code running. Returns the bell of one that asked for its signal frame: a
-// fresh stub, or the fast lane. The others are an access that met a bad guest page (guest_access.cc),
-// a guest that steps through its own code, and the control signal in the fast lane, which shall
-// finish what it does. What is left is a stub that the guest broke.
-STUB_INLINE Bell HandleStubSignal(ThreadPage* page, int signo, UContext* uc) {
+// A signal that found stub code running. Returns when it asked for its signal frame: a fresh stub (true), or the fast
+// lane. The others are an access that met a bad guest page (guest_access.cc), a guest that steps through its own code,
+// and the control signal in the fast lane, which shall finish what it does. What is left is a stub that the guest
+// broke.
+STUB_INLINE bool HandleStubSignal(ThreadPage* page, int signo, UContext* uc) {
   const uint64_t ip = uc->mcontext.rip;
   if (signo == kControlSignal) {
     SetInterrupted(page, kInterruptedByControl);
@@ -120,9 +120,9 @@ STUB_INLINE Bell HandleStubSignal(ThreadPage* page, int signo, UContext* uc) {
     uc->mcontext.rip = reinterpret_cast<uint64_t>(&StubAccessFixup);
     ReturnFromSignal(uc);
   }
-  if (signo == kSigIll && ip == reinterpret_cast<uint64_t>(&StubHelloInsn)) return Bell::kHello;
+  if (signo == kSigIll && ip == reinterpret_cast<uint64_t>(&StubStartInsn)) return true;
   if (signo != kSigIll || ip != reinterpret_cast<uint64_t>(&StubFrameInsn)) Call3(kSysExitGroup, 1);
-  return Bell::kDone;
+  return false;
 }
 
 }  // namespace
@@ -135,16 +135,17 @@ void StubHandler(int signo, void* info_ptr, void* ucontext) {
   if (signo != kControlSignal && info->code <= 0) ReturnFromSignal(uc);
   const uint64_t frame = reinterpret_cast<uint64_t>(uc);
   if (uc->mcontext.rip - kTextStart < kTextMax) {
-    const Bell bell = HandleStubSignal(page, signo, uc);
+    const bool starts = HandleStubSignal(page, signo, uc);
     page->frame = frame;
     page->fp_state = uc->mcontext.fpstate;
-    ServeAnswers(page, frame, Ring(bell));
+    ServeAnswers(page, frame, starts ? static_cast<long>(Answer::kProceed) : Ring(Bell::kDone));
   }
   Bell bell = Bell::kFault;
   if (signo == kSigSys && info->arch == kArchX8664) {
     if (info->syscall == kSysRtSigreturn) SignalReturnLocally(page, uc);
     SaveRegisters(page, uc);
     page->regs.orig_rax = static_cast<uint32_t>(info->syscall);
+    TakeUsageAlong(page, page->regs.orig_rax);
     bell = Bell::kSyscall;
   } else if (signo == kControlSignal) {
     SaveRegisters(page, uc);
@@ -194,7 +195,16 @@ void CarryOutAnswers(ThreadPage* page, uint64_t frame, long how) {
       continue;
     }
     if (command == Command::kResume) return;
-    if (command == Command::kMakeFrame) StubFrameInsn();
+    if (command == Command::kMakeFrame && frame == 0) StubFrameInsn();
+    if (command == Command::kCloneAndResume) {
+      const long tid = RunClone(page, frame);
+      // Either the sentry sees this and sends its signal, or StubFastExit sees that it wanted to.
+      __atomic_store_n(&page->cloning, 0, __ATOMIC_SEQ_CST);
+      if (tid > 0) return;
+      page->result = tid;
+      how = Ring(Bell::kCloneFailed);
+      continue;
+    }
     if (command == Command::kClone) {
       page->result = RunClone(page, frame);
     } else if (command == Command::kCall) {
@@ -263,8 +273,8 @@ asm(".pushsection stub_text,\"ax\",@progbits\n"
     "  mov $15, %eax\n"
     "  syscall\n"
     "  ud2\n"
-    ".globl StubHelloInsn\n.hidden StubHelloInsn\n"
-    "StubHelloInsn:\n"
+    ".globl StubStartInsn\n.hidden StubStartInsn\n"
+    "StubStartInsn:\n"
     "  ud2\n"
     ".globl StubFrameInsn\n.hidden StubFrameInsn\n"
     "StubFrameInsn:\n"

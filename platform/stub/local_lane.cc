@@ -2,13 +2,15 @@
 
 #include "abi/clock_page.h"
 #include "platform/stub/guest_access.h"
+#include "platform/stub/segment_bases.h"
 
 namespace sandbox::platform::stub {
 namespace {
 
 constexpr uint32_t kCallRtSigaction = 13, kCallRtSigprocmask = 14, kCallSchedYield = 24, kCallGetpid = 39,
                    kCallGettimeofday = 96, kCallGetuid = 102, kCallGetgid = 104, kCallGeteuid = 107, kCallGetegid = 108,
-                   kCallGettid = 186, kCallTime = 201, kCallFutex = 202, kCallClockGettime = 228, kCallGetcpu = 309;
+                   kCallGettid = 186, kCallArchPrctl = 158, kCallTime = 201, kCallFutex = 202, kCallSetTidAddress = 218,
+                   kCallClockGettime = 228, kCallSetRobustList = 273, kCallGetcpu = 309, kCallRseq = 334;
 constexpr long kInterruptedCall = -4;  // -EINTR
 constexpr uint64_t kNsPerSecond = 1'000'000'000;
 // SIGKILL and SIGSTOP are never masked.
@@ -189,11 +191,52 @@ STUB_INLINE Local AnswerFutex(ThreadPage* page) {
   return Local::kAnswered;
 }
 
+STUB_INLINE void NoteSettled(ThreadPage* page, uint32_t what) {
+  __atomic_or_fetch(&page->settled.which, what, __ATOMIC_RELEASE);
+}
+
+// What every program and every thread starts with.
+STUB_INLINE bool AnswerStart(ThreadPage* page, uint32_t nr) {
+  constexpr uint64_t kRobustHeadSize = 24, kArchSetFs = 0x1002;
+  arch::Registers& r = page->regs;
+  Settled& settled = page->settled;
+  if (nr == kCallSetRobustList) {
+    if (r.rsi != kRobustHeadSize) return false;
+    settled.robust_list = r.rdi;
+    NoteSettled(page, Settled::kRobustList);
+    r.rax = 0;
+  } else if (nr == kCallSetTidAddress) {
+    settled.tid_address = r.rdi;
+    NoteSettled(page, Settled::kTidAddress);
+    r.rax = static_cast<int64_t>(page->local.tid);
+  } else if (nr == kCallRseq) {
+    // The host's refusals are the sentry's to tell.
+    if (r.rdx != 0 || !InGuest(r.rdi, static_cast<uint32_t>(r.rsi)) ||
+        Call4(kSysRseq, r.rdi, static_cast<uint32_t>(r.rsi), 0, static_cast<uint32_t>(r.r10)) != 0) {
+      return false;
+    }
+    settled.rseq = r.rdi;
+    settled.rseq_length = static_cast<uint32_t>(r.rsi);
+    settled.rseq_signature = static_cast<uint32_t>(r.r10);
+    NoteSettled(page, Settled::kRseq);
+    r.rax = 0;
+  } else {
+    if (static_cast<uint32_t>(r.rdi) != kArchSetFs || r.rsi >= kRegionStart) return false;
+    WriteFsBase(r.rsi);
+    r.fs_base = r.rsi;
+    r.rax = 0;
+  }
+  return true;
+}
+
 STUB_INLINE bool AnswerAtOnce(ThreadPage* page, uint32_t nr) {
   if (nr == kCallRtSigprocmask) return ChangeMask(page);
   if (nr == kCallRtSigaction) return AnswerAction(page);
   if (nr == kCallClockGettime || nr == kCallGettimeofday || nr == kCallTime) return AnswerClock(page, nr);
   if (nr == kCallGetcpu) return AnswerGetcpu(page);
+  if (nr == kCallSetRobustList || nr == kCallSetTidAddress || nr == kCallRseq || nr == kCallArchPrctl) {
+    return AnswerStart(page, nr);
+  }
   if (nr == kCallSchedYield) {
     page->regs.rax = Call3(kSysSchedYield, 0);
     return true;

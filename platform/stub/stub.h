@@ -53,8 +53,10 @@ STUB_TEXT long RunClone(ThreadPage* page, uint64_t frame);
 extern "C" [[noreturn]] STUB_TEXT void StubChildMain(SlotPrivate* slot);
 // Carries out the page's `push`; false when the guest's stack does not take it.
 STUB_TEXT bool PushSignalFrame(ThreadPage* page);
-// A pool stub stops here (ud2) to get a signal frame to start from.
-extern "C" STUB_TEXT void StubHelloInsn();
+// What a fresh stub does with its first answer; `files` are those that came with it.
+[[noreturn]] STUB_TEXT void StartStub(ThreadPage* page, const int32_t* files);
+// Where there is no fast lane to start by, a fresh stub gets a signal frame here (ud2).
+extern "C" STUB_TEXT void StubStartInsn();
 
 // First and last byte of the section, as the linker placed it.
 extern "C" {

@@ -34,10 +34,11 @@ STUB_INLINE long Call3(long nr, uint64_t a, uint64_t b = 0, uint64_t c = 0) {
 
 // Call numbers (asm/unistd_64.h) that stub code may use directly; the filter's list (systrap/filter.cc) matches.
 inline constexpr long kSysMmap = 9, kSysMprotect = 10, kSysMunmap = 11, kSysRtSigprocmask = 14, kSysRtSigreturn = 15,
-                      kSysPread64 = 17, kSysSchedYield = 24, kSysMremap = 25, kSysMadvise = 28, kSysGetpid = 39,
-                      kSysSendto = 44, kSysSendmsg = 46, kSysRecvmsg = 47, kSysClone = 56, kSysExit = 60, kSysClose = 3,
-                      kSysSigaltstack = 131, kSysPrctl = 157, kSysArchPrctl = 158, kSysFutex = 202, kSysExitGroup = 231,
-                      kSysOpenat = 257, kSysSeccomp = 317, kSysMembarrier = 324, kSysRseq = 334;
+                      kSysPread64 = 17, kSysSchedYield = 24, kSysMremap = 25, kSysMadvise = 28, kSysDup2 = 33,
+                      kSysGetpid = 39, kSysSendto = 44, kSysSendmsg = 46, kSysRecvmsg = 47, kSysClone = 56,
+                      kSysExit = 60, kSysClose = 3, kSysGetrusage = 98, kSysSigaltstack = 131, kSysPrctl = 157,
+                      kSysArchPrctl = 158, kSysFutex = 202, kSysExitGroup = 231, kSysOpenat = 257, kSysSeccomp = 317,
+                      kSysMembarrier = 324, kSysRseq = 334;
 
 inline constexpr long kMapShared = 1, kMapPrivate = 2, kMapFixed = 0x10, kMapAnonymous = 0x20;
 inline constexpr long kProtReadWrite = 3;
@@ -79,6 +80,9 @@ STUB_INLINE void SetAndWake(uint32_t* word) {
 // Has the fast lane leave by way of the sentry. One instruction, since the handler that interrupts it does the same.
 STUB_INLINE void SetInterrupted(ThreadPage* page, uint32_t why) {
   asm volatile("orl %1, %0" : "+m"(page->interrupted) : "ir"(why) : "memory");
+}
+STUB_INLINE void TakeUsageAlong(ThreadPage* page, uint64_t nr) {
+  if (BringsUsage(nr)) Call3(kSysGetrusage, /*RUSAGE_SELF*/ 0, reinterpret_cast<uint64_t>(page->usage));
 }
 STUB_INLINE const Config* GetConfig() { return reinterpret_cast<const Config*>(kConfigStart); }
 STUB_INLINE void CopyBytes(void* to, const void* from, uint64_t size) {

@@ -16,7 +16,7 @@ namespace sandbox::platform::stub {
 
 // Why the stub rings (first argument of the doorbell call).
 enum class Bell : uint32_t {
-  kHello = 1,    // a new host thread reports; second argument: its token
+  kHello = 1,    // a cloned process reports; second argument: its token
   kSyscall,      // registers, with orig_rax set
   kFault,        // registers and fault_*
   kInterrupt,    // registers; the control signal arrived
@@ -24,6 +24,7 @@ enum class Bell : uint32_t {
   kOpFailed,     // failed_index, failed_errno; the ops after it and the command were not carried out
   kSignals,      // registers; the guest changed its signal mask while something was pending
   kFrameFailed,  // the guest's stack did not take the frame of `push`; the command was not carried out
+  kCloneFailed,  // kCloneAndResume: result; the rest of the command was not carried out
   kWaited,       // like kFast; the thread has waited in the call since `slept_since`
   kFast,         // a call from the fast lane that found no sentry thread watching its page: `request`
 };
@@ -39,6 +40,8 @@ enum class Command : uint32_t {
   kResume,           // return to guest code as `resume` says
   kRing,             // ring kDone
   kClone,            // clone_*, then ring kDone with result = host tid or -errno
+  kCloneAndResume,   // the same, and kResume when it succeeds: nobody waits for the number, which the host puts into
+                     // clone_tid before the child runs. From the fast lane
   kCompareExchange,  // cmpxchg_*, then ring kDone with result = value found, or -EFAULT
   kCall,             // the thread makes `call` on the host, then rings kDone with its result
   kRead,             // pread(2) as `read` says, closes its file, then rings kDone with the result
@@ -64,7 +67,7 @@ inline constexpr uint32_t kDoorPosted = 2;  // posted, and not taken yet
 struct Op {
   enum class Kind : uint32_t { kMap, kUnmap, kProtect, kMove, kAdvise, kMembarrier, kRseq };
   Kind kind;
-  int32_t fd;         // kMap; -1 for anonymous
+  int32_t fd;         // kMap; -1 for anonymous. In a fresh stub's first answer: the number of the file beside it
   uint32_t close_fd;  // last use of fd
   uint32_t prot;
   uint32_t flags;  // of mmap or mremap; the advice
@@ -73,7 +76,7 @@ struct Op {
 };
 static_assert(sizeof(Op) == 64);
 
-inline constexpr uint32_t kMaxOps = 40;
+inline constexpr uint32_t kMaxOps = 38;
 
 // A call of the fast lane. One cache line, so that a hand-over between two processors moves one.
 struct alignas(64) Request {
@@ -114,6 +117,14 @@ struct alignas(64) LocalSignals {
   uint32_t sole_thread;           // it may be told so
 };
 
+// What the thread settled by itself: calls that only leave something for later, or for the host.
+struct Settled {
+  static constexpr uint32_t kRobustList = 1, kTidAddress = 2, kRseq = 4;
+  uint32_t which;  // of those that follow; the sentry takes them with an exchange
+  uint32_t rseq_length, rseq_signature;
+  uint64_t robust_list, tid_address, rseq;
+};
+
 // A signal frame for the guest's stack.
 struct FramePush {
   uint32_t wanted;
@@ -137,6 +148,12 @@ struct FileRead {
   int32_t fd;
 };
 
+// Calls that may end the process or its memory: the thread takes what the host counted along, since asking for it would
+// be one more trip.
+inline constexpr bool BringsUsage(uint64_t nr) {
+  return nr == 59 /*execve*/ || nr == 60 /*exit*/ || nr == 231 /*exit_group*/ || nr == 322 /*execveat*/;
+}
+
 // ThreadPage::interrupted, bits.
 inline constexpr uint32_t kInterruptedByControl = 1, kInterruptedBySignal = 2;
 
@@ -155,17 +172,21 @@ struct ThreadPage {
   Output outputs[kMaxOutputs];
 
   alignas(64) uint32_t want_park;  // the next control signal means: save registers, then wait for `go`
-  uint32_t listener_taken;         // futex
+  uint32_t filled_wanted;          // somebody waits for `filled`
   uint32_t cmpxchg_expected, cmpxchg_desired;
 
   // --- written by the stub
   alignas(64) uint32_t sleeping;  // waits for `go` in the kernel, or is about to
   uint32_t interrupted;           // kInterrupted*: why the fast lane must ask before it leaves
+  uint32_t cloning;               // set with kCloneAndResume, cleared when the clone is over: no control signals
+                                  // meanwhile, which would have it made twice
+  int32_t clone_tid;              // of the last clone, by the host; 0 before
   uint32_t asleep_in;             // number of the call that the thread waits in by itself; 0 = none
   uint64_t slept_since;           // time-stamp counter at the start of the last such wait
   uint32_t exit_full;             // the fast lane leaves with all of `regs`, not just with a result
   uint32_t failed_index;
   int32_t failed_errno;
+  uint32_t filled;    // futex: a fresh stub has mapped and filled what its first answer says, or failed to
   uint32_t parked;    // futex: set when a thread asked by want_park has saved its registers
   uint64_t frame;     // address of the struct ucontext of the current trap; 0 in the fast lane
   uint64_t fp_state;  // address of its extended state
@@ -173,18 +194,15 @@ struct ThreadPage {
   arch::Registers regs;  // also written by the sentry, for Resume::kRegisters
   int32_t fault_signo, fault_code;
   uint64_t fault_address, fault_trapno, fault_error;
-  // Start of a pool stub only.
-  int32_t host_pid;
-  uint32_t listener_ready;  // futex
-  int32_t listener_fd;
 
   // --- written by the sentry
   LocalAnswers local;
   LocalSignals signals;
+  Settled settled;  // also written by the stub
   FramePush push;
   HostCall call;
   FileRead read;
-  int64_t usage[18];  // struct rusage that `call` asks for
+  int64_t usage[18];  // struct rusage that `call` asks for, or that came along with the call (BringsUsage)
   uint64_t clone_flags;
   uint64_t clone_slot;  // address of the child's slot
   uint64_t clone_token;

@@ -1,4 +1,4 @@
-// The zygote's loop and the first steps of a pool stub. Trusted: no guest code has run in these processes yet, and
+// The zygote's loop and the first steps of a fresh stub. Trusted: no guest code has run in these processes yet, and
 // the zygote's memory is never reachable from a guest.
 #include "platform/stub/stub_syscall.h"
 #include "platform/stub/zygote_request.h"
@@ -24,23 +24,22 @@ struct Iovec {
 struct RightsMessage {
   uint64_t length;
   int32_t level, type;
-  int32_t fd;
-  int32_t pad;
+  int32_t fds[kMaxStartFiles];
 };
 struct SockFprog {
   uint16_t length;
   uint64_t filter;
 };
 
-// A message of one block, with a descriptor beside it.
+// A message of one block, with descriptors beside it.
 struct Message {
   MsgHdr header;
   Iovec iov;
   RightsMessage rights;
 };
-constexpr uint64_t kRightsLength = 20;  // CMSG_LEN of one descriptor
+constexpr uint64_t RightsLength(uint64_t fds) { return 16 + fds * sizeof(int32_t); }  // CMSG_LEN
 
-STUB_INLINE void SetUpMessage(Message* message, void* data, uint64_t length) {
+STUB_INLINE void SetUpMessage(Message* message, void* data, uint64_t length, uint64_t fds) {
   message->iov.base = data;
   message->iov.length = length;
   message->header.name = nullptr;
@@ -48,36 +47,34 @@ STUB_INLINE void SetUpMessage(Message* message, void* data, uint64_t length) {
   message->header.iov = &message->iov;
   message->header.iov_length = 1;
   message->header.control = &message->rights;
-  message->header.control_length = sizeof(message->rights);
+  message->header.control_length = (RightsLength(fds) + 7) & ~uint64_t{7};
   message->header.flags = 0;
 }
 
-// Waits for a request. Returns the descriptor that came with it, or -1; false when the sentry is gone.
-STUB_INLINE bool ReceiveRequest(ZygoteRequest* request, int* fd) {
-  Message message;
+// Waits for a message of `length` bytes, with at most kMaxStartFiles descriptors beside it: those that are not there
+// are -1. False when the sentry is gone.
+STUB_INLINE bool Receive(int socket, Message* message, void* data, uint64_t length) {
   for (;;) {
-    SetUpMessage(&message, request, sizeof(*request));
-    const long r = Call3(kSysRecvmsg, kZygoteSocket, reinterpret_cast<uint64_t>(&message.header), 0);
-    if (r == -4) continue;  // EINTR
-    *fd = message.header.control_length >= kRightsLength ? message.rights.fd : -1;
-    return r == sizeof(*request);
+    for (int32_t& fd : message->rights.fds) *const_cast<volatile int32_t*>(&fd) = -1;
+    SetUpMessage(message, data, length, kMaxStartFiles);
+    const long r = Call3(kSysRecvmsg, socket, reinterpret_cast<uint64_t>(&message->header), 0);
+    if (r != -4) return r == static_cast<long>(length);  // EINTR
   }
 }
 
-STUB_INLINE void Reply(int32_t answer) {
-  Call6(kSysSendto, kZygoteSocket, reinterpret_cast<uint64_t>(&answer), sizeof(answer), 0, 0, 0);
+STUB_INLINE void Send(int socket, void* data, uint64_t length) {
+  Call6(kSysSendto, socket, reinterpret_cast<uint64_t>(data), length, 0, 0, 0);
 }
 
-STUB_INLINE void ReplyWithFd(int fd) {
-  int32_t answer = 0;
+STUB_INLINE void SendWithFd(int socket, void* data, uint64_t length, int fd) {
   Message message;
-  SetUpMessage(&message, &answer, sizeof(answer));
-  message.rights.length = kRightsLength;
+  SetUpMessage(&message, data, length, 1);
+  message.rights.length = RightsLength(1);
   message.rights.level = 1;  // SOL_SOCKET
   message.rights.type = 1;   // SCM_RIGHTS
-  message.rights.fd = fd;
-  message.rights.pad = 0;
-  Call3(kSysSendmsg, kZygoteSocket, reinterpret_cast<uint64_t>(&message.header), 0);
+  message.rights.fds[0] = fd;
+  message.rights.fds[1] = 0;
+  Call3(kSysSendmsg, socket, reinterpret_cast<uint64_t>(&message.header), 0);
 }
 
 // "<pid>/<name>". Names are numbers, because there is no place for string literals.
@@ -100,37 +97,50 @@ STUB_INLINE void OpenForSentry(const ZygoteRequest* request) {
   char path[24];
   PutPath(path, request);
   const long fd = Call4(kSysOpenat, kZygoteProc, reinterpret_cast<uint64_t>(path), /*O_CLOEXEC*/ 02000000, 0);
-  if (fd < 0) return Reply(static_cast<int32_t>(fd));
-  ReplyWithFd(static_cast<int>(fd));
+  int32_t answer = fd < 0 ? static_cast<int32_t>(fd) : 0;
+  if (fd < 0) return Send(kZygoteSocket, &answer, sizeof(answer));
+  SendWithFd(kZygoteSocket, &answer, sizeof(answer), static_cast<int>(fd));
   Call3(kSysClose, static_cast<uint64_t>(fd));
 }
 
-STUB_INLINE void __attribute__((noreturn)) PoolStub(int page_fd) {
-  Call3(kSysClose, kZygoteSocket);
-  Call3(kSysClose, kZygoteProc);
-  const uint64_t slot = SlotAddress(0);
+STUB_INLINE void MapPage(uint64_t slot, int page_fd) {
   Call6(kSysMmap, slot, kSlotSharedSize, kProtReadWrite, kMapShared | kMapFixed, static_cast<uint64_t>(page_fd), 0);
   Call3(kSysMadvise, slot, kSlotSharedSize, kAdviceDontFork);
   Call3(kSysClose, static_cast<uint64_t>(page_fd));
-  Call3(kSysPrctl, /*PR_SET_PDEATHSIG*/ 1, /*SIGKILL*/ 9);
-  auto* page = reinterpret_cast<ThreadPage*>(slot);
-  page->host_pid = static_cast<int32_t>(Call3(kSysGetpid, 0));
-  const auto* config = reinterpret_cast<const Config*>(kConfigStart);
+}
+
+// From here on every call is under the filter. The report tells of it, with the listener.
+STUB_INLINE void EnterFilter() {
+  const Config* const config = GetConfig();
   SockFprog program;
   program.length = static_cast<uint16_t>(config->filter_length);
   program.filter = config->filter_address;
+  StubReport report;
+  report.pid = static_cast<int32_t>(Call3(kSysGetpid, 0));
   const long listener =
       Call3(kSysSeccomp, /*SECCOMP_SET_MODE_FILTER*/ 1,
             /*NEW_LISTENER | WAIT_KILLABLE_RECV*/ (1 << 3) | (1 << 5), reinterpret_cast<uint64_t>(&program));
-  page->listener_fd = static_cast<int32_t>(listener);
-  SetAndWake(&page->listener_ready);
   if (listener < 0) Call3(kSysExitGroup, 1);
-  WaitNonZero(&page->listener_taken);
-  // A guest that held its own listener could approve its own calls. The sentry runs no guest code here before the
-  // hello below, which comes after this.
+  SendWithFd(kStubSocket, &report, sizeof(report), static_cast<int>(listener));
+  // A guest that held its own listener could approve its own calls.
   Call3(kSysClose, static_cast<uint64_t>(listener));
-  StubHelloInsn();
-  __builtin_unreachable();
+}
+
+STUB_INLINE void __attribute__((noreturn)) PoolStub(int page_fd, int socket) {
+  Call3(kSysClose, kZygoteSocket);
+  if (socket != kStubSocket) {
+    Call3(kSysDup2, socket, kStubSocket);  // in the place of the zygote's directory
+    Call3(kSysClose, socket);
+  }
+  const uint64_t slot = SlotAddress(0);
+  MapPage(slot, page_fd);
+  Call3(kSysPrctl, /*PR_SET_PDEATHSIG*/ 1, /*SIGKILL*/ 9);
+  EnterFilter();
+  StubStart start;
+  Message message;
+  if (!Receive(kStubSocket, &message, &start, sizeof(start))) Call3(kSysExitGroup, 0);
+  Call3(kSysClose, kStubSocket);
+  StartStub(reinterpret_cast<ThreadPage*>(slot), message.rights.fds);
 }
 
 }  // namespace
@@ -170,16 +180,16 @@ void StubZygoteMain(char* block) {
   Call3(kSysMunmap, reinterpret_cast<uint64_t>(block), kRelocationBlock);
   for (;;) {
     ZygoteRequest request;
-    int page_fd;
-    if (!ReceiveRequest(&request, &page_fd)) Call3(kSysExitGroup, 0);
+    Message message;
+    if (!Receive(kZygoteSocket, &message, &request, sizeof(request))) Call3(kSysExitGroup, 0);
     if (request.call == ZygoteCall::kOpen) {
       OpenForSentry(&request);
       continue;
     }
-    const long pid = Call6(kSysClone, kCloneParent | kSigChld, 0, 0, 0, 0, 0);
-    if (pid == 0) PoolStub(page_fd);
-    Call3(kSysClose, static_cast<uint64_t>(page_fd));
-    Reply(static_cast<int32_t>(pid));
+    const int page = message.rights.fds[0], socket = message.rights.fds[1];
+    if (Call6(kSysClone, kCloneParent | kSigChld, 0, 0, 0, 0, 0) == 0) PoolStub(page, socket);
+    Call3(kSysClose, static_cast<uint64_t>(page));
+    Call3(kSysClose, static_cast<uint64_t>(socket));
   }
 }
 

@@ -16,11 +16,15 @@ namespace sandbox::platform::systrap {
 namespace {
 
 uint64_t HostFlags(const CloneOptions& options) {
-  if (options.thread) return CLONE_VM | CLONE_THREAD | CLONE_SIGHAND | CLONE_FS | CLONE_FILES | CLONE_SYSVSEM;
+  if (options.thread) {
+    return CLONE_VM | CLONE_THREAD | CLONE_SIGHAND | CLONE_FS | CLONE_FILES | CLONE_SYSVSEM | CLONE_PARENT_SETTID;
+  }
   // vfork too: not a thread, since a fault in the child would kill the parent.
   if (options.share_memory) return CLONE_VM | CLONE_PARENT | SIGCHLD;
   return CLONE_PARENT | SIGCHLD;
 }
+
+bool StartsInLane(const arch::Registers& registers) { return registers.gs_base == 0 && registers.rip >> 47 == 0; }
 
 Result<uint64_t> RandomToken() {
   uint64_t token = 0;
@@ -33,9 +37,9 @@ Result<uint64_t> RandomToken() {
 bool GuestThread::ApproveClone(const Notification& notification) {
   {
     MutexLock lock(mu_);
-    // One clone for each approval. The new stack (argument 1) is the guest's own affair; parent tid, child tid and
-    // TLS are only used with flags that are not there.
-    if (!in_round_ || !clone_flags_ || notification.args[0] != *clone_flags_) return false;
+    // One clone for each approval. The new stack (argument 1) and where its number goes (argument 2) are the guest's
+    // own affair; child tid and TLS are only used with flags that are not there.
+    if (!clone_flags_ || notification.args[0] != *clone_flags_) return false;
     clone_flags_.reset();
   }
   (void)listener_->AnswerContinue(notification.id);
@@ -47,6 +51,7 @@ Result<RefPtr<GuestThread>> GuestThread::Clone(const CloneOptions& options, Trap
   TRY(FlushMemoryOps());
   TRY(FlushFrame());
   EnsureRegisters();
+  SettleClone();
   platform_.shared_watch().Leave(*this);  // the child inherits where it may run
   const bool shares = options.share_memory || options.thread;
   const uint64_t token = options.thread ? 0 : TRY(RandomToken());
@@ -80,9 +85,17 @@ Result<RefPtr<GuestThread>> GuestThread::Clone(const CloneOptions& options, Trap
   mine->clone_slot = stub::SlotAddress(slot.index);
   mine->clone_token = token;
   mine->clone_fd = remote_fd;
+  mine->clone_tid = 0;
   {
     MutexLock lock(mu_);
     clone_flags_ = HostFlags(options);
+  }
+  if (options.thread && (*page_)->frame == 0 && fast_ && StartsInLane(registers_)) {
+    child->BeginWithClone(page_);
+    clone_ = child;
+    forget.Release();
+    free_slot.Release();
+    return child;
   }
   const Result<void> done = Round(stub::Command::kClone, 0);
   {
@@ -133,7 +146,68 @@ Result<void> GuestThread::BeginAsThread(int claimed) {
     in_round_ = false;
   }
   // What the fast lane cannot load needs the frame that it has when it is there (Resume).
-  return registers_.gs_base != 0 || registers_.rip >> 47 != 0 ? EnsureBorn() : Result<void>();
+  return StartsInLane(registers_) ? Result<void>() : EnsureBorn();
+}
+
+// The same of one that its creator makes on its way back to the guest: it runs without anybody being told.
+void GuestThread::BeginWithClone(RefPtr<SharedPage> creator) {
+  creator_page_ = std::move(creator);
+  hold_ = Hold::kParked;
+  listener_->AddUnbound(shared_from_this());
+  MutexLock lock(mu_);
+  in_round_ = false;
+}
+
+bool GuestThread::Bind() {
+  if (tid_ >= 0) return true;
+  if (creator_page_ == nullptr) return false;
+  const int claimed = __atomic_load_n(&(*creator_page_)->clone_tid, __ATOMIC_SEQ_CST);
+  // The host gave the number before the thread ran; a stub that gives another one mixes up its own threads.
+  if (claimed <= 0 || listener_->Find(claimed) != nullptr || !process_->HasThread(claimed)) return false;
+  int unbound = -1;
+  if (tid_.compare_exchange_strong(unbound, claimed)) listener_->Add(claimed, shared_from_this());
+  listener_->RemoveUnbound(this);
+  return true;
+}
+
+// What is still to be made: not one that was given up meanwhile.
+RefPtr<GuestThread> GuestThread::TakeClone() {
+  RefPtr<GuestThread> child = std::exchange(clone_, nullptr);
+  if (child == nullptr) return nullptr;
+  MutexLock lock(child->mu_);
+  return child->state_ == State::kExited ? nullptr : child;
+}
+
+// Makes it now, before something else is done with this thread.
+void GuestThread::SettleClone() {
+  const RefPtr<GuestThread> child = TakeClone();
+  if (child == nullptr) return;
+  const Result<void> done = Round(stub::Command::kClone, 0);
+  {
+    MutexLock lock(mu_);
+    clone_flags_.reset();
+  }
+  const int64_t result = done.ok() ? (*page_)->result : -ESRCH;
+  if (result > 0 && child->Bind()) return;
+  FailClone(*child, result);
+}
+
+// The call is answered with the host's error, which is what the caller would have been told at once.
+void GuestThread::FailClone(GuestThread& child, int64_t result) {
+  const int error = result > -4096 && result < 0 ? static_cast<int>(-result) : EAGAIN;
+  listener_->RemoveUnbound(&child);
+  child.MarkDead(0, error);
+  SetReturn(-error);
+}
+
+// At the creator's next call, in which its number may be overwritten.
+void GuestThread::CloneIsOver() {
+  const RefPtr<GuestThread> child = std::exchange(cloning_, nullptr);
+  if (child == nullptr) return;
+  (void)child->Bind();
+  in_clone_ = false;
+  MutexLock lock(mu_);
+  clone_flags_.reset();
 }
 
 // One that says hello nevertheless is a host thread that nobody knows, and is killed.
@@ -205,7 +279,7 @@ Result<void> GuestThread::EnsureBorn() {
 }
 
 int GuestThread::host_tid() {
-  if (tid_ < 0) (void)AwaitBirth();
+  if (tid_ < 0 && !Bind() && creator_page_ == nullptr) (void)AwaitBirth();
   return tid_;
 }
 

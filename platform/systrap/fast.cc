@@ -40,6 +40,7 @@ constexpr int kTurnsPerLook = 24;
 
 Trap GuestThread::ReadFast(Hold hold) {
   hold_ = hold;
+  CloneIsOver();
   fast_ = true;
   posted_ops_.clear();
   registers_loaded_ = false;
@@ -51,6 +52,7 @@ Trap GuestThread::ReadFast(Hold hold) {
   Trap trap;
   trap.fast = true;
   trap.nr = call_nr_ = request.nr;
+  usage_came_ = stub::BringsUsage(trap.nr);
   std::copy(std::begin(request.args), std::end(request.args), trap.args.begin());
   trap.ip = GuestAddr(ShownSite(request.rip));
   data_.Begin(trap.nr < kCallNumbers ? platform_.inputs().inputs[trap.nr] : nullptr, trap.args);
@@ -59,15 +61,17 @@ Trap GuestThread::ReadFast(Hold hold) {
   return trap;
 }
 
-// Results travel with the answer to a call whose registers stay where they are, or with the one that starts a child.
-// What is queued before them runs before them.
+// Results travel with the answer to a call whose registers stay where they are, or with the one that starts a child or
+// a fresh stub. What is queued before them runs before them.
 char* GuestThread::ReserveOutput(size_t size) {
+  if (hold_ == Hold::kFresh) return StartsAtOnce() ? data_.Reserve(size) : nullptr;
   const bool call = fast_ && !registers_loaded_ && !blocked_;
   if (!(call || (cloned_ && !started_)) || !ops_.empty()) return nullptr;
   return data_.Reserve(size);
 }
 
 void GuestThread::SettleCallData() {
+  if (hold_ == Hold::kFresh) return;  // what they go to is yet to be mapped
   data_.DropInputs();
   if (!data_.has_outputs() || data_.Write(*space_)) return;
   output_failed_ = true;

@@ -12,6 +12,7 @@
 
 #include "base/check.h"
 #include "platform/stub/layout.h"
+#include "platform/stub/zygote_request.h"
 
 namespace sandbox::platform::systrap {
 namespace {
@@ -138,6 +139,13 @@ void EmitDirectCalls(Builder& b) {
     allow();
   });
   b.OnCall(SYS_sched_yield, allow);
+  // Of a fresh stub, on a socket that it closes before any guest code runs. What the sentry injects later is no socket.
+  for (uint32_t nr : {SYS_sendmsg, SYS_recvmsg}) {
+    b.OnCall(nr, [&] {
+      b.RequireOneOf(0, {stub::kStubSocket});
+      allow();
+    });
+  }
   // Approved by the sentry, argument by argument, while the call waits.
   b.OnCall(SYS_clone, [&b] { b.Return(SECCOMP_RET_USER_NOTIF); });
 }

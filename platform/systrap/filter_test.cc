@@ -122,6 +122,9 @@ bool Harmless(const seccomp_data& d) {
     case 455 /* futex_wait */:
     case 456 /* futex_requeue */:
       return true;
+    case SYS_sendmsg:
+    case SYS_recvmsg:
+      return low(0) == 3;
     case SYS_getrusage:
       return low(0) == 0;
     case SYS_mmap:

@@ -76,6 +76,8 @@ class GuestThread : public RefFromThis<GuestThread> {
   void SetSignalStack(const arch::SignalStack& stack);
   void SetUntouchedActions(uint64_t actions, bool sole);
   Thread::DefaultedActions TakeDefaultedActions();
+  Thread::Settled TakeSettled();
+  std::optional<uint64_t> SettledRobustList() const;
   std::optional<uint64_t> WaitsInCall() const;
   int host_tid();
   const RefPtr<StubSpace>& space() const { return space_; }
@@ -90,8 +92,8 @@ class GuestThread : public RefFromThis<GuestThread> {
   // Waits for it; ESRCH when the child will not be born. Receives for the listener meanwhile. Any thread, holding none
   // of the platform's locks.
   Result<void> AwaitBirth() EXCLUDES(mu_);
-  // First contact of a pool stub.
-  void Adopt(RefPtr<HostProcess> process, uint64_t notification);
+  // Becomes the thread of a fresh stub, which waits for its first answer at the other end of `socket`.
+  void Adopt(RefPtr<HostProcess> process, UniqueFd socket);
   // A notification from this thread. Returns true when it is a trap that the caller must serve.
   bool Deliver(const Notification& notification) EXCLUDES(mu_);
   // Serves the trap that Deliver accepted, until the guest runs again or the thread is gone.
@@ -107,8 +109,10 @@ class GuestThread : public RefFromThis<GuestThread> {
   bool HasPosted() const;
   // Takes up what was posted; false when there is nothing to serve (any more).
   bool AcceptPosted() EXCLUDES(mu_);
-  // The host thread is gone. Has Trap::kDead delivered, now or after the trap under way.
-  void MarkDead(int signal) EXCLUDES(mu_);
+  // The host thread is gone, or (`error`) was never made. Has Trap::kDead delivered, now or after the trap under way.
+  void MarkDead(int signal, int error = 0) EXCLUDES(mu_);
+  // Learns its own number if its creator has made it by now. True when it has one.
+  bool Bind() EXCLUDES(mu_);
   void ServeDeath();
   // Kills the whole host process: it did what no honest stub does.
   void KillHostile(const char* why);
@@ -120,6 +124,7 @@ class GuestThread : public RefFromThis<GuestThread> {
     kNotified,  // in a guest call's notification: number and arguments only
     kRung,      // in a doorbell: registers in hand
     kParked,    // waits on its page for `go`; registers are (or will be) in the page
+    kFresh,     // a fresh stub, which waits at its socket
     kLoose,     // carrying out a command, or running guest code
   };
   enum class State { kNew, kRunning, kServing, kExited };
@@ -145,6 +150,12 @@ class GuestThread : public RefFromThis<GuestThread> {
   // Makes queued ops executable: registers saved, and a notification outstanding if files must be injected.
   Result<void> PrepareOps();
   void FillOps(size_t count);
+  // For the first `count` queued ops of a fresh stub: numbers their files, which travel beside its first answer.
+  // Returns for how many ops there is room.
+  size_t NumberFiles(size_t count, std::vector<BorrowedFd>* files) const;
+  // Whether a fresh stub's ops all go along with its first answer.
+  bool StartsAtOnce() const;
+  void SendStart();
   void LoadRegisters();
   // trap.cc
   // What the notification means; none when there is nothing to serve. Takes ownership of the stopped thread.
@@ -179,6 +190,11 @@ class GuestThread : public RefFromThis<GuestThread> {
   // Binds a child that is a thread.
   Result<void> BeginAsThread(int claimed);
   Result<void> EnsureBorn();
+  void BeginWithClone(RefPtr<SharedPage> creator);
+  RefPtr<GuestThread> TakeClone();
+  void SettleClone();
+  void FailClone(GuestThread& child, int64_t result);
+  void CloneIsOver();
 
   StubPlatform& platform_;
   const RefPtr<Listener> listener_;
@@ -197,12 +213,16 @@ class GuestThread : public RefFromThis<GuestThread> {
   // owner
   Hold hold_ = Hold::kLoose;
   uint64_t notification_ = 0;  // kNotified, kRung
-  bool fast_ = false;          // the call came through the fast lane: its registers are in the page
+  UniqueFd socket_;            // kFresh
+  std::vector<BorrowedFd> start_files_;
+  bool filling_ = false;  // a fresh stub that has not been heard of since its first answer
+  bool fast_ = false;     // the call came through the fast lane: its registers are in the page
   bool registers_loaded_ = false;
   arch::Registers registers_ = {};
   int64_t return_value_ = 0;  // for kNotified, and kParked before the registers were loaded
   bool return_set_ = false;
-  uint32_t call_nr_ = 0;  // of the kNotified or fast call
+  uint32_t call_nr_ = 0;     // of the kNotified or fast call
+  bool usage_came_ = false;  // with the call: in the page
   CallData data_;
   bool output_failed_ = false;  // the call fails, whatever its result
   // What Trampolines::Shown said of the call sites last seen, to keep fast calls off its lock.
@@ -220,8 +240,12 @@ class GuestThread : public RefFromThis<GuestThread> {
   bool blocked_ = false;
   bool waits_in_notification_ = false;  // blocked, and not parked
   bool cloned_ = false;
-  uint64_t token_ = 0;    // of its hello
-  bool arrived_ = false;  // of a thread: it was seen to run stub code
+  uint64_t token_ = 0;                 // of its hello
+  RefPtr<SharedPage> creator_page_;    // of a thread that is made while its creator goes on: has its number
+  RefPtr<GuestThread> clone_;          // to be made with the resuming answer
+  RefPtr<GuestThread> cloning_;        // went; cleared when the thread is heard of again
+  std::atomic<bool> in_clone_{false};  // from just before that answer until then
+  bool arrived_ = false;               // of a thread: it was seen to run stub code
   bool started_ = false;
   // Fast lane: rung calls shortly after each other; fruitless watches; calls caught by the present
   // watch.
@@ -240,6 +264,7 @@ class GuestThread : public RefFromThis<GuestThread> {
   bool calling_ GUARDED_BY(mu_) = false;  // a round that BeginCall began
   std::optional<Notification> bell_ GUARDED_BY(mu_);
   std::optional<uint64_t> clone_flags_ GUARDED_BY(mu_);  // the one clone that may be approved
+  int never_made_ GUARDED_BY(mu_) = 0;                   // dead: errno of its clone
   bool interrupt_ GUARDED_BY(mu_) = false;
   int64_t interrupt_since_ns_ GUARDED_BY(mu_) = 0;
   bool dead_ GUARDED_BY(mu_) = false;

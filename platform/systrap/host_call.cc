@@ -87,7 +87,7 @@ Result<int64_t> GuestThread::EndCall() {
 AddressSpace::Usage GuestThread::OwnUsage() {
   static_assert(sizeof(stub::ThreadPage::usage) == sizeof(rusage));
   const uint64_t at = stub::SlotAddress(slot_) + offsetof(stub::ThreadPage, usage);
-  if (!RunCall({.nr = SYS_getrusage, .args = {static_cast<uint64_t>(RUSAGE_SELF), at}}).ok()) return {};
+  if (!usage_came_ && !RunCall({.nr = SYS_getrusage, .args = {static_cast<uint64_t>(RUSAGE_SELF), at}}).ok()) return {};
   rusage usage;
   std::memcpy(&usage, (*page_)->usage, sizeof(usage));
   return {.peak_resident = static_cast<uint64_t>(usage.ru_maxrss) * 1024,

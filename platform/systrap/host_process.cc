@@ -12,6 +12,12 @@
 #include "platform/systrap/worker.h"
 
 namespace sandbox::platform::systrap {
+namespace {
+
+// A fresh stub takes microseconds. The word is in the guest's reach soon after that, so nobody waits for it long.
+constexpr int kFillTimeoutMs = 1000;
+
+}  // namespace
 
 bool HostProcess::Acquire() {
   if ((users_.fetch_add(1, std::memory_order_acquire) & kRetired) == 0) return true;
@@ -69,14 +75,25 @@ void StubSpace::SetNewborn(RefPtr<GuestThread> thread) {
   newborn_.swap(thread);  // the old one is released after the lock
 }
 
+void StubSpace::SetFilling(RefPtr<SharedPage> page) {
+  MutexLock lock(mu_);
+  filling_.swap(page);
+}
+
 template <typename F>
 ssize_t StubSpace::WithProcess(F action) {
   RefPtr<GuestThread> newborn;
+  RefPtr<SharedPage> filling;
   {
     MutexLock lock(mu_);
     newborn = newborn_;
+    filling = filling_;
   }
   if (newborn) (void)newborn->AwaitBirth();
+  if (filling && __atomic_load_n(&(*filling)->filled, __ATOMIC_ACQUIRE) == 0) {
+    __atomic_store_n(&(*filling)->filled_wanted, 1, __ATOMIC_SEQ_CST);
+    (void)FutexWaitSet(&(*filling)->filled, kFillTimeoutMs);
+  }
   for (size_t i = 0;; ++i) {
     RefPtr<HostProcess> process;
     {

@@ -116,6 +116,10 @@ class StubSpace final : public AddressSpace {
     return newborn_.get() == thread;
   }
 
+  // A fresh stub's page, from its first answer on: whoever wants the memory waits until the stub has filled it. Null
+  // from its first trap on.
+  void SetFilling(RefPtr<SharedPage> page) EXCLUDES(mu_);
+
   // A slot for one more thread, with the page that is mapped there, if it is; ENOMEM when all are taken.
   struct Slot {
     uint32_t index = 0;
@@ -145,6 +149,7 @@ class StubSpace final : public AddressSpace {
   Mutex mu_{LockRank::kPlatformThread};
   std::vector<RefPtr<HostProcess>> processes_ GUARDED_BY(mu_);
   RefPtr<GuestThread> newborn_ GUARDED_BY(mu_);
+  RefPtr<SharedPage> filling_ GUARDED_BY(mu_);
   uint32_t next_slot_ GUARDED_BY(mu_) = 0;
   std::deque<FreedSlot> freed_ GUARDED_BY(mu_);
 };

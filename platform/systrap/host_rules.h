@@ -4,6 +4,7 @@
 #pragma once
 
 #include <sched.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 
 #include "base/host_rule.h"
@@ -16,8 +17,7 @@ inline constexpr HostRule kHostRules[] = {
     {SYS_waitid, "deaths of stubs"},
     {SYS_process_vm_readv, "guest memory"},
     {SYS_process_vm_writev, "guest memory"},
-    {SYS_pidfd_open, "taking over a new stub's listener"},
-    {SYS_pidfd_getfd, "taking over a new stub's listener"},
+    {SYS_socketpair, "the socket of a fresh stub", 0, ~uint64_t{0}, AF_UNIX},
     {SYS_sched_getscheduler, "guest threads under a shared watch"},
     {SYS_sched_setscheduler, "guest threads under a shared watch", 1, ~uint64_t{0}, SCHED_BATCH},
     {SYS_sched_setscheduler, "and after it", 1, ~uint64_t{0}, SCHED_OTHER},

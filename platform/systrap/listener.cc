@@ -3,6 +3,7 @@
 #include <poll.h>
 #include <sys/ioctl.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "platform/systrap/guest_thread.h"
@@ -148,6 +149,30 @@ RefPtr<GuestThread> Listener::TakePending(uint64_t token) {
   RefPtr<GuestThread> child = std::move(entry->second);
   pending_.erase(entry);
   return child;
+}
+
+void Listener::AddUnbound(RefPtr<GuestThread> thread) {
+  MutexLock lock(mu_);
+  unbound_.push_back(std::move(thread));
+}
+
+void Listener::RemoveUnbound(const GuestThread* thread) {
+  RefPtr<GuestThread> gone;  // destroyed outside the lock
+  MutexLock lock(mu_);
+  const auto entry = std::find_if(unbound_.begin(), unbound_.end(), [&](const auto& t) { return t.get() == thread; });
+  if (entry == unbound_.end()) return;
+  gone = std::move(*entry);
+  unbound_.erase(entry);
+}
+
+RefPtr<GuestThread> Listener::BindAndFind(int tid) {
+  std::vector<RefPtr<GuestThread>> unbound;
+  {
+    MutexLock lock(mu_);
+    unbound = unbound_;
+  }
+  for (const RefPtr<GuestThread>& thread : unbound) (void)thread->Bind();
+  return Find(tid);
 }
 
 bool Listener::NeedsWorkerLocked() {

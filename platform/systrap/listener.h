@@ -14,6 +14,7 @@
 #include <condition_variable>
 #include <cstdint>
 #include <unordered_map>
+#include <vector>
 
 #include "base/mutex.h"
 #include "base/ref.h"
@@ -74,6 +75,11 @@ class Listener : public RefFromThis<Listener> {
   // Children whose clone is under way, by the random token that they will say.
   void AddPending(uint64_t token, RefPtr<GuestThread> child) EXCLUDES(mu_);
   RefPtr<GuestThread> TakePending(uint64_t token) EXCLUDES(mu_);
+  // Threads that are made while their creators go on: they have no number yet (GuestThread::Bind).
+  void AddUnbound(RefPtr<GuestThread> thread) EXCLUDES(mu_);
+  void RemoveUnbound(const GuestThread* thread) EXCLUDES(mu_);
+  // Who has that number, when those were asked for theirs once more.
+  RefPtr<GuestThread> BindAndFind(int tid) EXCLUDES(mu_);
 
   // --- notifications that stay unanswered while their call waits. Every receive walks over them, so there may be few.
   bool HoldNotification() EXCLUDES(mu_);
@@ -121,6 +127,7 @@ class Listener : public RefFromThis<Listener> {
   int running_ GUARDED_BY(mu_) = 0;  // guest threads that were started and are not blocked
   std::unordered_map<int, RefPtr<GuestThread>> threads_ GUARDED_BY(mu_);
   std::unordered_map<uint64_t, RefPtr<GuestThread>> pending_ GUARDED_BY(mu_);
+  std::vector<RefPtr<GuestThread>> unbound_ GUARDED_BY(mu_);
 };
 
 }  // namespace sandbox::platform::systrap

@@ -53,7 +53,6 @@ StubPlatform::StubPlatform(std::unique_ptr<Zygote> zygote, const PlatformOptions
 
 // Everything dies with the zygote's process group; handlers are not called any more.
 StubPlatform::~StubPlatform() {
-  pool_.Shutdown();
   {
     MutexLock lock(mu_);
     stopping_ = true;
@@ -71,22 +70,17 @@ StubPlatform::~StubPlatform() {
 GuestRange StubPlatform::guest_range() const { return {GuestAddr(stub::kGuestStart), GuestAddr(stub::kRegionStart)}; }
 
 Result<std::unique_ptr<Thread>> StubPlatform::NewProcess(TrapHandler& handler) {
-  PoolStub stub = TRY(pool_.Take());
-  const auto process = MakeRef<HostProcess>(stub.pid);
+  auto [stub, report] = TRY(pool_.Take());
+  const auto process = MakeRef<HostProcess>(report.pid);
   AddProcess(process);
   // It may have died in the pool, and been collected before the line above.
-  if (!process->HasThread(stub.pid)) return Err(EAGAIN);
-  const auto listener = MakeRef<Listener>(std::move(stub.listener), monitor_, spin_);
-  Notification hello;
-  if (listener->ReceiveFor(&hello, 60'000) != Listener::Received::kNotification || hello.tid != stub.pid) {
-    process->Signal(SIGKILL);
-    return Err(EAGAIN);
-  }
+  if (!process->HasThread(report.pid)) return Err(EAGAIN);
+  const auto listener = MakeRef<Listener>(std::move(report.listener), monitor_, spin_);
   const auto space = MakeRef<StubSpace>(0, *zygote_);
   space->AddProcess(process);
-  const auto thread = MakeRef<GuestThread>(*this, listener, std::move(stub.page), space, handler, 0);
-  thread->Adopt(process, hello.id);
-  listener->Add(stub.pid, thread);
+  const auto thread = MakeRef<GuestThread>(*this, listener, stub.page(), space, handler, 0);
+  thread->Adopt(process, stub.TakeSocket());
+  listener->Add(report.pid, thread);
   auto facade = std::make_unique<StubThread>(thread);
   if (fp_state_size_.load() == 0) {
     // The stub is still as the zygote made it, so this is the kernel's word.

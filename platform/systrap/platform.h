@@ -123,6 +123,8 @@ class StubThread final : public Thread {
   void SetSignalStack(const arch::SignalStack& stack) override { thread_->SetSignalStack(stack); }
   void SetUntouchedActions(uint64_t actions, bool sole) override { thread_->SetUntouchedActions(actions, sole); }
   DefaultedActions TakeDefaultedActions() override { return thread_->TakeDefaultedActions(); }
+  Settled TakeSettled() override { return thread_->TakeSettled(); }
+  std::optional<uint64_t> SettledRobustList() override { return thread_->SettledRobustList(); }
   std::optional<uint64_t> WaitsInCall() override { return thread_->WaitsInCall(); }
   int host_tid() const override { return thread_->host_tid(); }
 

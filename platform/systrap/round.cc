@@ -3,8 +3,12 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <array>
 #include <csignal>
+#include <span>
 
+#include "base/io/pass_fds.h"
+#include "platform/stub/zygote_request.h"
 #include "platform/systrap/guest_thread.h"
 #include "platform/systrap/platform.h"
 #include "platform/systrap/router.h"
@@ -92,6 +96,7 @@ void GuestThread::Park() {
       (void)listener_->Answer(notification_, static_cast<int64_t>(stub::Answer::kWait));
       break;
     case Hold::kParked:
+    case Hold::kFresh:
       return;
     case Hold::kLoose:
       return;  // died in a round; nothing is left to park
@@ -144,23 +149,48 @@ Result<void> GuestThread::EnsureRung() {
 
 Result<void> GuestThread::PrepareOps() {
   if (ops_.empty()) return {};
+  if (hold_ == Hold::kFresh) return {};
   if (!fast_) EnsureRegisters();
   if (std::any_of(ops_.begin(), ops_.end(), NeedsFile)) return EnsureRung();
   return {};
 }
 
-// Writes the first `count` queued ops to the page, with their files opened in the stub. A file used several times in a
-// row of ops (the segments of an executable) is injected once.
+size_t GuestThread::NumberFiles(size_t count, std::vector<BorrowedFd>* files) const {
+  const auto same = [](int fd) { return [fd](BorrowedFd other) { return other.get() == fd; }; };
+  for (size_t i = 0; i < count; ++i) {
+    if (!NeedsFile(ops_[i]) || std::any_of(files->begin(), files->end(), same(ops_[i].fd.get()))) continue;
+    if (files->size() == stub::kMaxStartFiles) return i;
+    files->push_back(ops_[i].fd);
+  }
+  return count;
+}
+
+bool GuestThread::StartsAtOnce() const {
+  std::vector<BorrowedFd> files;
+  return ops_.size() <= stub::kMaxOps && NumberFiles(ops_.size(), &files) == ops_.size();
+}
+
+// Writes the first `count` queued ops to the page, with their files opened in the stub, or beside its first answer.
+// A file used several times in a row of ops (the segments of an executable) is injected once.
 void GuestThread::FillOps(size_t count) {
+  start_files_.clear();
+  const bool fresh = hold_ == Hold::kFresh;
+  if (fresh) count = NumberFiles(count, &start_files_);
   posted_ops_.assign(std::make_move_iterator(ops_.begin()), std::make_move_iterator(ops_.begin() + count));
   ops_.erase(ops_.begin(), ops_.begin() + count);
   int last_fd = -1, last_remote = -1;
   stub::Op* last = nullptr;
+  std::array<stub::Op*, stub::kMaxStartFiles> last_use = {};
   for (size_t i = 0; i < count; ++i) {
     stub::Op op = Translate(posted_ops_[i]);
     stub::Op* const slot = &(*page_)->ops[i];
-    if (NeedsFile(posted_ops_[i])) {
-      const int fd = posted_ops_[i].fd.get();
+    const int fd = posted_ops_[i].fd.get();
+    if (NeedsFile(posted_ops_[i]) && fresh) {
+      const auto file = std::find_if(start_files_.begin(), start_files_.end(), [&](auto f) { return f.get() == fd; });
+      op.fd = static_cast<int32_t>(file - start_files_.begin());
+      op.close_fd = 1;
+      if (stub::Op* const before = std::exchange(last_use[op.fd], slot)) before->close_fd = 0;
+    } else if (NeedsFile(posted_ops_[i])) {
       if (fd == last_fd && last != nullptr) {
         last->close_fd = 0;
       } else {
@@ -177,9 +207,22 @@ void GuestThread::FillOps(size_t count) {
   (*page_)->op_count = count;
 }
 
+// When there is nobody at the other end, the reaper knows. The thread may trap, and end, before this returns.
+void GuestThread::SendStart() {
+  const UniqueFd socket = std::move(socket_);
+  const std::vector<BorrowedFd> files = std::exchange(start_files_, {});
+  const stub::StubStart start{static_cast<uint32_t>(files.size())};
+  hold_ = Hold::kLoose;
+  filling_ = true;
+  space_->SetFilling(page_);
+  handover_.store(0, std::memory_order_release);
+  (void)SendWithFds(socket.borrow(), std::as_bytes(std::span(&start, 1)), files);
+}
+
 void GuestThread::Post(stub::Command command, stub::Resume resume, size_t op_limit) {
   SharedPage& page = *page_;
-  if (command == stub::Command::kResume) {
+  const bool resumes = command == stub::Command::kResume || command == stub::Command::kCloneAndResume;
+  if (resumes || hold_ == Hold::kFresh) {
     data_.Post();
   } else {
     SettleCallData();
@@ -194,18 +237,19 @@ void GuestThread::Post(stub::Command command, stub::Resume resume, size_t op_lim
   page->command = command;
   page->resume = resume;
   page->return_value = return_value_;
-  const bool watch = command == stub::Command::kResume && OpenDoor();
+  const bool watch = resumes && OpenDoor();
   page->spin_cycles = watch ? platform_.spin().StubSpinCycles() : 0;
   if (resume == stub::Resume::kRegisters) {
     page->regs = registers_;
     page->regs.rip = space_->trampolines().Continued(registers_.rip);
   }
-  if (command == stub::Command::kResume && push_) FillPush();
-  if (command != stub::Command::kResume) {
+  if (resumes && push_) FillPush();
+  if (!resumes) {
     MutexLock lock(mu_);
     in_round_ = true;
     bell_.reset();
   }
+  if (hold_ == Hold::kFresh) return SendStart();
   const Hold before = hold_;
   const uint64_t notification = notification_;
   hold_ = Hold::kLoose;
@@ -268,8 +312,10 @@ Result<void> GuestThread::AwaitBirth() {
 
 Result<void> GuestThread::Round(stub::Command command, size_t op_limit) {
   TRY(EnsureBorn());
+  if (command != stub::Command::kClone) SettleClone();
   Post(command, stub::Resume::kUnchanged, op_limit);
   const stub::Bell bell = TRY(AwaitBell());
+  if (std::exchange(filling_, false)) space_->SetFilling(nullptr);
   if (bell == stub::Bell::kDone) return {};
   if (bell == stub::Bell::kOpFailed) {
     const int error = (*page_)->failed_errno;

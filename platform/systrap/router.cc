@@ -27,7 +27,8 @@ void RouteUnknown(Listener& listener, const Notification& notification) {
 }  // namespace
 
 void Route(WorkerPool& workers, const RefPtr<Listener>& listener, const Notification& notification, RouteMode mode) {
-  const RefPtr<GuestThread> thread = listener->Find(notification.tid);
+  RefPtr<GuestThread> thread = listener->Find(notification.tid);
+  if (!thread) thread = listener->BindAndFind(notification.tid);
   if (!thread) {
     RouteUnknown(*listener, notification);
   } else if (thread->Deliver(notification)) {

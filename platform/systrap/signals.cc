@@ -7,6 +7,7 @@ namespace sandbox::platform::systrap {
 size_t GuestThread::FpStateSize() const { return platform_.fp_layout().frame_size(); }
 
 Result<void> GuestThread::PushFrame(const arch::BuiltFrame& frame) {
+  SettleClone();
   TRY(FlushFrame());
   push_ = frame;
   return {};
@@ -51,6 +52,23 @@ Thread::DefaultedActions GuestThread::TakeDefaultedActions() {
   stub::LocalSignals& signals = (*page_)->signals;
   if (__atomic_load_n(&signals.defaulted_actions, __ATOMIC_RELAXED) == 0) return {};
   return {__atomic_exchange_n(&signals.defaulted_actions, 0, __ATOMIC_RELAXED), signals.default_restorer};
+}
+
+Thread::Settled GuestThread::TakeSettled() {
+  Thread::Settled out;
+  stub::Settled& settled = (*page_)->settled;
+  if (__atomic_load_n(&settled.which, __ATOMIC_RELAXED) == 0) return out;
+  const uint32_t which = __atomic_exchange_n(&settled.which, 0, __ATOMIC_ACQUIRE);
+  if (which & stub::Settled::kRobustList) out.robust_list = settled.robust_list;
+  if (which & stub::Settled::kTidAddress) out.tid_address = settled.tid_address;
+  if (which & stub::Settled::kRseq) out.rseq = {settled.rseq, settled.rseq_length, settled.rseq_signature};
+  return out;
+}
+
+std::optional<uint64_t> GuestThread::SettledRobustList() const {
+  const stub::Settled& settled = (*page_)->settled;
+  if (!(__atomic_load_n(&settled.which, __ATOMIC_ACQUIRE) & stub::Settled::kRobustList)) return std::nullopt;
+  return settled.robust_list;
 }
 
 void GuestThread::SetSignalStack(const arch::SignalStack& stack) {

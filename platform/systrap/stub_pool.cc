@@ -1,58 +1,38 @@
 #include "platform/systrap/stub_pool.h"
 
+#include <optional>
+
 #include "base/log.h"
 
 namespace sandbox::platform::systrap {
 
-StubPool::StubPool(Zygote& zygote, int size) : zygote_(zygote), size_(size < 0 ? 0 : size) {
-  if (size_ == 0) return;
-  running_ = true;
-  const auto main = [](void* self) -> void* {
-    static_cast<StubPool*>(self)->Refill();
-    return nullptr;
-  };
-  CHECK(pthread_create(&refiller_, nullptr, main, this) == 0);
-}
-
-Result<PoolStub> StubPool::Take() {
-  {
-    MutexLock lock(mu_);
-    if (!ready_.empty()) {
-      PoolStub stub = std::move(ready_.back());
-      ready_.pop_back();
-      wanted_.NotifyOne();
-      return stub;
-    }
-  }
-  return zygote_.ForkStub();
-}
-
-void StubPool::Refill() {
-  for (;;) {
-    {
-      MutexLock lock(mu_);
-      while (!stopping_ && ready_.size() >= size_) wanted_.Wait(mu_);
-      if (stopping_) return;
-    }
+StubPool::StubPool(Zygote& zygote, int size) : zygote_(zygote) {
+  for (int i = 0; i < size; ++i) {
     auto stub = zygote_.ForkStub();
-    if (!stub.ok()) {
-      // Out of memory or processes. Whoever needs a stub tries again, and gets the error.
-      LOGF(kWarning, "cannot prepare a stub: errno %d", stub.error().value());
-      return;
-    }
-    MutexLock lock(mu_);
-    ready_.push_back(std::move(stub).value());
+    if (stub.ok()) coming_.push_back(std::move(*stub));
   }
 }
 
-void StubPool::Shutdown() {
+Result<StubPool::Taken> StubPool::Take() {
+  std::optional<PoolStub> first;
   {
     MutexLock lock(mu_);
-    stopping_ = true;
-    wanted_.NotifyOne();
+    if (!coming_.empty()) {
+      first = std::move(coming_.front());
+      coming_.pop_front();
+    }
   }
-  if (running_) CHECK(pthread_join(refiller_, nullptr) == 0);
-  running_ = false;
+  if (first) {
+    if (auto next = zygote_.ForkStub(); next.ok()) {
+      MutexLock lock(mu_);
+      coming_.push_back(std::move(*next));
+    }
+    if (auto report = first->Await(); report.ok()) return Taken{std::move(*first), std::move(*report)};
+    LOGF(kWarning, "a stub did not come up");
+  }
+  PoolStub stub = TRY(zygote_.ForkStub());
+  PoolStub::Report report = TRY(stub.Await());
+  return Taken{std::move(stub), std::move(report)};
 }
 
 }  // namespace sandbox::platform::systrap

@@ -1,9 +1,7 @@
-// Stubs prepared for exec, refilled in the background.
+// Stubs prepared for exec: each one taken has the next one forked, which comes up while the program is loaded.
 #pragma once
 
-#include <pthread.h>
-
-#include <vector>
+#include <deque>
 
 #include "base/mutex.h"
 #include "platform/systrap/zygote.h"
@@ -12,24 +10,20 @@ namespace sandbox::platform::systrap {
 
 class StubPool {
  public:
+  // Has `size` of them forked.
   StubPool(Zygote& zygote, int size);
-  ~StubPool() { Shutdown(); }
 
-  // A prepared stub, or one forked now when there is none.
-  Result<PoolStub> Take() EXCLUDES(mu_);
-  void Shutdown() EXCLUDES(mu_);
+  struct Taken {
+    PoolStub stub;
+    PoolStub::Report report;
+  };
+  // The one that was forked first; when that failed, or there is none, one that is forked now. EAGAIN, ENOMEM, EMFILE.
+  Result<Taken> Take() EXCLUDES(mu_);
 
  private:
-  void Refill();
-
   Zygote& zygote_;
-  const size_t size_;
   Mutex mu_{LockRank::kLeaf};
-  std::vector<PoolStub> ready_ GUARDED_BY(mu_);
-  bool stopping_ GUARDED_BY(mu_) = false;
-  CondVar wanted_;
-  pthread_t refiller_ = {};
-  bool running_ = false;
+  std::deque<PoolStub> coming_ GUARDED_BY(mu_);
 };
 
 }  // namespace sandbox::platform::systrap

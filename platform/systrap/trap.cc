@@ -27,14 +27,13 @@ GuestThread::GuestThread(StubPlatform& platform, RefPtr<Listener> listener, RefP
 
 GuestThread::~GuestThread() { platform_.spin().RemoveThread(&(*page_)->asleep_in); }
 
-void GuestThread::Adopt(RefPtr<HostProcess> process, uint64_t notification) {
+void GuestThread::Adopt(RefPtr<HostProcess> process, UniqueFd socket) {
   tid_ = process->pid();
   process_ = std::move(process);
   process_->AddThread(shared_from_this());
-  notification_ = notification;
-  hold_ = Hold::kRung;
-  LoadRegisters();
-  registers_ = {};
+  socket_ = std::move(socket);
+  hold_ = Hold::kFresh;
+  registers_loaded_ = true;
   MutexLock lock(mu_);
   in_round_ = false;
 }
@@ -69,6 +68,11 @@ bool GuestThread::Deliver(const Notification& notification) {
 
 std::optional<Trap> GuestThread::ReadTrap(const Notification& notification) {
   notification_ = notification.id;
+  usage_came_ = false;
+  const bool clone_failed =
+      notification.nr == stub::kDoorbell && notification.args[0] == static_cast<uint64_t>(stub::Bell::kCloneFailed);
+  if (!clone_failed) CloneIsOver();
+  if (std::exchange(filling_, false)) space_->SetFilling(nullptr);
   if (notification.nr == stub::kDoorbell) {
     hold_ = Hold::kRung;
     return ReadBell(static_cast<stub::Bell>(notification.args[0]));
@@ -103,6 +107,13 @@ std::optional<Trap> GuestThread::ReadBell(stub::Bell bell) {
     trap.failed_frame = *std::exchange(posted_push_, std::nullopt);
     return trap;
   }
+  if (bell == stub::Bell::kCloneFailed) {
+    const RefPtr<GuestThread> child = cloning_;
+    if (child == nullptr || !registers_loaded_) return std::nullopt;
+    CloneIsOver();
+    FailClone(*child, (*page_)->result);
+    return std::nullopt;
+  }
   if (bell == stub::Bell::kOpFailed) {
     // The registers are those of the resume that did not happen.
     const uint32_t index = (*page_)->failed_index;
@@ -124,6 +135,7 @@ std::optional<Trap> GuestThread::ReadBell(stub::Bell bell) {
     case stub::Bell::kSyscall:
       registers_.orig_rax = static_cast<uint32_t>(registers_.orig_rax);
       trap.nr = registers_.orig_rax;
+      usage_came_ = stub::BringsUsage(trap.nr);
       for (int i = 0; i < 6; ++i) trap.args[i] = registers_.syscall_arg(i);
       registers_.rax = -ENOSYS;
       return trap;
@@ -202,6 +214,8 @@ bool GuestThread::FinishTrap(Trap* next) {
     if (state_ == State::kExited) return false;
   }
   *next = Trap();
+  if (!ops_.empty()) SettleClone();
+  clone_ = TakeClone();
   // The host would act on a kernel-internal restart code if a signal came; parked, the value goes in by sigreturn.
   if (hold_ == Hold::kNotified && return_value_ <= -512 && return_value_ >= -516) EnsureRegisters();
   // What does not fit into the answer is executed first.
@@ -233,13 +247,21 @@ bool GuestThread::FinishTrap(Trap* next) {
       interrupt_ = false;
       interrupted = true;
     }
-    if (!interrupted) state_ = State::kRunning;
+    if (!interrupted) {
+      if (clone_ != nullptr) {
+        // Before a control signal can be sent.
+        (*page_)->cloning = 1;
+        in_clone_ = true;
+      }
+      state_ = State::kRunning;
+    }
   }
   if (!interrupted) {
     if (signal) SendControlSignal();
     Resume();
     return false;
   }
+  SettleClone();
   // No need to disturb the stub: it is stopped with its registers in hand.
   if (auto flushed = FlushMemoryOps(); !flushed.ok()) {
     next->kind = Trap::Kind::kMemoryOpFailed;
@@ -266,7 +288,9 @@ void GuestThread::Resume() {
   }
   // What the fast lane cannot load by itself. A thread that died meanwhile has no use for it.
   if (registers_loaded_ && (registers_.rip >> 47 != 0 || registers_.gs_base != 0)) (void)EnsureFrame();
-  Post(stub::Command::kResume, registers_loaded_ ? stub::Resume::kRegisters : stub::Resume::kReturn, stub::kMaxOps);
+  cloning_ = std::exchange(clone_, nullptr);
+  Post(cloning_ == nullptr ? stub::Command::kResume : stub::Command::kCloneAndResume,
+       registers_loaded_ ? stub::Resume::kRegisters : stub::Resume::kReturn, stub::kMaxOps);
 }
 
 arch::Registers& GuestThread::regs() {
@@ -318,6 +342,7 @@ void GuestThread::Start() {
 }
 
 void GuestThread::Exit() {
+  SettleClone();
   {
     MutexLock lock(mu_);
     if (state_ == State::kExited) return;
@@ -328,18 +353,19 @@ void GuestThread::Exit() {
 
 void GuestThread::ReleaseHost() {
   const RefPtr<GuestThread> self = shared_from_this();
-  const bool born = !cloned_ || host_tid() >= 0;
-  if (!born) (void)listener_->TakePending(token_);
-  if (started_ && !blocked_) listener_->ThreadStops();
-  if (tid_ >= 0) listener_->Remove(tid_, this);
-  platform_.shared_watch().Leave(*this);
-  if (!process_) return;
-  const size_t left = process_->RemoveThread(this);
   bool dead;
   {
     MutexLock lock(mu_);
     dead = dead_;
   }
+  const bool born = !cloned_ || (dead && creator_page_ != nullptr) || host_tid() >= 0;
+  if (!born) (void)listener_->TakePending(token_);
+  listener_->RemoveUnbound(this);
+  if (started_ && !blocked_) listener_->ThreadStops();
+  if (tid_ >= 0) listener_->Remove(tid_, this);
+  platform_.shared_watch().Leave(*this);
+  if (!process_) return;
+  const size_t left = process_->RemoveThread(this);
   if (left == 0) {
     process_->Signal(SIGKILL);
     space_->RemoveProcess(process_.get());
@@ -373,6 +399,7 @@ bool GuestThread::ClearAtExit(GuestAddr word) {
 }
 
 void GuestThread::BeginBlock() {
+  SettleClone();
   SettleCallData();
   Park();
   __atomic_store_n(&(*page_)->spin_cycles, 0, __ATOMIC_RELAXED);
@@ -384,6 +411,7 @@ void GuestThread::BeginBlock() {
 // A few may wait in their notification: the answer wakes them on the sentry's own processor, and parking them first
 // would cost two more context switches.
 void GuestThread::BeginDefer() {
+  SettleClone();
   SettleCallData();
   __atomic_store_n(&(*page_)->spin_cycles, 0, __ATOMIC_RELAXED);
   const bool notified = hold_ == Hold::kNotified || hold_ == Hold::kRung;
@@ -400,20 +428,31 @@ void GuestThread::EndBlock() {
   if (!in_call_) listener_->ThreadUnblocks();
 }
 
-void GuestThread::SendControlSignal() { process_->SignalThread(tid_, stub::kControlSignal); }
+// One that is in the middle of a clone, or is yet to be made by one, looks at `interrupted` before it runs guest code.
+void GuestThread::SendControlSignal() {
+  const bool unbound = tid_ < 0;
+  if (in_clone_ || unbound) {
+    __atomic_fetch_or(&(*page_)->interrupted, stub::kInterruptedByControl, __ATOMIC_SEQ_CST);
+    if (unbound || __atomic_load_n(&(*page_)->cloning, __ATOMIC_SEQ_CST) != 0) return;
+  }
+  process_->SignalThread(tid_, stub::kControlSignal);
+}
 
 void GuestThread::Interrupt() {
-  bool gone = false;
+  bool gone = false, unbound = false;
   {
     MutexLock lock(mu_);
     if (dead_ || state_ == State::kExited || interrupt_) return;
     interrupt_ = true;
     if (state_ != State::kRunning) return;  // seen when the trap under way is finished
     interrupt_since_ns_ = MonotonicNs();
-    if (tid_ < 0) return;  // seen at its birth
+    if (tid_ < 0 && creator_page_ == nullptr) return;  // seen at its birth
+    unbound = tid_ < 0;
     SendControlSignal();
-    gone = tid_ != process_->pid() && !process_->HasThread(tid_);
+    gone = !unbound && tid_ != process_->pid() && !process_->HasThread(tid_);
   }
+  // Made meanwhile, it may have looked before it was told.
+  if (unbound && Bind()) SendControlSignal();
   // A thread that ended by itself, behind our back, does not answer.
   if (gone) {
     MarkDead(0);
@@ -423,6 +462,7 @@ void GuestThread::Interrupt() {
 }
 
 bool GuestThread::InterruptOverdue(int64_t before_ns) {
+  (void)Bind();
   MutexLock lock(mu_);
   return (interrupt_ || tid_ < 0) && state_ == State::kRunning && !dead_ && interrupt_since_ns_ < before_ns;
 }
@@ -441,12 +481,13 @@ uint64_t GuestThread::CpuTimeNs() {
   return total / std::max<size_t>(process_->ThreadCount(), 1);
 }
 
-void GuestThread::MarkDead(int signal) {
+void GuestThread::MarkDead(int signal, int error) {
   bool deliver = false;
   {
     MutexLock lock(mu_);
     if (dead_) return;
     dead_ = true;
+    never_made_ = error;
     death_signal_ = signal;
     if (calling_) handler_.HandleCallEnded();
     if (state_ == State::kRunning) {
@@ -467,6 +508,7 @@ void GuestThread::ServeDeath() {
     MutexLock lock(mu_);
     if (state_ == State::kExited || std::exchange(death_told_, true)) return;
     trap.death_signal = death_signal_;
+    trap.failed_errno = never_made_;
   }
   Handle(trap);
 }

@@ -6,7 +6,6 @@
 #include <sys/types.h>
 
 #include <memory>
-#include <span>
 #include <string>
 #include <vector>
 
@@ -20,11 +19,24 @@
 
 namespace sandbox::platform::systrap {
 
-// A stub stopped in its first doorbell (Bell::kHello), its listener in hand. No guest code has run in it.
-struct PoolStub {
-  pid_t pid = -1;
-  RefPtr<SharedPage> page;
-  UniqueFd listener;
+// A fresh stub, or one that will be: it comes up by itself, and waits at its socket for its first answer. No guest code
+// has run in it.
+class PoolStub {
+ public:
+  PoolStub(RefPtr<SharedPage> page, UniqueFd socket) : page_(std::move(page)), socket_(std::move(socket)) {}
+
+  struct Report {
+    pid_t pid = -1;
+    UniqueFd listener;
+  };
+  // Waits until it is there; EAGAIN when it never will be.
+  Result<Report> Await();
+  const RefPtr<SharedPage>& page() const { return page_; }
+  UniqueFd TakeSocket() { return std::move(socket_); }
+
+ private:
+  RefPtr<SharedPage> page_;
+  UniqueFd socket_;
 };
 
 class Zygote {
@@ -37,7 +49,7 @@ class Zygote {
   ~Zygote();
 
   pid_t pid() const { return pid_; }
-  // Forks one stub and waits until it rings for the first time; the notification is still to be received.
+  // Has it fork a stub.
   Result<PoolStub> ForkStub() EXCLUDES(mu_);
   // The contents of a file of a process, which the confined sentry has no name for. ENOENT when the process is gone.
   Result<std::string> ReadProcess(pid_t pid, stub::ProcessFile file) EXCLUDES(mu_);
@@ -46,9 +58,6 @@ class Zygote {
 
  private:
   Zygote(pid_t pid, UniqueFd socket) : pid_(pid), socket_(std::move(socket)) {}
-
-  // The answer's number; a descriptor beside it goes to `fd`.
-  Result<int32_t> Ask(const stub::ZygoteRequest& request, std::span<const BorrowedFd> fds, UniqueFd* fd) EXCLUDES(mu_);
 
   const pid_t pid_;
   Mutex mu_{LockRank::kLeaf};  // one request at a time; held over the zygote's answer, which needs nobody else

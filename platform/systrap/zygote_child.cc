@@ -65,8 +65,8 @@ void InstallHandlers() {
     action.mask = ~0ull & ~(1ull << (SIGSEGV - 1)) & ~(1ull << (SIGBUS - 1));
     Require(::syscall(SYS_rt_sigaction, signo, &action, nullptr, 8) == 0, "signal handlers");
   }
-  // A pool stub is not to be disturbed before its first frame, for which it raises SIGILL.
-  const uint64_t mask = ~(1ull << (SIGILL - 1));
+  // A fresh stub is not to be disturbed before it starts.
+  const uint64_t mask = ~0ull;
   Require(::syscall(SYS_rt_sigprocmask, SIG_SETMASK, &mask, nullptr, 8) == 0, "signal mask");
   stack_t alt = {};
   alt.ss_sp = reinterpret_cast<void*>(SlotAddress(0) + kSlotAltStack);

@@ -93,6 +93,9 @@ Result<TaskRef> Kernel::CreateProcess(CreateProcessArgs args) {
   load.base = task->WalkFromCwd();
   load.identify = [&](const FileRef& executable) { return CredentialsForExec(*task, executable); };
   const LoadedImage image = TRY(Load(*task, *task->mm_, *task->thread_, load));
+  // Others may look into it before it is started.
+  TRY(task->thread_->FlushMemoryOps());
+  task->mm_->OpsExecuted(*task->thread_);
   drop_thread.Release();
   release.Release();
   StartLoaded(task, args, image);

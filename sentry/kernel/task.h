@@ -212,7 +212,8 @@ class Task final : public Context, public platform::TrapHandler, public RefFromT
   std::atomic<uint64_t> personality{0};
   std::atomic<uint64_t> timer_slack_ns{50'000}, default_timer_slack_ns{50'000};
   std::atomic<uint64_t> clear_child_tid{0};
-  std::atomic<uint64_t> robust_list{0};
+  std::atomic<uint64_t> robust_list{0};  // as of the last trap
+  uint64_t CurrentRobustList() const;    // (any)
   std::atomic<bool> keep_caps{false}, io_flusher{false};
   std::atomic<int> mce_kill_policy{2};                                                  // PR_MCE_KILL_DEFAULT
   std::atomic<bool> no_new_privs{false};                                                // never taken back
@@ -292,7 +293,7 @@ class Task final : public Context, public platform::TrapHandler, public RefFromT
   void ApplyDefault(const SignalInfo& info);
   Result<void> PushFrame(const SignalInfo& info, const SignalAction& action);
   void StoreMask(SignalSet mask);  // with sig_mu_
-  void TakeOverSignalState();
+  void TakeOverState();
   SignalSet LiveMaskLocked() const;  // blocked_signals() with the group's sig_mu_ held
   bool OnSignalStack(uint64_t sp) const;
   void RestartCall(const SignalAction* handler);
@@ -309,6 +310,7 @@ class Task final : public Context, public platform::TrapHandler, public RefFromT
 
   // --- task_rseq.cc. ---
   void AbortRseq();  // before a handler runs: a critical section it interrupts starts over
+  void NoteRseq(const platform::Thread::Rseq& area);
   void LeaveRseq();  // the thread ends and its memory lives on: queues its ops
 
   // --- task_block.cc. ---
@@ -398,6 +400,7 @@ class Task final : public Context, public platform::TrapHandler, public RefFromT
   int32_t exec_from_tid_ = 0;         // an exec that the tracer has not been told of, and the tid before it
   bool serving_trap_ = false;         // inside HandleTrap
   bool start_on_return_ = false;      // exec made a new thread_, which runs when the trap ends
+  bool image_is_new_ = false;         // it has not trapped yet: what was queued to make the image may still fail
   std::shared_ptr<VforkWait> vfork_;  // the parent that waits for this task's exec or exit
 
   // task_defer.cc. The coroutine of the trap under way, if it has one; what it serves; the end of a wait with a

@@ -66,6 +66,7 @@ void Task::CoroutineMain(void* self) {
 void Task::StartNewImage() {
   if (!start_on_return_) return;
   start_on_return_ = false;
+  image_is_new_ = true;
   thread_->Start();
 }
 

@@ -192,6 +192,12 @@ void Task::LeaveGroup(bool last) {
   }
 }
 
+uint64_t Task::CurrentRobustList() const {
+  MutexLock lock(mu_);
+  const auto settled = thread_ != nullptr ? thread_->SettledRobustList() : std::nullopt;
+  return settled.value_or(robust_list.load());
+}
+
 // Marks the robust mutexes the thread still holds (robust_list(2), Linux: exit_robust_list).
 void Task::WalkRobustList() {
   const GuestAddr head_addr(robust_list.exchange(0));

@@ -31,6 +31,14 @@ Result<void> Task::RegisterRseq(GuestAddr addr, uint32_t length, uint32_t signat
   return {};
 }
 
+// The thread registered it by itself, so all that is checked here is the sentry's own use of it.
+void Task::NoteRseq(const platform::Thread::Rseq& area) {
+  const GuestAddr addr(area.addr);
+  const auto end = addr.Add(area.length);
+  if (area.length < kFirstLength || !end.ok() || !mm_->range().Contains(GuestRange{addr, *end})) return;
+  rseq_ = {addr, area.length, area.signature};
+}
+
 Result<void> Task::UnregisterRseq(GuestAddr addr, uint32_t length, uint32_t signature) {
   if (rseq_.addr.IsNull() || addr != rseq_.addr || length != rseq_.length) return Err(EINVAL);
   if (signature != rseq_.signature) return Err(EPERM);

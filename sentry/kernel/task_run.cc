@@ -12,15 +12,20 @@ namespace sandbox {
 void Task::RunTrap(const platform::Trap& trap) {
   in_guest_.store(false);
   serving_trap_ = true;
+  const bool image_is_new = std::exchange(image_is_new_, false);
   const int64_t start = MonotonicNow().ns;
   slept_ns_ = 0;
   waited_ns_ = trap.waited_ns;
-  TakeOverSignalState();
+  TakeOverState();
   const auto lane = trap.fast                  ? SyscallProfile::Lane::kFast
                     : thread_->has_registers() ? SyscallProfile::Lane::kTrapped
                                                : SyscallProfile::Lane::kNotified;
   bool recorded = trap.kind != platform::Trap::Kind::kSyscall;
-  ServeTrap(trap);
+  if (image_is_new && trap.kind == platform::Trap::Kind::kMemoryOpFailed) {
+    ExitGroup(SIGSEGV);  // Linux: past the point of no return in exec
+  } else {
+    ServeTrap(trap);
+  }
   for (;;) {
     if (!PrepareToResume()) {
       start_on_return_ = false;  // killed in exec: the new thread is gone with the task
@@ -64,8 +69,13 @@ void Task::ServeTrap(const platform::Trap& trap) {
       if (restart_code_ != 0 && thread_->regs().ip() != restart_ip_) restart_code_ = 0;
       return;
     case Kind::kDead:
-      // The OOM killer or a crash of the stub took the process (ARCHITECTURE §1).
       host_thread_dead_ = true;
+      if (trap.failed_errno != 0) {
+        // It was never made, which its creator was told: nobody waits for it.
+        clear_child_tid.store(0);
+        return Exit(0);
+      }
+      // The OOM killer or a crash of the stub took the process (ARCHITECTURE §1).
       return ExitGroup(ValidSignal(trap.death_signal) ? trap.death_signal : SIGKILL);
   }
   LOGF(kWarning, "task %d: unknown trap, killed", tid());

@@ -31,7 +31,11 @@ void Task::StoreMask(SignalSet mask) {
 }
 
 // The guest may have changed it since the last trap.
-void Task::TakeOverSignalState() {
+void Task::TakeOverState() {
+  const auto settled = thread_->TakeSettled();
+  if (settled.robust_list) robust_list.store(*settled.robust_list);
+  if (settled.tid_address) clear_child_tid.store(*settled.tid_address);
+  if (settled.rseq) NoteRseq(*settled.rseq);
   if (const auto mask = thread_->SignalMask(); mask && (*mask & ~kUnblockable) != mask_.load()) SetSignalMask(*mask);
   const auto defaulted = thread_->TakeDefaultedActions();
   if (defaulted.set == 0) return;

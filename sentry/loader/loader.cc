@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <span>
 
 #include "sentry/loader/elf_file.h"
 #include "sentry/loader/elf_map.h"
@@ -88,9 +89,31 @@ void FillCodeAndData(MmLayout& layout, const ElfFile& elf, uint64_t bias) {
   }
 }
 
-Result<void> ZeroTails(MemoryManager& mm, const MappedElf& mapped) {
+// What the new memory holds beside its files.
+struct Contents {
+  GuestAddr at;
+  std::span<const uint8_t> bytes;
+};
+
+void AddTails(const MappedElf& mapped, std::vector<Contents>& contents) {
   static const uint8_t zeros[kPageSize] = {};
-  for (const GuestRange& tail : mapped.tails) TRY(mm.Write(tail.start, zeros, tail.length()));
+  for (const GuestRange& tail : mapped.tails) contents.push_back({tail.start, {zeros, tail.length()}});
+}
+
+// By the thread itself, together with what is queued, where it can; then what fails is the new program's end.
+Result<void> Fill(MemoryManager& mm, platform::Thread& thread, std::span<const Contents> contents) {
+  size_t total = 0;
+  for (const Contents& part : contents) total += part.bytes.size() + kPageSize / 8;  // with what alignment takes
+  if (thread.ReserveOutput(total) != nullptr) {
+    for (const Contents& part : contents) {
+      std::memcpy(thread.ReserveOutput(part.bytes.size()), part.bytes.data(), part.bytes.size());
+      thread.CommitOutput(part.at, part.bytes.size());
+    }
+    return {};
+  }
+  TRY(thread.FlushMemoryOps());
+  mm.OpsExecuted(thread);
+  for (const Contents& part : contents) TRY(mm.Write(part.at, part.bytes.data(), part.bytes.size()));
   return {};
 }
 
@@ -147,14 +170,13 @@ Result<LoadedImage> Load(Context& context, MemoryManager& mm, platform::Thread& 
   const Image image = TRY(MapImage(context, mm, thread, args.base, *resolved.file));
   const int stack_prot = PROT_READ | PROT_WRITE | (image.elf.executable_stack ? PROT_EXEC : 0);
   const GuestRange stack = TRY(mm.MapStack(context, thread, stack_limit, string_bytes, stack_prot));
-  TRY(thread.FlushMemoryOps());
-  mm.OpsExecuted(thread);
-
-  TRY(ZeroTails(mm, image.program));
-  if (image.interpreter) TRY(ZeroTails(mm, *image.interpreter));
+  std::vector<Contents> contents;
+  AddTails(image.program, contents);
+  if (image.interpreter) AddTails(*image.interpreter, contents);
   const uint64_t base = image.interpreter ? image.interpreter->bias : 0;
   const auto built = BuildStack(stack.end, strings, AuxVector(image.elf, image.program, base, image.vdso, identity));
-  TRY(mm.Write(built.sp, built.bytes.data(), built.bytes.size()));
+  contents.push_back({built.sp, built.bytes});
+  TRY(Fill(mm, thread, contents));
 
   MmLayout layout = mm.layout();  // start_brk is set
   FillCodeAndData(layout, image.elf, image.program.bias);

@@ -1,5 +1,6 @@
 // Program images: ELF, its interpreter, scripts (Linux: fs/exec.c, fs/binfmt_elf.c, fs/binfmt_script.c). Exec loads
-// into a fresh, empty address space before it gives up the old one, so any failure here is an ordinary errno.
+// into a fresh, empty address space before it gives up the old one, so any failure here is an ordinary errno; all but
+// those of mappings that the thread makes as it starts.
 #pragma once
 
 #include <functional>
@@ -41,7 +42,8 @@ struct LoadedImage {
 };
 
 // Maps the program into `mm`, whose address space is the one of `thread` (stopped, fresh), builds stack, auxv and vDSO,
-// and fills mm.SetLayout. ENOEXEC, ENOENT or EACCES for interpreters, ELOOP for nested scripts, E2BIG, ENOMEM.
+// and fills mm.SetLayout. What is mapped and written may be queued on the thread. ENOEXEC, ENOENT or EACCES for
+// interpreters, ELOOP for nested scripts, E2BIG, ENOMEM.
 Result<LoadedImage> Load(Context& context, MemoryManager& mm, platform::Thread& thread, const LoadArgs& args);
 
 }  // namespace sandbox
