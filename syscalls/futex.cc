@@ -165,7 +165,8 @@ Result<void> SysSetRobustList(Task& task, GuestAddr head, uint64_t size) {
   task.robust_list.store(head.value());
   return {};
 }
-SYSCALL_ROW(set_robust_list, Lane::kShort, Support::kFull, SysSetRobustList, "");
+// It traps because stubs answer it in the trap.
+SYSCALL_ROW(set_robust_list, Lane::kFull, Support::kFull, SysSetRobustList, "");
 
 Result<void> SysGetRobustList(Task& task, int32_t tid, OutPtr<uint64_t> head, OutPtr<uint64_t> size) {
   const TaskRef target = tid == 0 ? task.shared_from_this() : task.Find(tid);

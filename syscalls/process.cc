@@ -128,7 +128,8 @@ Result<int32_t> SysSetTidAddress(Task& task, GuestAddr addr) {
   task.clear_child_tid.store(addr.value());
   return task.pid()->own();
 }
-SYSCALL_ROW(set_tid_address, Lane::kShort, Support::kFull, SysSetTidAddress, "");
+// It traps because stubs answer it in the trap.
+SYSCALL_ROW(set_tid_address, Lane::kFull, Support::kFull, SysSetTidAddress, "");
 
 }  // namespace
 }  // namespace sandbox::syscalls

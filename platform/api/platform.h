@@ -88,7 +88,7 @@ struct Trap {
     kInterrupt,       // answer to Thread::Interrupt, or a kick without a reason; registers present
     kFrameFailed,     // the guest's stack did not take `failed_frame`, which PushFrame had accepted
     kMemoryOpFailed,  // a queued op failed: failed_op, failed_errno; the ops after it were not executed
-    kDead,            // the host thread is gone (killed, OOM); only Exit may be called
+    kDead,  // the host thread is gone (killed, OOM), or (failed_errno) was never made; only Exit may be called
   };
   Kind kind = Kind::kSyscall;
   uint64_t nr = 0;
@@ -249,6 +249,8 @@ class Thread {
 
   // Makes a child of this thread: a copy of the address space, or sharing it. The child is stopped, with this
   // thread's registers and extended state, return value 0. It runs after its Start. Precondition: has_registers().
+  // A thread may be made only when this one resumes, blocks or exits. What fails then is the result of the call that it
+  // is in, and the child gets Trap::kDead with the errno.
   virtual Result<std::unique_ptr<Thread>> Clone(const CloneOptions& options, TrapHandler& child) = 0;
 
   // Lets a new thread run with regs(). Called once, from any sentry thread.

@@ -145,6 +145,12 @@ void StubHandler(int signo, void* info_ptr, void* ucontext) {
     if (info->syscall == kSysRtSigreturn) SignalReturnLocally(page, uc);
     SaveRegisters(page, uc);
     page->regs.orig_rax = static_cast<uint32_t>(info->syscall);
+    if (AnswerTrapped(page)) {
+      uc->mcontext.rax = page->regs.rax;
+      uc->mcontext.rcx = uc->mcontext.rip;
+      uc->mcontext.r11 = uc->mcontext.eflags;
+      ReturnToGuest(uc);
+    }
     TakeUsageAlong(page, page->regs.orig_rax);
     bell = Bell::kSyscall;
   } else if (signo == kControlSignal) {

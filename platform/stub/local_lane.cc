@@ -229,14 +229,16 @@ STUB_INLINE bool AnswerStart(ThreadPage* page, uint32_t nr) {
   return true;
 }
 
+STUB_INLINE bool IsStart(uint32_t nr) {
+  return nr == kCallSetRobustList || nr == kCallSetTidAddress || nr == kCallRseq || nr == kCallArchPrctl;
+}
+
 STUB_INLINE bool AnswerAtOnce(ThreadPage* page, uint32_t nr) {
   if (nr == kCallRtSigprocmask) return ChangeMask(page);
   if (nr == kCallRtSigaction) return AnswerAction(page);
   if (nr == kCallClockGettime || nr == kCallGettimeofday || nr == kCallTime) return AnswerClock(page, nr);
   if (nr == kCallGetcpu) return AnswerGetcpu(page);
-  if (nr == kCallSetRobustList || nr == kCallSetTidAddress || nr == kCallRseq || nr == kCallArchPrctl) {
-    return AnswerStart(page, nr);
-  }
+  if (IsStart(nr)) return AnswerStart(page, nr);
   if (nr == kCallSchedYield) {
     page->regs.rax = Call3(kSysSchedYield, 0);
     return true;
@@ -251,6 +253,11 @@ Local AnswerLocally(ThreadPage* page) {
   if (__atomic_load_n(&page->local.valid, __ATOMIC_RELAXED) == 0) return Local::kAsk;
   if (nr == kCallFutex) return AnswerFutex(page);
   return AnswerAtOnce(page, nr) ? Local::kAnswered : Local::kAsk;
+}
+
+bool AnswerTrapped(ThreadPage* page) {
+  const uint32_t nr = static_cast<uint32_t>(page->regs.orig_rax);
+  return IsStart(nr) && __atomic_load_n(&page->local.valid, __ATOMIC_RELAXED) != 0 && AnswerStart(page, nr);
 }
 
 // The guest's frame has the host's layout, so the host returns through a copy of it, in which the mask and the signal

@@ -14,6 +14,10 @@ enum class Local {
 };
 // A call of the fast lane.
 STUB_TEXT Local AnswerLocally(ThreadPage* page);
+// One that trapped, of those that programs and threads start with: their sites are seldom such as can be rewritten, and
+// a trap costs less than a trip. The registers are in the page, where the result goes too. False: the sentry must
+// answer.
+STUB_TEXT bool AnswerTrapped(ThreadPage* page);
 // rt_sigreturn that trapped into the handler which runs with the host's frame `trap`. Returns when the sentry must do
 // it.
 STUB_TEXT void SignalReturnLocally(ThreadPage* page, const UContext* trap);

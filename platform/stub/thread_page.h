@@ -151,7 +151,7 @@ struct FileRead {
 // Calls that may end the process or its memory: the thread takes what the host counted along, since asking for it would
 // be one more trip.
 inline constexpr bool BringsUsage(uint64_t nr) {
-  return nr == 59 /*execve*/ || nr == 60 /*exit*/ || nr == 231 /*exit_group*/ || nr == 322 /*execveat*/;
+  return nr == 59 /*execve*/ || nr == 231 /*exit_group*/ || nr == 322 /*execveat*/;
 }
 
 // ThreadPage::interrupted, bits.

@@ -32,6 +32,7 @@ class StubPlatform final : public Platform {
 
   WorkerPool& workers() { return workers_; }
   SpinPolicy& spin() { return spin_; }
+  StubPool& pool() { return pool_; }
   SharedWatch& shared_watch() { return shared_watch_; }
   const InputTable& inputs() const { return inputs_; }
   // Of signal frames; known once there is a process.

@@ -213,10 +213,12 @@ void GuestThread::SendStart() {
   const std::vector<BorrowedFd> files = std::exchange(start_files_, {});
   const stub::StubStart start{static_cast<uint32_t>(files.size())};
   hold_ = Hold::kLoose;
+  StubPool& pool = platform_.pool();
   filling_ = true;
   space_->SetFilling(page_);
   handover_.store(0, std::memory_order_release);
   (void)SendWithFds(socket.borrow(), std::as_bytes(std::span(&start, 1)), files);
+  pool.Refill();
 }
 
 void GuestThread::Post(stub::Command command, stub::Resume resume, size_t op_limit) {

@@ -1,15 +1,25 @@
 #include "platform/systrap/stub_pool.h"
 
+#include <algorithm>
 #include <optional>
 
 #include "base/log.h"
 
 namespace sandbox::platform::systrap {
 
-StubPool::StubPool(Zygote& zygote, int size) : zygote_(zygote) {
-  for (int i = 0; i < size; ++i) {
+StubPool::StubPool(Zygote& zygote, int size) : zygote_(zygote), size_(size < 0 ? 0 : size) { Refill(); }
+
+void StubPool::Refill() {
+  size_t missing;
+  {
+    MutexLock lock(mu_);
+    missing = size_ - std::min(size_, coming_.size());
+  }
+  for (; missing != 0; --missing) {
     auto stub = zygote_.ForkStub();
-    if (stub.ok()) coming_.push_back(std::move(*stub));
+    if (!stub.ok()) return;
+    MutexLock lock(mu_);
+    coming_.push_back(std::move(*stub));
   }
 }
 
@@ -23,10 +33,6 @@ Result<StubPool::Taken> StubPool::Take() {
     }
   }
   if (first) {
-    if (auto next = zygote_.ForkStub(); next.ok()) {
-      MutexLock lock(mu_);
-      coming_.push_back(std::move(*next));
-    }
     if (auto report = first->Await(); report.ok()) return Taken{std::move(*first), std::move(*report)};
     LOGF(kWarning, "a stub did not come up");
   }

@@ -162,14 +162,20 @@ TEST(StartCallsTest, CreatorsAreInterrupted) {
   EXPECT_GT(handled, 0);
 }
 
+// They fail (EAGAIN) while the group ends or is replaced.
+void StartThreadsForEver() {
+  for (;;) {
+    pthread_t thread;
+    if (pthread_create(
+            &thread, nullptr, [](void* p) { return p; }, nullptr) == 0)
+      pthread_join(thread, nullptr);
+  }
+}
+
 TEST(StartCallsTest, TheGroupEndsWhileThreadsStart) {
   for (int i = 0; i < 30; ++i) {
     EXPECT_EQ(guest::RunInChild([] {
-                for (int j = 0; j < 3; ++j) {
-                  std::thread([] {
-                    for (;;) std::thread([] {}).join();
-                  }).detach();
-                }
+                for (int j = 0; j < 3; ++j) std::thread(StartThreadsForEver).detach();
                 for (int j = 0; j < 5; ++j) std::thread([] {}).join();
                 return 5;
               }),
@@ -181,11 +187,7 @@ TEST(StartCallsTest, ExecWhileThreadsStart) {
   for (int i = 0; i < 20; ++i) {
     const pid_t pid = fork();
     if (pid == 0) {
-      for (int j = 0; j < 3; ++j) {
-        std::thread([] {
-          for (;;) std::thread([] {}).join();
-        }).detach();
-      }
+      for (int j = 0; j < 3; ++j) std::thread(StartThreadsForEver).detach();
       std::thread([] { execl("/bin/true", "true", nullptr); }).join();
       _exit(1);
     }
