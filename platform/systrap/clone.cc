@@ -163,10 +163,8 @@ bool GuestThread::Bind() {
   if (creator_page_ == nullptr) return false;
   const int claimed = __atomic_load_n(&(*creator_page_)->clone_tid, __ATOMIC_SEQ_CST);
   // The host gave the number before the thread ran; a stub that gives another one mixes up its own threads.
-  if (claimed <= 0 || listener_->Find(claimed) != nullptr || !process_->HasThread(claimed)) return false;
-  int unbound = -1;
-  if (tid_.compare_exchange_strong(unbound, claimed)) listener_->Add(claimed, shared_from_this());
-  listener_->RemoveUnbound(this);
+  if (claimed <= 0 || !process_->HasThread(claimed) || !listener_->Bind(claimed, shared_from_this())) return false;
+  tid_ = claimed;
   return true;
 }
 

@@ -165,6 +165,19 @@ void Listener::RemoveUnbound(const GuestThread* thread) {
   unbound_.erase(entry);
 }
 
+bool Listener::Bind(int tid, const RefPtr<GuestThread>& thread) {
+  RefPtr<GuestThread> stale;
+  {
+    MutexLock lock(mu_);
+    auto& entry = threads_[tid];
+    if (entry != nullptr && entry->process() == thread->process()) return entry == thread;
+    stale = std::exchange(entry, thread);
+    std::erase(unbound_, thread);
+  }
+  if (stale) stale->MarkDead(0);  // as in Add
+  return true;
+}
+
 RefPtr<GuestThread> Listener::BindAndFind(int tid) {
   std::vector<RefPtr<GuestThread>> unbound;
   {

@@ -78,6 +78,8 @@ class Listener : public RefFromThis<Listener> {
   // Threads that are made while their creators go on: they have no number yet (GuestThread::Bind).
   void AddUnbound(RefPtr<GuestThread> thread) EXCLUDES(mu_);
   void RemoveUnbound(const GuestThread* thread) EXCLUDES(mu_);
+  // Add for one of those; false when another thread of its process has the number.
+  bool Bind(int tid, const RefPtr<GuestThread>& thread) EXCLUDES(mu_);
   // Who has that number, when those were asked for theirs once more.
   RefPtr<GuestThread> BindAndFind(int tid) EXCLUDES(mu_);
 
