@@ -6,14 +6,12 @@
 #include "sentry/kernel/process_timers.h"
 #include "sentry/kernel/task.h"
 #include "sentry/time/clock.h"
-#include "sentry/time/vdso_clock.h"
 #include "syscalls/row.h"
 
 namespace sandbox::syscalls {
 namespace {
 
 Result<void> SysClockGettime(Task& task, int32_t clock, OutPtr<timespec> out) {
-  VdsoClock::Get().Renew();  // the vDSO called because its page is too old
   const int64_t ns =
       IsCpuClock(clock) ? static_cast<int64_t>(TRY(ReadCpuClockNs(task, clock))) : TRY(ReadClockNs(clock));
   return out.Write(task.memory(), ToTimespec(ns));
@@ -48,9 +46,8 @@ SYSCALL_ROW(clock_settime, Lane::kShort, Support::kPartial, SysClockSettime,
             "EPERM even for root: the clock is the host's");
 
 Result<void> SysGettimeofday(Task& task, OutPtr<timeval> time, OutPtr<struct timezone> zone) {
-  VdsoClock::Get().Renew();
   if (!time.IsNull()) {
-    const int64_t ns = RealtimeNowNs();
+    const int64_t ns = TRY(ReadClockNs(CLOCK_REALTIME));
     TRY(time.Write(task.memory(), {ns / 1'000'000'000, ns % 1'000'000'000 / 1000}));
   }
   if (!zone.IsNull()) TRY(zone.Write(task.memory(), {0, 0}));
@@ -70,8 +67,7 @@ SYSCALL_ROW(settimeofday, Lane::kShort, Support::kPartial, SysSettimeofday,
             "EPERM even for root: the clock is the host's");
 
 Result<int64_t> SysTime(Task& task, OutPtr<int64_t> out) {
-  VdsoClock::Get().Renew();
-  const int64_t seconds = RealtimeNowNs() / 1'000'000'000;
+  const int64_t seconds = TRY(ReadClockNs(CLOCK_REALTIME)) / 1'000'000'000;
   if (!out.IsNull()) TRY(out.Write(task.memory(), seconds));
   return seconds;
 }

@@ -19,6 +19,9 @@ Result<void> Change(Task& task, ThreadGroup& group, int resource, const abi::Rli
   if (limit.hard > group.limits().Get(resource).hard && !task.creds().Has(CAP_SYS_RESOURCE)) return Err(EPERM);
   group.limits().Set(resource, Limit{limit.soft, limit.hard});
   if (resource == RLIMIT_CPU) group.timers().FollowCpuLimit();
+  if (resource == RLIMIT_STACK && &group == &task.group()) {
+    task.mm().LimitStack(task.thread(), GuestAddr(task.thread().regs().sp()), limit.soft);
+  }
   return {};
 }
 
@@ -48,7 +51,7 @@ Result<void> SysPrlimit64(Task& task, int32_t pid, uint32_t resource, InPtr<abi:
   if (!old_limit.IsNull()) TRY(old_limit.Write(task.memory(), abi::Rlimit64{old.soft, old.hard}));
   return {};
 }
-SYSCALL_ROW(prlimit64, Lane::kShort, Support::kFull, SysPrlimit64, "");
+SYSCALL_ROW(prlimit64, Lane::kFull, Support::kFull, SysPrlimit64, "");
 
 Result<void> SysGetrlimit(Task& task, uint32_t resource, OutPtr<abi::Rlimit64> out) {
   if (resource >= static_cast<uint32_t>(kLimitCount)) return Err(EINVAL);
@@ -62,7 +65,7 @@ Result<void> SysSetrlimit(Task& task, uint32_t resource, InPtr<abi::Rlimit64> in
   if (resource >= static_cast<uint32_t>(kLimitCount)) return Err(EINVAL);
   return Change(task, task.group(), static_cast<int>(resource), limit);
 }
-SYSCALL_ROW(setrlimit, Lane::kShort, Support::kFull, SysSetrlimit, "");
+SYSCALL_ROW(setrlimit, Lane::kFull, Support::kFull, SysSetrlimit, "");
 
 }  // namespace
 }  // namespace sandbox::syscalls

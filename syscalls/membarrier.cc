@@ -7,6 +7,7 @@
 
 #include <algorithm>
 
+#include "sentry/fs/anon/epoll.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/ptrace_access.h"
 #include "sentry/kernel/task.h"
@@ -85,14 +86,22 @@ Result<int64_t> SysKcmp(Task& task, int32_t pid1, int32_t pid2, int type, uint64
       return 0;
     case KCMP_SIGHAND:
       return Order(a->group().handlers().get(), b->group().handlers().get());
-    case KCMP_EPOLL_TFD:
-      TRY(InPtr<kcmp_epoll_slot>(GuestAddr(index2)).Read(task.memory()));
-      return Err(EINVAL);
+    case KCMP_EPOLL_TFD: {
+      const auto slot = TRY(InPtr<kcmp_epoll_slot>(GuestAddr(index2)).Read(task.memory()));
+      const RefPtr<FdTable> fds1 = a->fds_ref(), fds2 = b->fds_ref();
+      if (fds1 == nullptr || fds2 == nullptr) return Err(EBADF);
+      const FileRef file = TRY(fds1->GetAny(Fd(static_cast<int32_t>(index1))));
+      const FileRef set = TRY(fds2->GetAny(Fd(static_cast<int32_t>(slot.efd))));
+      auto* const epoll = dynamic_cast<Epoll*>(set.get());
+      if (epoll == nullptr) return Err(EINVAL);
+      const FileRef target = TRY(epoll->Target(static_cast<int32_t>(slot.tfd), slot.toff));
+      return Order(file.get(), target.get());
+    }
     default:
       return Err(EINVAL);
   }
 }
-SYSCALL_ROW(kcmp, Lane::kShort, Support::kPartial, SysKcmp, "no KCMP_EPOLL_TFD; semaphore undo lists count as none");
+SYSCALL_ROW(kcmp, Lane::kShort, Support::kPartial, SysKcmp, "semaphore undo lists count as none");
 
 }  // namespace
 }  // namespace sandbox::syscalls

@@ -160,16 +160,25 @@ Result<int64_t> Speculation(int option, const PrctlArgs& args) {
   return Err(ENXIO);
 }
 
+constexpr int kSetMdwe = 65, kGetMdwe = 66;  // newer than the headers
+
+// Memory that is written and then executed is refused, once and for all.
+Result<int64_t> Mdwe(Task& task, int option, const PrctlArgs& args) {
+  constexpr uint64_t kRefuseExecGain = 1, kNoInherit = 2;
+  if (!args.rest_is_zero()) return Err(EINVAL);
+  if (option == kGetMdwe) return args.a2 != 0 ? Result<int64_t>(Err(EINVAL)) : int64_t{task.mm().mdwe()};
+  if ((args.a2 & ~(kRefuseExecGain | kNoInherit)) || args.a2 == kNoInherit) return Err(EINVAL);
+  if (task.mm().mdwe() != 0 && task.mm().mdwe() != args.a2) return Err(EPERM);
+  task.mm().set_mdwe(static_cast<uint32_t>(args.a2));
+  return 0;
+}
+
 // What is off and stays off: asking for that, or whether it is so, succeeds. Newer than the headers.
 std::optional<Result<int64_t>> Absent(int option, const PrctlArgs& args) {
-  constexpr int kSetSyscallUserDispatch = 59, kSetMdwe = 65, kGetMdwe = 66, kSetMemoryMerge = 67, kGetMemoryMerge = 68,
-                kTimerCreateRestoreIds = 77;
+  constexpr int kSetMemoryMerge = 67, kGetMemoryMerge = 68, kTimerCreateRestoreIds = 77;
   constexpr uint64_t kRestoreIdsGet = 2;
   const auto zero_if = [](bool known) { return known ? Result<int64_t>(0) : Err(EINVAL); };
   switch (option) {
-    case kSetSyscallUserDispatch:
-    case kSetMdwe:
-    case kGetMdwe:
     case kSetMemoryMerge:
     case kGetMemoryMerge:
       return zero_if(args.all_zero());
@@ -297,6 +306,12 @@ Result<int64_t> SysPrctl(Task& task, int option, uint64_t a2, uint64_t a3, uint6
     case PR_GET_SPECULATION_CTRL:
     case PR_SET_SPECULATION_CTRL:
       return Speculation(option, args);
+    case PR_SET_SYSCALL_USER_DISPATCH:
+      TRY(task.SetUserDispatch(a2, GuestAddr(a3), a4, GuestAddr(a5)));
+      return 0;
+    case kSetMdwe:
+    case kGetMdwe:
+      return Mdwe(task, option, args);
     case PR_SET_PTRACER:
       return Err(EINVAL);  // as without Yama
     default:
@@ -304,8 +319,7 @@ Result<int64_t> SysPrctl(Task& task, int option, uint64_t a2, uint64_t a3, uint6
   }
 }
 SYSCALL_ROW(prctl, Lane::kShort, Support::kPartial, SysPrctl,
-            "PR_SET_MM without MAP, EXE_FILE and BRK; no PR_TSC_SIGSEGV, syscall user dispatch, core scheduling, MDWE, "
-            "memory merging");
+            "PR_SET_MM without MAP, EXE_FILE and BRK; no PR_TSC_SIGSEGV, core scheduling, memory merging");
 
 }  // namespace
 }  // namespace sandbox::syscalls

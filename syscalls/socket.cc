@@ -172,10 +172,22 @@ Result<void> PeerPidfd(Task& task, Socket& socket, int32_t room, GuestAddr value
   return {};
 }
 
+// SO_GET_FILTER: sizes are counts of instructions.
+Result<void> GetFilter(Task& task, Socket& socket, int32_t room, GuestAddr value, InOutPtr<int32_t> size_ptr) {
+  const PacketFilterRef filter = socket.filter();
+  const auto count = static_cast<int32_t>(filter == nullptr ? 0 : filter->program().size());
+  if (room != 0 && count != 0) {
+    if (room < count) return Err(EINVAL);
+    TRY(OutPtr<sock_filter>(value).WriteArray(task.memory(), filter->program()));
+  }
+  return size_ptr.Write(task.memory(), count);
+}
+
 Result<void> SysGetsockopt(Task& task, Fd fd, int level, int name, GuestAddr value, InOutPtr<int32_t> size_ptr) {
   const SocketRef socket = TRY(GetSocket(task, fd));
   const int32_t room = TRY(size_ptr.Read(task.memory()));
   if (room < 0) return Err(EINVAL);
+  if (level == SOL_SOCKET && name == SO_GET_FILTER) return GetFilter(task, *socket, room, value, size_ptr);
   if (level == SOL_SOCKET && name == abi::kSoPeerPidfd) return PeerPidfd(task, *socket, room, value, size_ptr);
   const std::string bytes = TRY(socket->GetOption(task, level, name));
   size_t size = std::min<size_t>(room, bytes.size());

@@ -1,10 +1,6 @@
-// The classic BPF programs of seccomp(2): check and interpreter (Linux: net/core/filter.c
-// bpf_check_classic, kernel/seccomp.c seccomp_check_filter). A program comes from the guest and
-// runs in the sentry: what the check accepts ends after at most as many steps as it has
-// instructions, since jumps only go forward.
+// The classic BPF programs of seccomp(2) (Linux: kernel/seccomp.c seccomp_check_filter).
 #pragma once
 
-#include <linux/filter.h>
 #include <linux/seccomp.h>
 
 #include <cstdint>
@@ -12,6 +8,7 @@
 #include <span>
 
 #include "base/result.h"
+#include "sentry/core/classic_bpf.h"
 
 namespace sandbox {
 
@@ -21,9 +18,7 @@ static_assert(sizeof(SeccompData) == 64);
 
 inline constexpr size_t kMaxSeccompInsns = BPF_MAXINSNS;
 
-// EINVAL for an empty or too long program, an instruction seccomp does not know, a jump past the
-// end, a load outside struct seccomp_data, scratch memory read before it is written, division by a
-// constant 0, or a last instruction that is no return.
+// EINVAL as CheckBpf, and for a load outside struct seccomp_data.
 Result<void> CheckSeccompProgram(std::span<const sock_filter> program);
 
 // The program's verdict, SECCOMP_RET_* with data. Precondition: the program passed the check.

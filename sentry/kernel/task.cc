@@ -126,7 +126,8 @@ void Task::UpdateLocalIdentityLocked() {
   // A watched task's calls must all be seen.
   const bool filtered = seccomp_.mode != SECCOMP_MODE_DISABLED &&
                         (seccomp_.filter == nullptr || !seccomp_.filter->AlwaysAllows(platform::kLocalCalls));
-  if (kernel_.options().strace || traced() || filtered) return thread_->SetLocalIdentity(std::nullopt);
+  if (kernel_.options().strace || traced() || filtered || dispatches_to_user_.load())
+    return thread_->SetLocalIdentity(std::nullopt);
   // The ids of a user namespace follow its maps, which others write.
   thread_->SetLocalIdentity(platform::LocalIdentity{.pid = group_->pid()->own(),
                                                     .tid = pid_->own(),

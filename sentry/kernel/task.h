@@ -22,6 +22,7 @@
 #include "platform/arch/sigframe.h"
 #include "sentry/core/context.h"
 #include "sentry/kernel/clone_args.h"
+#include "sentry/kernel/keys.h"
 #include "sentry/kernel/namespaces.h"
 #include "sentry/kernel/ptrace.h"
 #include "sentry/kernel/seccomp.h"
@@ -164,6 +165,10 @@ class Task final : public Context, public platform::TrapHandler, public RefFromT
   // mode.
   Result<int64_t> AttachSeccomp(SeccompState next, bool all_threads);
 
+  // --- Syscall user dispatch (prctl(2), PR_SET_SYSCALL_USER_DISPATCH), own trap: calls from outside of a range, or
+  // from inside it, become SIGSYS while the guest's selector byte says so. EINVAL, EFAULT as on Linux. ---
+  Result<void> SetUserDispatch(uint64_t mode, GuestAddr start, uint64_t length, GuestAddr selector);
+
   // --- ptrace(2). What Ptrace::Do's work may use: on the stopped tracee's own thread. ---
   bool traced() const { return traced_.load(std::memory_order_relaxed); }  // (any)
   Result<void> ForceWrite(GuestAddr addr, const void* from, size_t size);  // EIO
@@ -201,6 +206,8 @@ class Task final : public Context, public platform::TrapHandler, public RefFromT
   State state() const;
   // Number and arguments of the call being served, or nullopt (/proc/*/syscall); -1 number when none.
   int64_t current_syscall() const;
+
+  TaskKeyrings keyrings;
 
   // --- Attributes a task only stores. ---
   std::atomic<int> nice{0};
@@ -268,6 +275,9 @@ class Task final : public Context, public platform::TrapHandler, public RefFromT
   // `skip`: a tracer took the call's place.
   std::optional<Result<int64_t>> CheckSeccomp(platform::Trap& trap, bool* skip);
   std::optional<Result<int64_t>> Obey(const SeccompFilter::Verdict& verdict, const SeccompData& data, bool* skip);
+
+  // True when the call was turned into a signal.
+  bool DispatchToUser(const platform::Trap& trap);
 
   // --- task_ptrace.cc. ---
   void LookAtTracer();  // (any) wakes it out of a stop, or makes it trap when ptrace_trap_ is set
@@ -390,6 +400,12 @@ class Task final : public Context, public platform::TrapHandler, public RefFromT
     GuestAddr addr;  // null = none
     uint32_t length = 0, signature = 0;
   } rseq_;
+  struct UserDispatch {
+    uint64_t mode = 0;  // PR_SYS_DISPATCH_*
+    GuestAddr start, selector;
+    uint64_t length = 0;
+  } user_dispatch_;
+  std::atomic<bool> dispatches_to_user_{false};  // its mode is not off
   bool host_thread_dead_ = false;
   uint64_t fault_trapno_ = 0, fault_error_ = 0, fault_address_ = 0;  // for the next frame's sigcontext
   int restart_code_ = 0;                                             // kErestart* of the call that just ended, 0 = none

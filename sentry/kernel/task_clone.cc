@@ -100,6 +100,7 @@ struct TaskCloner {
     child->keep_caps.store(parent.keep_caps.load());
     child->io_flusher.store(parent.io_flusher.load());
     child->mce_kill_policy.store(parent.mce_kill_policy.load());
+    Keys::Get().Inherit(parent, *child);
     child->SetCpuAffinity(parent.cpu_affinity());  // the host thread inherits it by itself
     // A thread that shares memory but is no vfork needs a signal stack of its own.
     if (!Has(CLONE_VM) || Has(CLONE_VFORK)) child->signal_stack_ = parent.signal_stack_;

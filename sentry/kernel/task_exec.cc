@@ -65,6 +65,7 @@ Result<void> Task::Exec(ExecArgs args) {
   group_->cgroup().Adopt(thread->host_tid());
   auto mm = MakeRef<MemoryManager>(thread->address_space(), kernel_.platform().guest_range(), kernel_.text_cache());
   mm->set_core_filter(mm_->core_filter());
+  mm->set_mdwe(mm_->InheritedMdwe());
   LoadArgs load;
   load.file = std::move(args.file);
   load.filename = args.filename;
@@ -118,6 +119,9 @@ void Task::ResetForExec(const LoadedImage& image) {
   signal_stack_ = {.flags = SS_DISABLE};
   restart_block_ = nullptr;
   rseq_ = {};
+  user_dispatch_ = {};
+  dispatches_to_user_.store(false);
+  Keys::Get().LeaveImage(*this);
   robust_list.store(0);
   clear_child_tid.store(0);
   keep_caps.store(false);

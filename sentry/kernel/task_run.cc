@@ -88,7 +88,9 @@ void Task::ServeSyscall(const platform::Trap& trap) {
   restart_ip_ = trap.ip.value();
   current_syscall_.store(static_cast<int64_t>(trap.nr));
   if (!traced() && !trap.fast) mm_->NoteSlowCall(*thread_, trap.ip);  // a tracer sees the text as it was mapped
-  if (traced() || seccomp_mode() != SECCOMP_MODE_DISABLED) {
+  if (dispatches_to_user_.load() && DispatchToUser(trap)) {
+    // A handler serves it.
+  } else if (traced() || seccomp_mode() != SECCOMP_MODE_DISABLED) {
     ServeWatchedCall(trap);
   } else {
     FinishCall(kernel_.options().dispatch(*this, trap.nr, trap.args));

@@ -1,5 +1,7 @@
-// Where a task's calls meet its filters (Linux: __seccomp_filter, secure_computing).
+// Where a task's calls meet its filters (Linux: __seccomp_filter, secure_computing) and its own dispatcher (Linux:
+// kernel/entry/syscall_user_dispatch.c).
 #include <linux/audit.h>
+#include <linux/prctl.h>
 #include <sys/syscall.h>
 
 #include <algorithm>
@@ -129,6 +131,57 @@ std::optional<Result<int64_t>> Task::Obey(const SeccompFilter::Verdict& verdict,
       ExitGroup(SIGSYS);
       return Result<int64_t>(Err(EPERM));
   }
+}
+
+namespace {
+
+constexpr uint64_t kDispatchInclusive = 2;  // PR_SYS_DISPATCH_INCLUSIVE_ON, newer than the headers
+constexpr int kSysUserDispatch = 2;         // si_code SYS_USER_DISPATCH
+
+}  // namespace
+
+Result<void> Task::SetUserDispatch(uint64_t mode, GuestAddr start, uint64_t length, GuestAddr selector) {
+  const bool wraps = start.value() + length <= start.value();
+  switch (mode) {
+    case PR_SYS_DISPATCH_OFF:
+      if (!start.IsNull() || length != 0 || !selector.IsNull()) return Err(EINVAL);
+      break;
+    case PR_SYS_DISPATCH_ON:
+      if (!start.IsNull() && wraps) return Err(EINVAL);
+      break;
+    case kDispatchInclusive:
+      if (length == 0 || wraps) return Err(EINVAL);
+      break;
+    default:
+      return Err(EINVAL);
+  }
+  if (!selector.IsNull() && selector >= mm_->range().end) return Err(EFAULT);
+  user_dispatch_ = {.mode = mode, .start = start, .selector = selector, .length = length};
+  dispatches_to_user_.store(mode != PR_SYS_DISPATCH_OFF);
+  UpdateLocalIdentity();
+  return {};
+}
+
+bool Task::DispatchToUser(const platform::Trap& trap) {
+  const bool inside = trap.ip.value() - user_dispatch_.start.value() < user_dispatch_.length;
+  if (inside == (user_dispatch_.mode == PR_SYS_DISPATCH_ON)) return false;
+  if (!user_dispatch_.selector.IsNull()) {
+    const auto selector = InPtr<uint8_t>(user_dispatch_.selector).Read(memory());
+    if (selector.ok() && *selector == SYSCALL_DISPATCH_FILTER_ALLOW) return false;
+    if (!selector.ok() || *selector != SYSCALL_DISPATCH_FILTER_BLOCK) {
+      ExitGroup(selector.ok() ? SIGSYS : SIGSEGV);
+      return true;
+    }
+  }
+  SignalInfo info;
+  info.signo = SIGSYS;
+  info.code = kSysUserDispatch;
+  info.sys.call_address = trap.ip.value();
+  info.sys.syscall = static_cast<int>(trap.nr);
+  info.sys.arch = AUDIT_ARCH_X86_64;
+  ForceSignal(info);
+  FinishCall(static_cast<int64_t>(trap.nr));  // the handler finds the registers as before the call
+  return true;
 }
 
 }  // namespace sandbox

@@ -26,6 +26,7 @@ namespace sandbox {
 
 class Cgroup;
 class Kernel;
+class Key;
 class ProcessTimers;
 class Task;
 struct CoreThread;
@@ -112,6 +113,7 @@ class ThreadGroup final : public RefFromThis<ThreadGroup> {
   std::atomic<int> oom_score_adj{0};
   std::atomic<bool> child_subreaper{false};
   std::atomic<bool> thp_disabled{false};  // PR_SET_THP_DISABLE
+  RefPtr<Key> process_keyring;            // guarded by the lock of Keys
   // Set by the first exec; setpgid of a child after it is EACCES.
   std::atomic<bool> did_exec{false};
   std::atomic<uint64_t> bytes_read{0}, bytes_written{0}, read_calls{0}, write_calls{0};  // /proc/*/io

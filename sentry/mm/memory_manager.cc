@@ -110,6 +110,7 @@ RefPtr<MemoryManager> MemoryManager::Fork(RefPtr<platform::AddressSpace> space, 
     MutexLock copy_lock(copy->mu_);  // equal rank: a new object nobody else can hold
     copy->dumpable_ = dumpable();
     copy->core_filter_ = core_filter();
+    copy->mdwe_ = InheritedMdwe();
     copy->stack_top_ = stack_top_;
     copy->mmap_base_ = mmap_base_;
     copy->pie_base_ = pie_base_;

@@ -128,6 +128,9 @@ class MemoryManager final : public GuestMemory {
   // Bytes that an image of `image_bytes` needs free below it.
   uint64_t TrampolineRoom(uint64_t image_bytes) const;
 
+  // RLIMIT_STACK became `limit`: what the main stack has beyond it, below `sp`, is taken away again.
+  void LimitStack(platform::Thread& thread, GuestAddr sp, uint64_t limit);
+
   // For the loader. Places the mapping area below a stack of `stack_limit` bytes; `randomize` is false for
   // ADDR_NO_RANDOMIZE.
   void SetUpLayout(uint64_t stack_limit, bool randomize);
@@ -168,6 +171,12 @@ class MemoryManager final : public GuestMemory {
   void SetExecutable(RefPtr<void> file);
   bool dumpable() const { return dumpable_.load(); }
   void set_dumpable(bool on) { dumpable_.store(on); }
+  // PR_SET_MDWE (prctl(2)): nothing becomes executable that is or was not.
+  bool denies_exec_gain() const { return mdwe_.load() != 0; }
+  uint32_t mdwe() const { return mdwe_.load(); }  // PR_MDWE_*
+  void set_mdwe(uint32_t flags) { mdwe_.store(flags); }
+  // What a child, or the next program, starts with.
+  uint32_t InheritedMdwe() const;
   // /proc/<pid>/coredump_filter: which mappings a core dump has; inherited by fork and exec.
   uint32_t core_filter() const { return core_filter_.load(); }
   void set_core_filter(uint32_t filter) { core_filter_.store(filter); }
@@ -297,6 +306,7 @@ class MemoryManager final : public GuestMemory {
   const RefPtr<TextCache> text_cache_;
   std::atomic<bool> dumpable_{true};
   std::atomic<uint32_t> core_filter_{0x33};
+  std::atomic<uint32_t> mdwe_{0};
   // Drawn once; changed only by SetUpLayout, before the process runs.
   GuestAddr stack_top_, mmap_base_, pie_base_;
   bool randomize_ = true;

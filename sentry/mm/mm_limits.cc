@@ -29,6 +29,12 @@ Result<void> MemoryManager::CheckExpand(Context& context, const Vma& added, uint
   return {};
 }
 
+uint32_t MemoryManager::InheritedMdwe() const {
+  constexpr uint32_t kNoInherit = 2;  // PR_MDWE_NO_INHERIT
+  const uint32_t flags = mdwe();
+  return flags & kNoInherit ? 0 : flags;
+}
+
 Result<void> MemoryManager::CheckLock(Context& context, uint64_t added_bytes, int err) const {
   if (context.creds().Has(CAP_IPC_LOCK)) return {};
   const uint64_t limit = context.rlimit(RLIMIT_MEMLOCK);

@@ -15,6 +15,8 @@ constexpr uint64_t kTaskSize = 0x7ffffffff000;
 constexpr uint64_t kHugePage = uint64_t{2} << 20;
 // What Linux maps of a fresh main stack.
 constexpr uint64_t kInitialStack = 132 << 10;
+// What a caller may be using below its stack pointer: the red zone, and what the call returns to.
+constexpr uint64_t kStackSlack = 64 << 10;
 
 MemoryOp MapOp(const Vma& vma, int flags, const Mappable::HostBacking& backing) {
   MemoryOp op{.kind = MemoryOp::Kind::kMapAnonymous, .range = vma.range, .prot = vma.prot};
@@ -40,12 +42,15 @@ struct Protectable {
   uint64_t new_data = 0;  // bytes that begin to count as data
 };
 
-Protectable FindProtectable(const VmaSet& vmas, GuestRange range, int prot) {
+// `keep_exec`: nothing may become executable (PR_SET_MDWE).
+Protectable FindProtectable(const VmaSet& vmas, GuestRange range, int prot, bool keep_exec) {
   Protectable found{.end = range.start};
   vmas.ForEach(range, [&](const Vma& vma) {
     if (vma.range.start > found.end)
       found.refusal = Err(ENOMEM);
     else if (prot & ~vma.max_prot)
+      found.refusal = Err(EACCES);
+    else if (keep_exec && (prot & PROT_EXEC) && ((prot & PROT_WRITE) || !(vma.prot & PROT_EXEC)))
       found.refusal = Err(EACCES);
     else if (vma.sealed)
       found.refusal = Err(EPERM);
@@ -70,6 +75,7 @@ Result<GuestAddr> MemoryManager::Map(Context& context, platform::Thread& thread,
   const bool fixed = request.flags & (MAP_FIXED | MAP_FIXED_NOREPLACE);
   if (fixed && !request.hint.IsPageAligned()) return Err(EINVAL);
   if (request.prot & ~request.max_prot & (PROT_READ | PROT_WRITE | PROT_EXEC)) return Err(EACCES);
+  if (denies_exec_gain() && (request.prot & PROT_WRITE) && (request.prot & PROT_EXEC)) return Err(EACCES);
 
   Mappable::HostBacking backing;
   if (request.mappable != nullptr) {
@@ -200,7 +206,7 @@ Result<void> MemoryManager::Protect(Context& context, platform::Thread& thread, 
     } else if (grows & PROT_GROWSUP) {
       return Err(EINVAL);  // no mapping grows up on x86-64
     }
-    const Protectable allowed = FindProtectable(vmas_, range, prot);
+    const Protectable allowed = FindProtectable(vmas_, range, prot, denies_exec_gain());
     result = allowed.refusal;
     range.end = allowed.end;
     if (range.empty() || !allowed.changes) return result;
@@ -267,6 +273,26 @@ Result<GuestRange> MemoryManager::MapStack(Context& context, platform::Thread& t
   request.label = "[stack]";
   TRY(Map(context, thread, request));
   return range;
+}
+
+// Linux's stack was never that large; here what lies below `sp` may have been used and is lost, which a program that
+// keeps to its stack does not notice.
+void MemoryManager::LimitStack(platform::Thread& thread, GuestAddr sp, uint64_t limit) {
+  Batch batch;
+  {
+    MutexLock lock(mu_);
+    const Vma* const stack = vmas_.Find(sp);
+    if (stack == nullptr || !stack->grows_down || stack->range.end != stack_top_) return;
+    const uint64_t kept = std::max((limit + kPageMask) & ~kPageMask, kInitialStack);
+    const GuestAddr used = (sp - std::min(sp.value(), kStackSlack)).PageDown();
+    const GuestAddr bottom = kept >= stack_top_.value() ? GuestAddr() : stack_top_ - kept;
+    const GuestRange beyond{stack->range.start, std::min(used, bottom)};
+    if (beyond.empty() || !CheckUnsealed(beyond).ok()) return;
+    UnmapLocked(beyond, batch);
+    stack_reserve_ -= std::min(stack_reserve_, beyond.length());
+    Remember(thread, batch);
+  }
+  Queue(thread, batch);
 }
 
 bool MemoryManager::GrowStack(Context& context, platform::Thread& thread, GuestAddr addr) {

@@ -7,6 +7,7 @@
 #include <span>
 #include <string>
 
+#include "base/mutex.h"
 #include "base/result.h"
 #include "sentry/core/context.h"
 
@@ -30,6 +31,7 @@ class SocketOptions {
   bool pass_credentials() const { return pass_credentials_.load(std::memory_order_relaxed); }
   bool reuse_address() const { return reuse_address_.load(std::memory_order_relaxed); }
   bool reuse_port() const { return reuse_port_.load(std::memory_order_relaxed); }
+  bool filter_locked() const { return lock_filter_.load(std::memory_order_relaxed) != 0; }
   bool urgent_inline() const { return oob_inline_.load(std::memory_order_relaxed); }
   bool broadcast() const { return broadcast_.load(std::memory_order_relaxed); }
   int send_buffer() const { return send_buffer_.load(std::memory_order_relaxed); }
@@ -45,6 +47,7 @@ class SocketOptions {
  private:
   Result<void> SetTimeout(OptionIn value, std::atomic<int64_t>& timeout);
   Result<void> SetLinger(OptionIn value);
+  Result<void> BindToDevice(Context& context, OptionIn value);
   std::atomic<int>* Flag(int name);
   const std::atomic<int>* Flag(int name) const { return const_cast<SocketOptions*>(this)->Flag(name); }
 
@@ -61,6 +64,10 @@ class SocketOptions {
   std::atomic<bool> linger_on_{false};
   std::atomic<int> linger_seconds_{0};
   std::atomic<int> timestamp_option_{0};
+  std::atomic<int> time_stamping_{0};  // SOF_TIMESTAMPING_*, kept only
+  std::atomic<uint32_t> pacing_rate_{UINT32_MAX};
+  mutable Mutex device_mu_{LockRank::kLeaf};
+  std::string device_ GUARDED_BY(device_mu_);  // SO_BINDTODEVICE; empty = none
 };
 
 }  // namespace sandbox

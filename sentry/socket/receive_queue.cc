@@ -42,6 +42,16 @@ Result<void> ReceiveQueue::CanTake(size_t size) const {
   return CanTakeLocked(size);
 }
 
+void ReceiveQueue::SetFilter(PacketFilterRef filter) {
+  MutexLock lock(mu_);
+  filter_.swap(filter);
+}
+
+PacketFilterRef ReceiveQueue::filter() const {
+  MutexLock lock(mu_);
+  return filter_;
+}
+
 Result<void> ReceiveQueue::Push(SocketMessage&& message) {
   MutexLock lock(mu_);
   TRY(CanTakeLocked(message.length));

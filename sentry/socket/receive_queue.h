@@ -12,6 +12,7 @@
 #include "base/result.h"
 #include "sentry/core/context.h"
 #include "sentry/socket/message.h"
+#include "sentry/socket/packet_filter.h"
 
 namespace sandbox {
 
@@ -62,6 +63,10 @@ class ReceiveQueue {
   void SetPeekOffset(int offset);
   int peek_offset() const;
 
+  // SO_ATTACH_FILTER, for who sends packets; null = none.
+  void SetFilter(PacketFilterRef filter);
+  PacketFilterRef filter() const;
+
   bool HasData() const;
   // TCP's view: an urgent byte that would be skipped is nothing to read.
   bool HasData(bool urgent_inline) const;
@@ -108,6 +113,7 @@ class ReceiveQueue {
   size_t limit_ GUARDED_BY(mu_) = kDefaultLimit;
   size_t max_messages_ GUARDED_BY(mu_) = SIZE_MAX;
   int peek_offset_ GUARDED_BY(mu_) = -1;
+  PacketFilterRef filter_ GUARDED_BY(mu_);
   bool has_mark_ GUARDED_BY(mu_) = false;  // a message is urgent data, read or not
   bool writer_finished_ GUARDED_BY(mu_) = false;
   bool reader_finished_ GUARDED_BY(mu_) = false;

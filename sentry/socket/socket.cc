@@ -77,8 +77,30 @@ Result<SocketAddress> Socket::LocalAddress(Context&) { return Err(EOPNOTSUPP); }
 Result<SocketAddress> Socket::PeerAddress(Context&) { return Err(EOPNOTSUPP); }
 Result<void> Socket::Shutdown(Context&, int) { return Err(EOPNOTSUPP); }
 
+PacketFilterRef Socket::filter() const {
+  MutexLock lock(filter_mu_);
+  return filter_;
+}
+
+Result<void> Socket::SetFilter(Context& context, int name, OptionIn value) {
+  PacketFilterRef filter;
+  if (name == SO_ATTACH_FILTER) {
+    if (value.size() != sizeof(sock_fprog)) return Err(EINVAL);
+    if (options_.filter_locked()) return Err(EPERM);
+    filter = TRY(PacketFilter::Read(context, value));
+  } else {
+    if (options_.filter_locked()) return Err(EPERM);
+    if (this->filter() == nullptr) return Err(ENOENT);
+  }
+  if (ReceiveQueue* const queue = filtered_queue()) queue->SetFilter(filter);
+  MutexLock lock(filter_mu_);
+  filter_.swap(filter);
+  return {};
+}
+
 Result<void> Socket::SetOption(Context& context, int level, int name, OptionIn value) {
   if (level != SOL_SOCKET) return Err(ENOPROTOOPT);
+  if (name == SO_ATTACH_FILTER || name == SO_DETACH_FILTER) return SetFilter(context, name, value);
   if (name != SO_PEEK_OFF) return options_.Set(context, name, value);
   const int offset = TRY(OptionInt(value));
   if (peek_queue() == nullptr) return Err(EOPNOTSUPP);

@@ -11,6 +11,7 @@
 
 #include "sentry/socket/message.h"
 #include "sentry/socket/options.h"
+#include "sentry/socket/packet_filter.h"
 #include "sentry/vfs/file.h"
 #include "sentry/vfs/walk.h"
 
@@ -41,7 +42,7 @@ class Socket : public FileDescription {
   // `type` without SOCK_NONBLOCK and SOCK_CLOEXEC; `flags`: O_NONBLOCK or 0.
   Socket(int family, int type, int protocol, int flags);
 
-  int family() const { return family_; }
+  int family() const { return family_.load(std::memory_order_relaxed); }
   int type() const { return type_; }
   int protocol() const { return protocol_; }
   // The network namespace it was made in; an accepted one is where its listener is.
@@ -53,6 +54,8 @@ class Socket : public FileDescription {
   uint32_t owner_uid() const { return uid_; }
   // The published ones of a network namespace and family, oldest first.
   static std::vector<RefPtr<Socket>> All(const NetNamespace& net, int family);
+  // SO_ATTACH_FILTER; null = none.
+  PacketFilterRef filter() const;
   SocketOptions& options() { return options_; }
   const SocketOptions& options() const { return options_; }
   bool is_stream() const { return type_ == SOCK_STREAM; }
@@ -97,19 +100,27 @@ class Socket : public FileDescription {
   virtual void VisitQueues(const std::function<void(ReceiveQueue&)>& /*visit*/) {}
 
  protected:
+  // Where SO_ATTACH_FILTER acts; null for streams, whose filter is kept only.
+  virtual ReceiveQueue* filtered_queue() { return nullptr; }
   // SO_TYPE, SO_DOMAIN, SO_PROTOCOL, SO_ERROR, SO_ACCEPTCONN, asked before options().
   virtual int TakeError() { return 0; }
   virtual bool listening() const { return false; }
   // Where SO_PEEK_OFF applies; null when the family does not know it.
   virtual ReceiveQueue* peek_queue() { return nullptr; }
+  void set_family(int family) { family_.store(family, std::memory_order_relaxed); }
   WaitQueue wait_queue_;
 
  private:
-  const int family_, type_, protocol_;
+  std::atomic<int> family_;  // AF_INET6 may become AF_INET (IPV6_ADDRFORM)
+  const int type_, protocol_;
   const uint64_t ino_;
   std::atomic<uint32_t> uid_{0}, gid_{0};
   std::atomic<uint32_t> permissions_{0777};
+  Result<void> SetFilter(Context& context, int name, OptionIn value);
+
   RefPtr<NetNamespace> net_ = NetNamespace::Root();
+  mutable Mutex filter_mu_{LockRank::kLeaf};
+  PacketFilterRef filter_ GUARDED_BY(filter_mu_);
   SocketOptions options_;
 };
 

@@ -2,6 +2,8 @@
 
 #include <limits>
 
+#include "sentry/time/vdso_clock.h"
+
 namespace sandbox {
 namespace {
 
@@ -29,6 +31,7 @@ bool SystemWide(clockid_t clock) {
 
 Result<int64_t> ReadClockNs(clockid_t clock) {
   if (!SystemWide(clock)) return Err(EINVAL);
+  if (const auto shown = VdsoClock::Get().Read(clock)) return *shown;
   // The vDSO's coarse clocks are as fine as the others, so this must not step back behind them.
   if (clock == CLOCK_REALTIME_COARSE) clock = CLOCK_REALTIME;
   if (clock == CLOCK_MONOTONIC_COARSE) clock = CLOCK_MONOTONIC;

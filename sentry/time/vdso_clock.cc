@@ -159,4 +159,12 @@ void VdsoClock::Renew() {
   current_ = next;
 }
 
+std::optional<int64_t> VdsoClock::Read(clockid_t clock) {
+  if (page_ == nullptr) return std::nullopt;
+  Renew();
+  const uint64_t ns = abi::ReadClockPage(page_, clock);
+  if (ns == 0) return std::nullopt;
+  return static_cast<int64_t>(ns);
+}
+
 }  // namespace sandbox

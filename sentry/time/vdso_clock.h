@@ -9,6 +9,8 @@
 #pragma once
 
 #include <cstdint>
+#include <ctime>
+#include <optional>
 
 #include "abi/clock_page.h"
 #include "base/mutex.h"
@@ -28,6 +30,9 @@ class VdsoClock {
   BorrowedFd page() const { return fd_.borrow(); }
   // Renews the page when its window has passed. Called when a guest reads a clock by system call.
   void Renew();
+  // What a guest that reads the page sees, after renewing it; nullopt for clocks that it does not have. It may be some
+  // nanoseconds off the host's clock, and whoever reads by turns must not see time step back.
+  std::optional<int64_t> Read(clockid_t clock);
 
   // One reading of the host.
   struct Sample {

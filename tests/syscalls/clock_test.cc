@@ -279,6 +279,26 @@ TEST(ClockTest, CoarseClocksNeverStepBack) {
   }
 }
 
+// The vDSO and the system calls answer for one clock, at any site and however new its page.
+TEST(ClockTest, TimeNeverStepsBackBetweenWaysOfReading) {
+  for (const clockid_t clock : {CLOCK_REALTIME, CLOCK_MONOTONIC, CLOCK_BOOTTIME}) {
+    long long last = 0;
+    for (int i = 0; i < 5000; ++i) {
+      timespec ts;
+      ASSERT_OK(clock_gettime(clock, &ts));
+      ASSERT_GE(Ns(ts), last) << clock << " round " << i;
+      last = Ns(ts);
+      ASSERT_OK(syscall(SYS_clock_gettime, clock, &ts));
+      ASSERT_GE(Ns(ts), last) << clock << " round " << i;
+      last = Ns(ts);
+      if (clock != CLOCK_REALTIME) continue;
+      timeval tv;
+      ASSERT_OK(syscall(SYS_gettimeofday, &tv, nullptr));
+      ASSERT_GE(tv.tv_sec * 1'000'000'000LL + tv.tv_usec * 1000 + 999, last) << "round " << i;
+    }
+  }
+}
+
 TEST(ClockErrorTest, ClocksOfTasks) {
   // The calling thread's own clock, as pthread_getcpuclockid(3) names it.
   const clockid_t own_thread = static_cast<clockid_t>(~0u << 3 | 6);

@@ -188,6 +188,32 @@ TEST(StackLimitTest, TheStackGrowsUpToIt) {
             128 + SIGSEGV);
 }
 
+TEST(StackLimitTest, LoweredAtRunTime) {
+  EXPECT_EQ(RunInChild([] {
+              SetLimit(RLIMIT_CORE, 0);
+              SetLimit(RLIMIT_STACK, rlim_t{1} << 20);
+              return Descend(100) == -1 ? 1 : 0;
+            }),
+            0);
+  EXPECT_EQ(RunInChild([] {
+              SetLimit(RLIMIT_CORE, 0);
+              SetLimit(RLIMIT_STACK, rlim_t{1} << 20);
+              return Descend(1000) == -1 ? 1 : 0;
+            }),
+            128 + SIGSEGV);
+}
+
+TEST(StackLimitTest, RaisedAgain) {
+  EXPECT_EQ(RunInChild([] {
+              rlimit limit = {rlim_t{1} << 20, rlim_t{6} << 20};
+              EXPECT_OK(setrlimit(RLIMIT_STACK, &limit));
+              limit.rlim_cur = limit.rlim_max;
+              EXPECT_OK(setrlimit(RLIMIT_STACK, &limit));
+              return Descend(1000) == -1 ? 1 : 0;
+            }),
+            0);
+}
+
 TEST(CpuLimitTest, SignalsThenKills) {
   EXPECT_EQ(RunInChild([] {
               SetLimit(RLIMIT_CORE, 0);

@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/personality.h>
 #include <sys/prctl.h>
@@ -108,6 +109,30 @@ TEST(KcmpTest, FilesAndMemory) {
     close(copy);
   }
   EXPECT_EQ(syscall(SYS_kcmp, getpid(), getpid(), KCMP_VM, 0, 0), 0);
+  // What an epoll set watches.
+  int ends[2];
+  ASSERT_EQ(pipe(ends), 0);
+  const int set = epoll_create1(0);
+  epoll_event event = {};
+  event.events = EPOLLIN;
+  ASSERT_EQ(epoll_ctl(set, EPOLL_CTL_ADD, ends[0], &event), 0);
+  kcmp_epoll_slot slot = {static_cast<__u32>(set), static_cast<__u32>(ends[0]), 0};
+  EXPECT_EQ(syscall(SYS_kcmp, getpid(), getpid(), KCMP_EPOLL_TFD, ends[0], &slot), 0);
+  EXPECT_GT(syscall(SYS_kcmp, getpid(), getpid(), KCMP_EPOLL_TFD, ends[1], &slot), 0);
+  slot.toff = 1;
+  EXPECT_EQ(syscall(SYS_kcmp, getpid(), getpid(), KCMP_EPOLL_TFD, ends[0], &slot), -1);
+  EXPECT_EQ(errno, ENOENT);
+  slot.efd = static_cast<__u32>(ends[0]);
+  EXPECT_EQ(syscall(SYS_kcmp, getpid(), getpid(), KCMP_EPOLL_TFD, ends[0], &slot), -1);
+  EXPECT_EQ(errno, EINVAL);
+  slot.efd = 12345;
+  EXPECT_EQ(syscall(SYS_kcmp, getpid(), getpid(), KCMP_EPOLL_TFD, ends[0], &slot), -1);
+  EXPECT_EQ(errno, EBADF);
+  EXPECT_EQ(syscall(SYS_kcmp, getpid(), getpid(), KCMP_EPOLL_TFD, ends[0], nullptr), -1);
+  EXPECT_EQ(errno, EFAULT);
+  close(set);
+  close(ends[0]);
+  close(ends[1]);
   EXPECT_EQ(syscall(SYS_kcmp, 0x3fffffff, getpid(), KCMP_VM, 0, 0), -1);
   EXPECT_EQ(errno, ESRCH);
 }

@@ -242,4 +242,59 @@ TEST_F(PtyTest, ResizeSignals) {
   EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
 
+// struct termio of asm-generic/termios.h.
+struct OldSettings {
+  unsigned short iflag, oflag, cflag, lflag;
+  unsigned char line, cc[8];
+};
+
+TEST_F(PtyTest, OldSettings) {
+  OldSettings old = {};
+  ASSERT_EQ(ioctl(slave_, TCGETA, &old), 0);
+  EXPECT_TRUE(old.lflag & ICANON);
+  EXPECT_EQ(old.cc[VINTR], 3);
+  old.lflag = static_cast<unsigned short>(old.lflag & ~ECHO);
+  old.cc[VINTR] = 24;
+  ASSERT_EQ(ioctl(slave_, TCSETA, &old), 0);
+  termios now;
+  ASSERT_EQ(tcgetattr(slave_, &now), 0);
+  EXPECT_FALSE(now.c_lflag & ECHO);
+  EXPECT_TRUE(now.c_lflag & IEXTEN);
+  EXPECT_EQ(now.c_cc[VINTR], 24);
+  EXPECT_EQ(now.c_cc[VSUSP], 26) << "it has no room for that";
+  EXPECT_EQ(ioctl(slave_, TCGETA, nullptr), -1);
+  EXPECT_EQ(errno, EFAULT);
+  int carrier = 1;
+  EXPECT_EQ(ioctl(slave_, TIOCSSOFTCAR, &carrier), 0);
+  ASSERT_EQ(tcgetattr(slave_, &now), 0);
+  EXPECT_TRUE(now.c_cflag & CLOCAL);
+  carrier = 0;
+  EXPECT_EQ(ioctl(slave_, TIOCGSOFTCAR, &carrier), 0);
+  EXPECT_EQ(carrier, 1);
+  EXPECT_EQ(ioctl(slave_, TIOCSBRK), 0);
+  EXPECT_EQ(ioctl(slave_, TIOCCBRK), 0);
+}
+
+TEST_F(PtyTest, TypedByAnAdministrator) {
+  if (geteuid() != 0) GTEST_SKIP() << "needs CAP_SYS_ADMIN";
+  for (char c : {'h', 'i', '\n'}) ASSERT_EQ(ioctl(slave_, TIOCSTI, &c), 0);
+  EXPECT_EQ(Read(slave_), "hi\n");
+}
+
+TEST_F(PtyTest, MarkedBytesComeTwice) {
+  termios now;
+  ASSERT_EQ(tcgetattr(slave_, &now), 0);
+  now.c_iflag |= PARMRK;
+  now.c_lflag &= ~(ICANON | ECHO);
+  ASSERT_EQ(tcsetattr(slave_, TCSANOW, &now), 0);
+  Type(
+      "a\xff"
+      "b");
+  std::string got;
+  while (got.size() < 4) got += Read(slave_);
+  EXPECT_EQ(got,
+            "a\xff\xff"
+            "b");
+}
+
 }  // namespace

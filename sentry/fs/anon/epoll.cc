@@ -138,6 +138,17 @@ std::vector<FileRef> Epoll::WatchedSets() {
   return sets;
 }
 
+Result<FileRef> Epoll::Target(int32_t fd, uint32_t offset) {
+  MutexLock lock(mu_);
+  for (const auto& [key, watch] : watches_) {
+    if (key.second != fd || offset-- != 0) continue;
+    FileRef file = watch->file.lock();
+    if (file == nullptr) return Err(ENOENT);
+    return file;
+  }
+  return Err(ENOENT);
+}
+
 bool Epoll::LeadsTo(const FileRef& file, const Epoll& target, int depth) {
   auto* set = dynamic_cast<Epoll*>(file.get());
   if (set == nullptr) return false;

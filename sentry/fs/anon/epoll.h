@@ -26,6 +26,9 @@ class Epoll final : public AnonFile {
   Result<void> Modify(Context& context, int32_t fd, const FileRef& file, const epoll_event& event);
   Result<void> Remove(int32_t fd, const FileRef& file);
 
+  // The `offset`th file that is watched under the number `fd` (kcmp(2)). ENOENT.
+  Result<FileRef> Target(int32_t fd, uint32_t offset);
+
   // epoll_wait(2): up to `max` events; empty at the deadline. kErestartsys when interrupted.
   Result<std::vector<epoll_event>> Wait(Context& context, size_t max, const Deadline& deadline);
 

@@ -67,6 +67,8 @@ void LineDiscipline::Receive(uint8_t c) {
 void LineDiscipline::ReceiveLiteral(uint8_t c) {
   if (edit_.empty()) edit_column_ = column_;
   if (termios_.Local(ECHO)) Echo(c);
+  // A marked error begins with this byte, so the byte itself comes twice (termios(3), PARMRK).
+  if (c == 0xff && termios_.Input(PARMRK)) Store(c);
   Store(c);
 }
 

@@ -1,6 +1,10 @@
 #include "sentry/fs/devpts/tty_ioctl.h"
 
+#include <linux/capability.h>
 #include <signal.h>
+
+#include <algorithm>
+#include <array>
 
 #include "sentry/fs/devpts/devpts_fs.h"
 #include "sentry/fs/devpts/pty_files.h"
@@ -68,6 +72,46 @@ Result<int64_t> Flush(Context& context, Pty& pty, uint64_t what, bool from_maste
   return 0;
 }
 
+// As if the byte had been typed: for administrators only (Linux: dev.tty.legacy_tiocsti).
+Result<int64_t> TypeIn(Context& context, Pty& pty, uint64_t argument) {
+  if (!context.creds().Has(CAP_SYS_ADMIN)) return Err(EIO);
+  char typed = TRY(Get<char>(context, argument));
+  IoSequence from = IoSequence::Kernel(&typed, sizeof(typed));
+  TRY(pty.MasterWrite(from));
+  return 0;
+}
+
+// struct termio, the older and shorter form of settings.
+struct OldTermios {
+  static constexpr size_t kChars = 8;
+  uint16_t iflag, oflag, cflag, lflag;
+  uint8_t line;
+  std::array<uint8_t, kChars> cc;
+};
+
+OldTermios ToOld(const abi::Termios& settings) {
+  const auto low = [](uint32_t flags) { return static_cast<uint16_t>(flags); };
+  OldTermios old{low(settings.iflag), low(settings.oflag), low(settings.cflag), low(settings.lflag), settings.line, {}};
+  std::copy_n(settings.cc.begin(), OldTermios::kChars, old.cc.begin());
+  return old;
+}
+
+// Leaves alone what it has no room for.
+Result<int64_t> SetOld(Context& context, Pty& pty, uint64_t argument, bool flush, bool from_master) {
+  constexpr uint32_t kHigh = 0xffff0000;
+  TRY(CheckChange(context, pty, from_master));
+  const auto old = TRY(Get<OldTermios>(context, argument));
+  abi::Termios settings = pty.termios();
+  settings.iflag = (settings.iflag & kHigh) | old.iflag;
+  settings.oflag = (settings.oflag & kHigh) | old.oflag;
+  settings.cflag = (settings.cflag & kHigh) | old.cflag;
+  settings.lflag = (settings.lflag & kHigh) | old.lflag;
+  std::copy(old.cc.begin(), old.cc.end(), settings.cc.begin());
+  if (flush) pty.Flush(true, false);
+  pty.SetTermios(settings);
+  return 0;
+}
+
 // What both sides answer alike: on the master these speak of the slave's settings.
 Result<int64_t> CommonIoctl(Context& context, Pty& pty, uint32_t request, uint64_t argument, bool from_master) {
   switch (request) {
@@ -110,7 +154,26 @@ Result<int64_t> CommonIoctl(Context& context, Pty& pty, uint32_t request, uint64
     case kTiocGetDevice:
       return Give(context, argument, static_cast<uint32_t>(pty.device()));
     case TIOCSTI:
-      return Err(EIO);  // Linux: dev.tty.legacy_tiocsti = 0
+      return TypeIn(context, pty, argument);
+    case TCGETA:
+      return Give(context, argument, ToOld(pty.termios()));
+    case TCSETA:
+    case TCSETAW:
+      return SetOld(context, pty, argument, false, from_master);
+    case TCSETAF:
+      return SetOld(context, pty, argument, true, from_master);
+    case TIOCGSOFTCAR:
+      return Give(context, argument, int32_t{(pty.termios().cflag & CLOCAL) != 0});
+    case TIOCSSOFTCAR: {
+      abi::Termios settings = pty.termios();
+      const bool on = TRY(Get<int32_t>(context, argument)) != 0;
+      settings.cflag = on ? settings.cflag | CLOCAL : settings.cflag & ~uint32_t{CLOCAL};
+      pty.SetTermios(settings);
+      return 0;
+    }
+    case TIOCSBRK:
+    case TIOCCBRK:
+      return 0;
     default:
       break;
   }

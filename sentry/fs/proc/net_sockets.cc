@@ -1,6 +1,7 @@
 // /proc/net/{tcp,udp,unix,…}: the sockets of the reader's network namespace (proc_pid_net(5)).
 #include "sentry/fs/proc/net_sockets.h"
 
+#include <linux/if_packet.h>
 #include <netinet/in.h>
 #include <sys/un.h>
 
@@ -132,6 +133,18 @@ Result<std::string> NetlinkSockets(Context& context) {
   return text;
 }
 
+Result<std::string> PacketSockets(Context& context) {
+  std::string text = "sk               RefCnt Type Proto  Iface R Rmem   User   Inode\n";
+  for (const SocketRef& socket : Socket::All(*context.net(), AF_PACKET)) {
+    const SocketSummary summary = socket->Summary(context);
+    const auto name = summary.local.As<sockaddr_ll>();
+    text += StrPrintf("%016lx %-6d %-4d %04x   %-5d %1d %-6u %-6u %-6lu\n", 0ul, 2, socket->type(),
+                      ntohs(name.sll_protocol), name.sll_ifindex, 1, 0u, context.creds().ShownUid(socket->owner_uid()),
+                      socket->ino());
+  }
+  return text;
+}
+
 struct Counts {
   int tcp = 0, udp = 0, udplite = 0, raw = 0;
 };
@@ -171,6 +184,7 @@ void AddSocketTables(synthetic::Fs& fs, synthetic::StaticDirectory& directory) {
                   }));
   }
   directory.Add("unix", synthetic::MakeText(fs, &UnixSockets));
+  directory.Add("packet", synthetic::MakeText(fs, &PacketSockets));
   directory.Add("netlink", synthetic::MakeText(fs, &NetlinkSockets));
   directory.Add("sockstat", synthetic::MakeText(fs, &Sockstat));
   directory.Add("sockstat6", synthetic::MakeText(fs, &Sockstat6));

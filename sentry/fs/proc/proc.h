@@ -4,11 +4,12 @@
 //   proc_fs.cc        the root, /proc/self, registration       system_files.cc   /proc/stat,
 //   meminfo, cpuinfo… task_directory.cc /proc/<pid> and its task/<tid>           sysctl.cc
 //   /proc/sys task_*.cc         the files of a process                   net.cc /proc/net
-//   sysvipc.cc        /proc/sysvipc
+//   sysvipc.cc        /proc/sysvipc              keys.cc /proc/keys, key-users and sys/kernel/keys
 #pragma once
 
 #include <linux/magic.h>
 
+#include <map>
 #include <span>
 #include <string>
 #include <string_view>
@@ -83,6 +84,9 @@ std::string ShownPath(Context& context, const Path& path);
 void AddSystemFiles(Fs& fs, synthetic::StaticDirectory& root);
 void AddSysvipc(Fs& fs, synthetic::StaticDirectory& root);  // /proc/sysvipc
 void AddSysctl(Fs& fs, synthetic::StaticDirectory& root);
+void AddKeys(Fs& fs, synthetic::StaticDirectory& root);  // /proc/keys, /proc/key-users
+// The settings of /proc/sys/kernel/keys, by name.
+std::map<std::string, NodeRef> KeySettings(Fs& fs);
 // The directory behind /proc/net.
 NodeRef MakeNetDirectory(Fs& fs);
 

@@ -84,6 +84,7 @@ RefPtr<FileSystem> MakeProc(RefPtr<PidNamespace> view) {
   root->Add("net", MakeRef<synthetic::Symlink>(*fs, std::string("self/net")));
   AddSystemFiles(*fs, *root);
   AddSysctl(*fs, *root);
+  AddKeys(*fs, *root);
   fs->SetRoot(std::move(root));
   return fs;
 }

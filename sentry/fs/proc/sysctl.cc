@@ -1,6 +1,5 @@
-// /proc/sys (sysctl(8)). Values that describe this kernel are its own; the rest are Linux's
-// defaults, because programs size themselves by them. Only the names of the machine and the limits
-// of IPC objects can be set.
+// /proc/sys (sysctl(8)): what describes this kernel; other values are in sysctl_values.cc. Only the names of the
+// machine and the limits of IPC objects and keys can be set.
 #include <linux/capability.h>
 #include <sys/random.h>
 #include <sys/utsname.h>
@@ -13,6 +12,7 @@
 #include "base/log.h"
 #include "sentry/fs/proc/ipc_settings.h"
 #include "sentry/fs/proc/proc.h"
+#include "sentry/fs/proc/sysctl_values.h"
 #include "sentry/kernel/aio.h"
 #include "sentry/kernel/namespaces.h"
 #include "sentry/mm/memory_manager.h"
@@ -24,75 +24,6 @@ namespace {
 using synthetic::AddDirectory;
 using synthetic::MakeText;
 using synthetic::StaticDirectory;
-
-struct Value {
-  const char* path;  // below /proc/sys
-  const char* text;
-};
-
-constexpr std::array<Value, 51> kValues = {{
-    {"abi/vsyscall32", "1"},
-    {"debug/exception-trace", "1"},
-    {"fs/aio-max-nr", "65536"},
-    {"fs/dentry-state", "0\t0\t45\t0\t0\t0"},
-    {"fs/epoll/max_user_watches", "1048576"},
-    {"fs/file-max", "9223372036854775807"},
-    {"fs/file-nr", "1024\t0\t9223372036854775807"},
-    {"fs/inode-nr", "1024\t0"},
-    {"fs/inotify/max_queued_events", "16384"},
-    {"fs/inotify/max_user_instances", "128"},
-    {"fs/inotify/max_user_watches", "1048576"},
-    {"fs/lease-break-time", "45"},
-    {"fs/leases-enable", "1"},
-    {"fs/mount-max", "100000"},
-    {"fs/nr_open", "1048576"},
-    {"fs/overflowgid", "65534"},
-    {"fs/overflowuid", "65534"},
-    {"fs/pipe-max-size", "1048576"},
-    {"fs/pipe-user-pages-hard", "0"},
-    {"fs/pipe-user-pages-soft", "16384"},
-    {"fs/protected_fifos", "1"},
-    {"fs/protected_hardlinks", "1"},
-    {"fs/protected_regular", "2"},
-    {"fs/protected_symlinks", "1"},
-    {"fs/suid_dumpable", "0"},
-    {"kernel/cap_last_cap", "40"},
-    {"kernel/core_pattern", "core"},
-    {"kernel/core_uses_pid", "0"},
-    {"kernel/dmesg_restrict", "1"},
-    {"kernel/kptr_restrict", "1"},
-    {"kernel/ngroups_max", "65536"},
-    {"kernel/ostype", "Linux"},
-    {"kernel/overflowgid", "65534"},
-    {"kernel/overflowuid", "65534"},
-    {"kernel/panic", "0"},
-    {"kernel/perf_event_paranoid", "3"},
-    {"kernel/printk", "4\t4\t1\t7"},
-    {"kernel/pty/max", "4096"},
-    {"kernel/pty/nr", "0"},
-    {"kernel/random/entropy_avail", "256"},
-    {"kernel/random/poolsize", "256"},
-    {"kernel/randomize_va_space", "2"},
-    {"kernel/sched_rr_timeslice_ms", "100"},
-    {"kernel/sched_rt_period_us", "1000000"},
-    {"kernel/sched_rt_runtime_us", "950000"},
-    {"kernel/sysrq", "0"},
-    {"kernel/tainted", "0"},
-    {"kernel/threads-max", "32768"},
-    {"kernel/unprivileged_bpf_disabled", "2"},
-    {"vm/min_free_kbytes", "67584"},
-    {"vm/mmap_min_addr", "65536"},
-}};
-constexpr std::array<Value, 8> kMoreValues = {{
-    {"vm/dirty_background_ratio", "10"},
-    {"vm/dirty_ratio", "20"},
-    {"vm/legacy_va_layout", "0"},
-    {"vm/nr_hugepages", "0"},
-    {"vm/overcommit_memory", "0"},
-    {"vm/overcommit_ratio", "50"},
-    {"vm/panic_on_oom", "0"},
-    {"vm/swappiness", "60"},
-}};
 
 // The directory `path` lies in, made on the way; `path` becomes the last component.
 StaticDirectory& DirectoryOf(Fs& fs, StaticDirectory& root, std::map<std::string, StaticDirectory*>& made,
@@ -197,10 +128,10 @@ void AddSysctl(Fs& fs, StaticDirectory& proc_root) {
     StaticDirectory& directory = DirectoryOf(fs, *root, made, path);
     directory.Add(std::string(path), std::move(node));
   };
-  for (const Value& value : kValues) add(value.path, MakeText(fs, std::string(value.text) + "\n"));
+  for (const SysctlValue& value : SysctlValues()) add(value.path, MakeText(fs, std::string(value.text) + "\n"));
   for (const auto& [path, value] : NetSysctls()) add(path, MakeText(fs, value + "\n"));
-  for (const Value& value : kMoreValues) add(value.path, MakeText(fs, std::string(value.text) + "\n"));
   for (const IpcSetting& setting : IpcSettings()) add(setting.path, MakeIpcFile(fs, setting));
+  for (auto& [name, node] : KeySettings(fs)) add("kernel/keys/" + name, node);
   add("fs/aio-nr",
       MakeText(fs, [](Context&) -> Result<std::string> { return std::to_string(AioTable::Get().events()) + "\n"; }));
   add("vm/max_map_count", MakeText(fs, std::to_string(MemoryManager::kMaxMappings) + "\n"));

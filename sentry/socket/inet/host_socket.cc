@@ -84,9 +84,17 @@ PortBinder& Binder() {
 
 const sockaddr* Raw(const SocketAddress& address) { return reinterpret_cast<const sockaddr*>(address.bytes.data()); }
 
+// The sandbox's own loopback device is not the host's, and frames of the host's are none of a guest's business.
+class NoPackets final : public SocketFamily {
+ public:
+  Result<SocketRef> Create(Context&, int, int, int) override { return Err(EAFNOSUPPORT); }
+};
+
 }  // namespace
 
 void UseHostNetwork() {
+  static NoPackets packet;
+  RegisterOuterSocketFamily(AF_PACKET, &packet);
   static HostFamily v4(AF_INET), v6(AF_INET6);
   RegisterOuterSocketFamily(AF_INET, &v4);
   RegisterOuterSocketFamily(AF_INET6, &v6);

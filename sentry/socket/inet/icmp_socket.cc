@@ -11,21 +11,14 @@
 #include <optional>
 #include <vector>
 
+#include "sentry/socket/inet/ip_packet.h"
+
 namespace sandbox {
 namespace {
 
 constexpr size_t kMaxMessage = 65535;
 constexpr size_t kIcmpHeader = sizeof(icmphdr);
 constexpr size_t kChecksumAt = 2, kIdentifierAt = 4;
-
-// RFC 1071.
-uint16_t Checksum(const uint8_t* data, size_t size) {
-  uint32_t sum = 0;
-  for (size_t i = 0; i + 1 < size; i += 2) sum += static_cast<uint32_t>(data[i] << 8 | data[i + 1]);
-  if (size % 2 != 0) sum += static_cast<uint32_t>(data[size - 1] << 8);
-  while (sum >> 16 != 0) sum = (sum & 0xffff) + (sum >> 16);
-  return htons(static_cast<uint16_t>(~sum));
-}
 
 struct Received {
   std::vector<uint8_t> message;
@@ -77,7 +70,7 @@ iphdr HeaderFor(const Received& got) {
   header.protocol = IPPROTO_ICMP;
   header.saddr = from.sin_addr.s_addr;
   header.daddr = got.to.s_addr;
-  header.check = Checksum(reinterpret_cast<const uint8_t*>(&header), sizeof(header));
+  header.check = InternetChecksum({reinterpret_cast<const char*>(&header), sizeof(header)});
   return header;
 }
 
@@ -123,7 +116,7 @@ Result<size_t> IcmpSocket::Receive(Context&, IoSequence& to, int flags, ReceiveR
     std::memcpy(message.data() + kIdentifierAt, &identifier, sizeof(identifier));
     if (family() == AF_INET) {
       std::memset(message.data() + kChecksumAt, 0, sizeof(uint16_t));
-      const uint16_t sum = Checksum(message.data(), message.size());
+      const uint16_t sum = InternetChecksum({reinterpret_cast<const char*>(message.data()), message.size()});
       std::memcpy(message.data() + kChecksumAt, &sum, sizeof(sum));
     }
   }

@@ -52,6 +52,8 @@ constexpr Known kKnown[] = {
     {IPPROTO_IP, IP_RETOPTS, Rule::kSwitch},
     {IPPROTO_IP, IP_CHECKSUM, Rule::kSwitch},
     {IPPROTO_IP, IP_PASSSEC, Rule::kSwitch},
+    {IPPROTO_IP, IP_RECVERR_RFC4884, Rule::kBinary},
+    {IPPROTO_IP, 51 /* IP_LOCAL_PORT_RANGE */, Rule::kSwitch},
     {IPPROTO_IP, IP_FREEBIND, Rule::kSwitch},
     {IPPROTO_IP, IP_TRANSPARENT, Rule::kPrivileged},
     {IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, Rule::kSwitch},
@@ -62,7 +64,7 @@ constexpr Known kKnown[] = {
     {IPPROTO_IPV6, IPV6_UNICAST_HOPS, Rule::kDefault, 64, 0, 255},
     {IPPROTO_IPV6, IPV6_MULTICAST_HOPS, Rule::kDefault, 1, 0, 255, ENOPROTOOPT},
     {IPPROTO_IPV6, IPV6_MULTICAST_LOOP, Rule::kBinary, 1},
-    {IPPROTO_IPV6, IPV6_MULTICAST_ALL, Rule::kBinary, 1},
+    {IPPROTO_IPV6, IPV6_MULTICAST_ALL, Rule::kSwitch, 1},
     {IPPROTO_IPV6, IPV6_RECVERR, Rule::kSwitch},
     {IPPROTO_IPV6, IPV6_RECVPKTINFO, Rule::kDetail},
     {IPPROTO_IPV6, IPV6_RECVHOPLIMIT, Rule::kDetail},
@@ -76,7 +78,19 @@ constexpr Known kKnown[] = {
     {IPPROTO_IPV6, IPV6_TRANSPARENT, Rule::kPrivileged},
     {IPPROTO_IPV6, IPV6_V6ONLY, Rule::kSwitch},
     {IPPROTO_IPV6, IPV6_MINHOPCOUNT, Rule::kRange, 0, 0, 255},
-    {IPPROTO_IPV6, IPV6_AUTOFLOWLABEL, Rule::kSwitch},
+    {IPPROTO_IPV6, IPV6_AUTOFLOWLABEL, Rule::kSwitch, 1},
+    {IPPROTO_IPV6, IPV6_2292PKTINFO, Rule::kSwitch},
+    {IPPROTO_IPV6, IPV6_2292HOPOPTS, Rule::kSwitch},
+    {IPPROTO_IPV6, IPV6_2292DSTOPTS, Rule::kSwitch},
+    {IPPROTO_IPV6, IPV6_2292RTHDR, Rule::kSwitch},
+    {IPPROTO_IPV6, IPV6_2292HOPLIMIT, Rule::kSwitch},
+    {IPPROTO_IPV6, IPV6_FLOWINFO, Rule::kSwitch},
+    {IPPROTO_IPV6, IPV6_FLOWINFO_SEND, Rule::kSwitch},
+    {IPPROTO_IPV6, IPV6_RECVERR_RFC4884, Rule::kBinary},
+    {IPPROTO_IPV6, IPV6_RECVHOPOPTS, Rule::kSwitch},
+    {IPPROTO_IPV6, IPV6_RECVRTHDR, Rule::kSwitch},
+    {IPPROTO_IPV6, IPV6_RECVDSTOPTS, Rule::kSwitch},
+    {IPPROTO_IPV6, IPV6_RECVPATHMTU, Rule::kSwitch},
     {IPPROTO_TCP, TCP_NODELAY, Rule::kSwitch},
     {IPPROTO_TCP, TCP_CORK, Rule::kSwitch},
     {IPPROTO_TCP, TCP_KEEPIDLE, Rule::kRange, 7200, 1, 32767},
@@ -141,8 +155,8 @@ int Adjust(const Known& option, int type, int before, int value) {
 Result<int> InetOptions::Number(int level, int name, OptionIn value) const {
   if (level != IPPROTO_IP || value.size() >= sizeof(int)) return OptionInt(value);
   if (!value.empty()) return value[0];
-  const bool needs_a_byte = name == IP_TTL || name == IP_MINTTL || name == IP_MULTICAST_TTL ||
-                            name == IP_MULTICAST_LOOP || name == IP_MULTICAST_ALL;
+  const bool needs_a_byte = name == IP_TTL || name == IP_FREEBIND || name == IP_TRANSPARENT || name == IP_MINTTL ||
+                            name == IP_MULTICAST_TTL || name == IP_MULTICAST_LOOP || name == IP_MULTICAST_ALL;
   if (needs_a_byte) return Err(EINVAL);
   return 0;
 }

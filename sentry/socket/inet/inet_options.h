@@ -22,13 +22,16 @@ class InetOptions {
   Result<int> Get(int level, int name) const;
   // Of an option that exists for this socket.
   int Value(int level, int name) const;
+  // IPV6_ADDRFORM.
+  void set_family(int family) { family_.store(family); }
   // Whether a receiver asked for anything but bytes and addresses (IP_PKTINFO, IPV6_RECVTCLASS …).
   bool wants_details() const { return wants_details_.load(std::memory_order_relaxed); }
 
  private:
   Result<int> Number(int level, int name, OptionIn value) const;
 
-  const int family_, type_, protocol_;
+  std::atomic<int> family_;
+  const int type_, protocol_;
   std::atomic<bool> wants_details_{false};
   mutable Mutex mu_{LockRank::kLeaf};
   std::map<std::pair<int, int>, int> stored_ GUARDED_BY(mu_);

@@ -19,6 +19,7 @@ class InetSocket : public Socket {
   Result<int64_t> Ioctl(Context& context, uint32_t request, uint64_t argument) override;
 
  protected:
+  Result<void> BecomeV4(Context& context, OptionIn value);
   // Checks an address to bind: EADDRNOTAVAIL when it is not ours, EACCES for a privileged port.
   Result<BindClaim> MakeClaim(Context& context, const InetAddress& address);
   // A destination as it is reached: any becomes loopback. ENETUNREACH without a way there.

@@ -101,7 +101,8 @@ Result<void> MulticastGroups::SetInterface(int type, int level, OptionIn value) 
 Result<void> MulticastGroups::Set(int family, int type, int level, int name, OptionIn value) {
   if (level == IPPROTO_IPV6 && family != AF_INET6) return Err(ENOPROTOOPT);
   if (name == (level == IPPROTO_IP ? IP_MULTICAST_IF : IPV6_MULTICAST_IF)) return SetInterface(type, level, value);
-  if (type == SOCK_STREAM) return Err(EPROTO);
+  // The newer requests (RFC 3678) are taken from streams too.
+  if (type == SOCK_STREAM && name != MCAST_JOIN_GROUP && name != MCAST_LEAVE_GROUP) return Err(EPROTO);
   const Change change = TRY(ParseChange(level, name, value));
   MutexLock lock(mu_);
   if (!change.join) return joined_.erase(change.group.bytes) != 0 ? Result<void>() : Err(EADDRNOTAVAIL);

@@ -203,6 +203,7 @@ Result<size_t> TcpSocket::ReceiveUrgent(IoSequence& to, int flags, ReceiveResult
 }
 
 Result<void> TcpSocket::SetOption(Context& context, int level, int name, OptionIn value) {
+  if (MulticastGroups::Handles(level, name)) return groups_.Set(family(), type(), level, name, value);
   if (level != IPPROTO_TCP || (name != TCP_CONGESTION && name != TCP_MAXSEG && name != TCP_INFO)) {
     TRY(InetSocket::SetOption(context, level, name, value));
     // The sender has a buffer of its own in front of ours.

@@ -5,6 +5,7 @@
 #include <linux/tcp.h>
 
 #include "sentry/socket/inet/inet_socket.h"
+#include "sentry/socket/inet/multicast.h"
 #include "sentry/socket/local_endpoint.h"
 
 namespace sandbox {
@@ -50,6 +51,7 @@ class TcpSocket final : public InetSocket {
 
   const LocalEndpointRef endpoint_;
   InetOptions options_;
+  MulticastGroups groups_;
   std::atomic<uint16_t> claimed_port_{0};
   std::atomic<bool> bound_port_{false};  // named by bind(2)
   // A non-blocking connect has begun: its outcome is told by poll, SO_ERROR or the next connect.

@@ -3,12 +3,15 @@
 #include <linux/errqueue.h>
 #include <linux/icmp.h>
 #include <linux/icmpv6.h>
+#include <linux/if_arp.h>
+#include <linux/if_ether.h>
 #include <linux/udp.h>
 #include <netinet/in.h>
 
 #include <algorithm>
 #include <cstring>
 
+#include "sentry/socket/inet/loopback_device.h"
 #include "sentry/time/clock.h"
 
 namespace sandbox {
@@ -23,6 +26,24 @@ uint32_t Spread(const InetAddress& from) {
   uint32_t hash = from.port * 2654435761u;
   for (const uint8_t byte : from.bytes) hash = hash * 31 + byte;
   return hash >> 16;
+}
+
+RefPtr<PortTable<UdpEndpoint>> UdpPortsOf(NetNamespace& net, int protocol) {
+  return net.Table<PortTable<UdpEndpoint>>(protocol == IPPROTO_UDPLITE ? "udplite" : "udp");
+}
+
+// The receiver's filter, which sees the header too; false when it drops the message.
+bool Filtered(const ReceiveQueue& queue, const InetAddress& from, const InetAddress& to, SocketMessage& message) {
+  const PacketFilterRef filter = queue.filter();
+  if (filter == nullptr) return true;
+  const std::string datagram = MakeUdp(from, to, {message.data(), message.length});
+  const size_t header = datagram.size() - message.length;
+  const size_t kept = filter->Run(datagram, {.protocol = static_cast<uint16_t>(to.v4 ? ETH_P_IP : ETH_P_IPV6),
+                                             .interface = kLoopbackInterface,
+                                             .hardware = ARPHRD_LOOPBACK});
+  if (kept == 0) return false;
+  message.length = std::min(message.length, std::max(kept, header) - header);
+  return true;
 }
 
 constexpr size_t kMaxQuoted = 520;  // bytes of a datagram that fit the ICMP message about it
@@ -87,9 +108,7 @@ bool UdpEndpoint::HasReturned() const {
 UdpSocket::UdpSocket(int family, int protocol, int flags)
     : InetSocket(family, SOCK_DGRAM, protocol, flags), endpoint_(MakeRef<UdpEndpoint>(family, protocol)) {}
 
-RefPtr<PortTable<UdpEndpoint>> UdpSocket::Ports() const {
-  return net().Table<PortTable<UdpEndpoint>>(protocol() == IPPROTO_UDPLITE ? "udplite" : "udp");
-}
+RefPtr<PortTable<UdpEndpoint>> UdpSocket::Ports() const { return UdpPortsOf(net(), protocol()); }
 
 UdpSocket::~UdpSocket() {
   if (const uint16_t port = claimed_port_.load()) Ports()->Release(port, endpoint_.get());
@@ -188,6 +207,32 @@ InetAddress UdpSocket::Source(const InetAddress& to, const SendDetails& details)
   return own;
 }
 
+bool DeliverUdp(NetNamespace& net, int protocol, const UdpArrival& arrival, const InetAddress& to,
+                SocketMessage&& message) {
+  const bool everyone = to.IsMulticast() || to.IsBroadcast();
+  bool found = false;
+  message.from = arrival.from.ToSocketAddress(AF_INET6);  // the receiver writes it in its own family
+  for (const auto& receiver : UdpPortsOf(net, protocol)->Find(to, Spread(arrival.from))) {
+    if (!receiver->Takes(arrival.from, to)) continue;
+    if (receiver->WantsDetails() && message.details == nullptr) {
+      auto all = std::make_shared<PacketDetails>();
+      all->to = to;
+      all->hops = arrival.hops;
+      all->traffic_class = arrival.traffic_class;
+      all->realtime_ns = ReadClockNs(CLOCK_REALTIME).value_or(0);
+      message.details = std::move(all);
+    }
+    found = true;
+    // The bytes are shared. A full queue loses the datagram, as UDP does.
+    SocketMessage copy = message.Glimpse();
+    if (!Filtered(receiver->incoming, arrival.from, to, copy)) continue;
+    (void)receiver->incoming.Push(std::move(copy));
+    receiver->wait_queue.Notify(kReadable);
+    if (!everyone) break;
+  }
+  return found || everyone;
+}
+
 bool UdpSocket::Deliver(const InetAddress& from, const InetAddress& to, const SendDetails& details,
                         SocketMessage&& message) {
   const bool everyone = to.IsMulticast() || to.IsBroadcast();
@@ -195,26 +240,23 @@ bool UdpSocket::Deliver(const InetAddress& from, const InetAddress& to, const Se
   const int hops_option = to.v4      ? (everyone ? IP_MULTICAST_TTL : IP_TTL)
                           : everyone ? IPV6_MULTICAST_HOPS
                                      : IPV6_UNICAST_HOPS;
-  bool found = false;
-  message.from = from.ToSocketAddress(AF_INET6);  // the receiver writes it in its own family
-  for (const auto& receiver : Ports()->Find(to, Spread(from))) {
-    if (!receiver->Takes(from, to)) continue;
-    if (receiver->WantsDetails() && message.details == nullptr) {
-      const InetOptions& own = endpoint_->options;
-      auto all = std::make_shared<PacketDetails>();
-      all->to = to;
-      all->hops = details.hops.value_or(own.Value(level, hops_option));
-      all->traffic_class = details.traffic_class.value_or(own.Value(level, to.v4 ? IP_TOS : IPV6_TCLASS));
-      all->realtime_ns = ReadClockNs(CLOCK_REALTIME).value_or(0);
-      message.details = std::move(all);
-    }
-    found = true;
-    // The bytes are shared. A full queue loses the datagram, as UDP does.
-    (void)receiver->incoming.Push(message.Glimpse());
-    receiver->wait_queue.Notify(kReadable);
-    if (!everyone) break;
+  const InetOptions& own = endpoint_->options;
+  const auto number = [](int value) { return static_cast<uint8_t>(value); };
+  const UdpArrival arrival{
+      .from = from,
+      .hops = number(details.hops.value_or(own.Value(level, hops_option))),
+      .traffic_class = number(details.traffic_class.value_or(own.Value(level, to.v4 ? IP_TOS : IPV6_TCLASS)))};
+  if (const auto device = LoopbackDevice::Of(net()); device->watched() && protocol() == IPPROTO_UDP) {
+    IpPacket packet{.from = from,
+                    .to = to,
+                    .protocol = IPPROTO_UDP,
+                    .hops = arrival.hops,
+                    .traffic_class = arrival.traffic_class,
+                    .payload = MakeUdp(from, to, {message.data(), message.length})};
+    packet.from.port = packet.to.port = 0;
+    device->Show(packet);
   }
-  return found || everyone;
+  return DeliverUdp(net(), protocol(), arrival, to, std::move(message));
 }
 
 // ICMP port unreachable: a connected sender is told at its next call, one with IP_RECVERR gets the datagram back.

@@ -51,6 +51,15 @@ class UdpEndpoint {
   std::deque<Returned> returned_ GUARDED_BY(mu_);
 };
 
+// A datagram as it arrives.
+struct UdpArrival {
+  InetAddress from;
+  uint8_t hops = 0, traffic_class = 0;
+};
+// Gives a datagram to whom it is for in `net`; false when nobody was there.
+bool DeliverUdp(NetNamespace& net, int protocol, const UdpArrival& arrival, const InetAddress& to,
+                SocketMessage&& message);
+
 class UdpSocket final : public InetSocket {
  public:
   // `protocol`: IPPROTO_UDP or IPPROTO_UDPLITE, which have ports of their own.
@@ -75,6 +84,7 @@ class UdpSocket final : public InetSocket {
   bool bound() const override { return claimed_port_.load() != 0; }
   bool has_peer() const override { return endpoint_->peer().has_value(); }
   ReceiveQueue* peek_queue() override { return &endpoint_->incoming; }
+  ReceiveQueue* filtered_queue() override { return &endpoint_->incoming; }
   size_t readable_bytes() const override { return endpoint_->incoming.next_packet_bytes(); }
   InetOptions& inet_options() override { return endpoint_->options; }
 

@@ -1,5 +1,7 @@
 #include "sentry/socket/netlink/netlink_socket.h"
 
+#include <linux/capability.h>
+
 #include <unordered_set>
 
 #include "sentry/socket/interfaces.h"
@@ -10,6 +12,7 @@ namespace sandbox {
 namespace {
 
 constexpr size_t kMaxRequest = 32 * 1024;
+constexpr int kGroups = 39;  // RTNLGRP_MAX of Linux 6.18
 
 // Port numbers in use; a socket gets its process's pid if that is free, as on Linux.
 Guarded<std::unordered_set<uint32_t>>& Ports() {
@@ -133,27 +136,42 @@ Result<size_t> NetlinkSocket::Receive(Context&, IoSequence& to, int flags, Recei
   return got;
 }
 
-Result<void> NetlinkSocket::SetOption(Context& context, int level, int name, OptionIn value) {
-  if (level != SOL_NETLINK) return Socket::SetOption(context, level, name, value);
-  TRY(OptionInt(value));
+namespace {
+
+bool IsSwitch(int name) {
   switch (name) {
-    case NETLINK_ADD_MEMBERSHIP:
-    case NETLINK_DROP_MEMBERSHIP:
     case NETLINK_PKTINFO:
     case NETLINK_BROADCAST_ERROR:
     case NETLINK_NO_ENOBUFS:
+    case NETLINK_LISTEN_ALL_NSID:
     case NETLINK_CAP_ACK:
     case NETLINK_EXT_ACK:
     case NETLINK_GET_STRICT_CHK:
-      return {};
+      return true;
     default:
-      return Err(ENOPROTOOPT);
+      return false;
   }
 }
 
+}  // namespace
+
+Result<void> NetlinkSocket::SetOption(Context& context, int level, int name, OptionIn value) {
+  if (level != SOL_NETLINK) return Socket::SetOption(context, level, name, value);
+  if (name == NETLINK_ADD_MEMBERSHIP || name == NETLINK_DROP_MEMBERSHIP) {
+    const int group = TRY(OptionInt(value));
+    return group < 1 || group > kGroups ? Err(EINVAL) : Result<void>();  // there is nobody who announces anything
+  }
+  if (!IsSwitch(name)) return Err(ENOPROTOOPT);
+  const bool on = TRY(OptionInt(value)) != 0;
+  if (name == NETLINK_LISTEN_ALL_NSID && !context.creds().HasOwn(CAP_NET_BROADCAST)) return Err(EPERM);
+  on ? switches_.fetch_or(1u << name) : switches_.fetch_and(~(1u << name));
+  return {};
+}
+
 Result<std::string> NetlinkSocket::GetOption(Context& context, int level, int name) {
-  if (level == SOL_NETLINK) return Err(ENOPROTOOPT);
-  return Socket::GetOption(context, level, name);
+  if (level != SOL_NETLINK) return Socket::GetOption(context, level, name);
+  if (!IsSwitch(name)) return Err(ENOPROTOOPT);
+  return OptionBytes((switches_.load() >> name) & 1 ? 1 : 0);
 }
 
 EventMask NetlinkSocket::Readiness(Context&, EventMask) { return kWritable | (incoming_.HasData() ? kReadable : 0); }

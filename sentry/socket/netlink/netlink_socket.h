@@ -33,6 +33,7 @@ class NetlinkSocket final : public Socket {
 
   std::atomic<uint32_t> port_{0};
   std::atomic<uint32_t> groups_{0};
+  std::atomic<uint32_t> switches_{0};  // bits of NETLINK_PKTINFO and its like
   ReceiveQueue incoming_;
 };
 

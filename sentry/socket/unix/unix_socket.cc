@@ -162,6 +162,14 @@ Result<size_t> UnixSocket::SendPacket(const SocketCaller& caller, IoSequence& fr
   auto can = target->incoming.CanTake(size);
   if (can.ok()) {
     auto message = TRY(BuildMessage(caller.context, from, size, request));
+    if (const PacketFilterRef filter = target->incoming.filter()) {
+      const size_t kept = filter->Run({message.data(), size}, {});
+      if (kept == 0) {  // the sender does not learn of it
+        from.Advance(size);
+        return size;
+      }
+      message.length = kept;
+    }
     can = target->incoming.Push(std::move(message));
   }
   if (can.Is(EAGAIN)) {
@@ -232,7 +240,8 @@ SocketSummary UnixSocket::Summary(Context& context) {
 }
 
 Result<void> UnixSocket::SetOption(Context& context, int level, int name, OptionIn value) {
-  if (level != SOL_SOCKET || name == SO_REUSEPORT) return Err(EOPNOTSUPP);
+  if (level != SOL_SOCKET) return Err(EOPNOTSUPP);
+  if ((name == SO_REUSEPORT && TRY(OptionInt(value)) != 0) || name == SO_ZEROCOPY) return Err(EOPNOTSUPP);
   TRY(Socket::SetOption(context, level, name, value));
   if (name == SO_SNDBUF || name == SO_SNDBUFFORCE) {
     // What we may have under way towards a connected peer; datagrams are bounded by their receiver's count.

@@ -32,6 +32,7 @@ class UnixSocket final : public Socket {
   int TakeError() override { return endpoint_->TakeError(); }
   bool listening() const override { return endpoint_->listening(); }
   ReceiveQueue* peek_queue() override { return &endpoint_->incoming; }
+  ReceiveQueue* filtered_queue() override { return is_stream() ? nullptr : &endpoint_->incoming; }
 
  private:
   Result<size_t> SendStream(Context& context, IoSequence& from, SendRequest& request);
