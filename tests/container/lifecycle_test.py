@@ -83,10 +83,10 @@ class LifeCycleTest(harness.ContainerTest):
         self.ok("start", container)
         lines = self.ok("debug", "--stats", container).splitlines()
         self.assertEqual(lines[0].split()[:3], ["CALL", "LANE", "CALLS"])
-        self.assertIn("set_tid_address", [line.split()[0] for line in lines])
+        self.assertIn("prlimit64", [line.split()[0] for line in lines])
         lines = self.ok("debug", "--profile", "--duration", "200ms", container).splitlines()
         calls = {line.split()[0]: line.split()[2] for line in lines[1:]}
-        self.assertNotIn("set_tid_address", calls)  # long ago
+        self.assertNotIn("prlimit64", calls)  # long ago
         self.assertGreater(int(calls["read"]), 0)
         self.fails("one of --stats and --profile", "debug", container)
         self.ok("kill", container, "KILL")
