@@ -26,7 +26,7 @@ from machine import CannotStart, Machine, gvisor, missing
 from report import write_xml
 from shell import CHECKS, Failed, Shell, clean
 
-GROUPS = (("ctr", "cri"), ("docker",), ("podman", "rootless"))  # with daemons of their own
+GROUPS = (("ctr", "cri"), ("docker",), ("podman",), ("rootless",))  # with daemons of their own
 
 
 def inside(options):
@@ -81,7 +81,8 @@ def inside(options):
 
 def skipped(engines, reason):
     print(f"{','.join(engines)}: skipped: {reason}", flush=True)
-    return {f"{engine} {function.__name__.rstrip('_')} runsc": f"SKIP {reason}" for engine in engines for function in CHECKS[engine]}
+    names = {engine: [function.__name__.rstrip("_") for function in CHECKS[engine]] or ["all"] for engine in engines}
+    return {f"{engine} {name} runsc": f"SKIP {reason}" for engine in engines for name in names[engine]}
 
 
 def run_groups(options):
