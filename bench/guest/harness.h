@@ -31,7 +31,7 @@ struct Options {
   uint64_t latency_ns = 20'000'000;  // how long single operations are timed; 0: not at all
   // What goes before the first sample, so that samples of any length are those of a program that runs for a while.
   uint64_t warm_up_ns = 60'000'000;
-  bool once = false;                 // one iteration of everything, for the smoke test
+  bool once = false;  // one iteration of everything, for the smoke test
 };
 
 // One benchmark while it runs. Its body sets up and calls Loop (or LoopBytes) once.
