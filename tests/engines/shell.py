@@ -84,7 +84,8 @@ class Shell:
 
 def as_user():
     ids = ("--reuid", str(USER), "--regid", str(USER), "--clear-groups")
-    return ("setpriv", *ids, "env", "-C", "/home/engines", "HOME=/home/engines", f"XDG_RUNTIME_DIR=/run/user/{USER}")
+    # Podman looks up its ids to map by the name that USER says.
+    return ("setpriv", *ids, "env", "-C", "/home/engines", "HOME=/home/engines", "USER=engines", f"XDG_RUNTIME_DIR=/run/user/{USER}")
 
 
 def shlex_quote(text):
