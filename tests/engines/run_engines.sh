@@ -3,4 +3,4 @@
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin
 script=$1 runsc=$2
 shift 2
-exec /usr/bin/python3 "$script" --runsc "$runsc" --engines ctr,docker,podman,rootless,cri "$@"
+exec /usr/bin/python3 "$script" --runsc "$runsc" --engines ctr,docker,podman,rootless,cri --control runc "$@"
