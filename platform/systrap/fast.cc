@@ -164,17 +164,21 @@ bool GuestThread::AwaitPosted() {
   SpinPolicy& spin = platform_.spin();
   spin.BeginWatch();
   const bool first = std::exchange(watch_begins_, false);
-  const int64_t hand_off = spin.HandOffNs(), least = std::max(kWatchNs, kWatchHandOffs * hand_off);
+  const int64_t hand_off = spin.HandOffNs();
   if (first) saved_ns_ = 0;
-  const int64_t begin = MonotonicNs();
-  const int64_t limit = begin + (first ? std::max(kWatchNs, kFirstHandOffs * hand_off) : std::max(least, saved_ns_));
+  const int64_t most = std::max({kWatchNs, (first ? kFirstHandOffs : kWatchHandOffs) * hand_off, saved_ns_});
+  // Most calls come before the first look, and are not worth asking the clock.
+  int64_t begin = 0, waited = 0;
   bool posted = false;
   for (int turn = 1;; ++turn) {
     posted = HasPosted();
     if (posted) break;
     __builtin_ia32_pause();
     if (turn % kTurnsPerLook != 0) continue;
-    if ((MonotonicNs() > limit || !spin.Spare(true) || listener_->Pending()) && CloseDoor()) break;
+    const int64_t now = MonotonicNs();
+    if (begin == 0) begin = now;
+    waited = now - begin;
+    if ((waited > most || !spin.Spare(true) || listener_->Pending()) && CloseDoor()) break;
   }
   spin.EndWatch();
   if (first) LetGo();
@@ -184,8 +188,8 @@ bool GuestThread::AwaitPosted() {
     return false;
   }
   if (++caught_ >= kFruitful) penalty_ = 0;
-  const int64_t waited = first ? 0 : MonotonicNs() - begin;
-  saved_ns_ = std::clamp<int64_t>(saved_ns_ + hand_off - waited, 0, std::max(kWatchNs, kMostHandOffs * hand_off));
+  const int64_t saved = saved_ns_ + hand_off - (first ? 0 : waited);
+  saved_ns_ = std::clamp<int64_t>(saved, 0, std::max(kWatchNs, kMostHandOffs * hand_off));
   return AcceptPosted();
 }
 

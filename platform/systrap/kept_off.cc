@@ -15,9 +15,9 @@ bool SetPolicy(int tid, int policy) {
 void KeptOff::Keep(int tid, int processor) {
   if (tid_ >= 0 || tid < 0 || processor < 0 || processor >= CPU_SETSIZE) return;
   if (::sched_getaffinity(tid, sizeof(own_), &own_) != 0) return;
-  cpu_set_t others = own_;
-  CPU_CLR(static_cast<size_t>(processor), &others);
-  if (CPU_COUNT(&others) != 0 && ::sched_setaffinity(tid, sizeof(others), &others) == 0) tid_ = tid;
+  others_ = own_;
+  CPU_CLR(static_cast<size_t>(processor), &others_);
+  if (CPU_COUNT(&others_) != 0 && ::sched_setaffinity(tid, sizeof(others_), &others_) == 0) tid_ = tid;
 }
 
 void KeptOff::KeepAmongOthers(int tid, int processor) {
@@ -27,7 +27,12 @@ void KeptOff::KeepAmongOthers(int tid, int processor) {
 }
 
 void KeptOff::LetGo() {
-  if (const int tid = std::exchange(tid_, -1); tid >= 0) (void)::sched_setaffinity(tid, sizeof(own_), &own_);
+  cpu_set_t now;
+  // Unless somebody has said meanwhile where it is to run.
+  if (const int tid = std::exchange(tid_, -1);
+      tid >= 0 && ::sched_getaffinity(tid, sizeof(now), &now) == 0 && CPU_EQUAL(&now, &others_)) {
+    (void)::sched_setaffinity(tid, sizeof(own_), &own_);
+  }
   if (const int tid = std::exchange(batch_tid_, -1); tid >= 0) (void)SetPolicy(tid, SCHED_OTHER);
 }
 

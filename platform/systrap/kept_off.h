@@ -16,13 +16,14 @@ class KeptOff {
   // run when it is woken (SCHED_BATCH), since it comes to their calls soon enough, and interrupting another processor
   // may cost more than a call (48 µs on a paravirtual host).
   void KeepAmongOthers(int tid, int processor);
-  // It runs where and as it could before. Nothing if it is not kept off; a thread that is gone needs it no more.
+  // It runs where and as it could before, or where it was told to meanwhile. Nothing if it is not kept off; a thread
+  // that is gone needs it no more.
   void LetGo();
 
  private:
-  int tid_ = -1;  // -1: not kept off
-  cpu_set_t own_ = {};
-  int batch_tid_ = -1;  // -1: its policy is its own
+  int tid_ = -1;                      // -1: not kept off
+  cpu_set_t own_ = {}, others_ = {};  // where it may run, without and with this
+  int batch_tid_ = -1;                // -1: its policy is its own
 };
 
 }  // namespace sandbox::platform::systrap

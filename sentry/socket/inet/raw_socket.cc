@@ -26,32 +26,15 @@ InetAddress WithoutPort(InetAddress address) {
 
 }  // namespace
 
-std::optional<InetAddress> RawEndpoint::local() const {
-  MutexLock lock(mu_);
-  return local_;
-}
-std::optional<InetAddress> RawEndpoint::peer() const {
-  MutexLock lock(mu_);
-  return peer_;
-}
-void RawEndpoint::SetLocal(const std::optional<InetAddress>& address) {
-  MutexLock lock(mu_);
-  local_ = address;
-}
-void RawEndpoint::SetPeer(const std::optional<InetAddress>& address) {
-  MutexLock lock(mu_);
-  peer_ = address;
-}
-
 bool RawEndpoint::Takes(const IpPacket& packet) const {
   if (packet.v4() != (family == AF_INET) || packet.protocol != protocol) return false;
   if (protocol == IPPROTO_ICMP && !packet.payload.empty()) {
     const auto type = static_cast<uint8_t>(packet.payload[0]);
     if (type < 32 && (icmp_filter.load() >> type & 1)) return false;
   }
-  MutexLock lock(mu_);
-  if (local_ && !local_->IsAny() && !local_->SameHost(packet.to)) return false;
-  return !peer_ || peer_->SameHost(packet.from);
+  const auto own = local(), other = peer();
+  if (own && !own->IsAny() && !own->SameHost(packet.to)) return false;
+  return !other || other->SameHost(packet.from);
 }
 
 // IPv4 with its header, IPv6 without.
@@ -133,13 +116,7 @@ Result<SocketAddress> RawSocket::PeerAddress(Context&) {
   return peer->ToSocketAddress(family());
 }
 
-Result<void> RawSocket::Shutdown(Context&, int how) {
-  if (how < SHUT_RD || how > SHUT_RDWR) return Err(EINVAL);
-  if (how != SHUT_RD) write_shut_.store(true);
-  if (how != SHUT_WR) endpoint_->incoming.FinishReading();
-  endpoint_->wait_queue.Notify(kReadable | kWritable | kEventHup);
-  return has_peer() ? Result<void>() : Err(ENOTCONN);
-}
+Result<void> RawSocket::Shutdown(Context&, int how) { return endpoint_->Shutdown(how); }
 
 Result<size_t> RawSocket::Send(const SocketCaller&, IoSequence& from, SendRequest& request) {
   if (request.flags & MSG_OOB) return Err(EOPNOTSUPP);
@@ -149,7 +126,7 @@ Result<size_t> RawSocket::Send(const SocketCaller&, IoSequence& from, SendReques
   if (request.to.empty() && !peer) return Err(EDESTADDRREQ);
   const InetAddress to = request.to.empty() ? *peer : TRY(Destination(request.to));
   const SendDetails details = TRY(ParseSendDetails(family(), request.control));
-  if (write_shut_.load()) return Err(EPIPE);
+  if (endpoint_->write_shut()) return Err(EPIPE);
   std::string bytes(size, '\0');
   if (size > 0 && TRY(from.CopyIn(bytes.data(), size)) != size) return Err(EFAULT);
   IpPacket packet;
@@ -243,21 +220,11 @@ Result<std::string> RawSocket::GetOption(Context& context, int level, int name) 
 }
 
 SocketSummary RawSocket::Summary(Context& context) {
-  constexpr uint8_t kEstablished = 1, kClose = 7;  // net/tcp_states.h
   SocketSummary summary = Socket::Summary(context);
-  summary.state = has_peer() ? kEstablished : kClose;
-  summary.to_receive = endpoint_->incoming.queued_bytes();
+  endpoint_->Summarize(summary);
   return summary;
 }
 
-EventMask RawSocket::Readiness(Context&, EventMask) {
-  EventMask events = kWritable | kEventWrBand;
-  if (endpoint_->incoming.HasData()) events |= kReadable;
-  if (endpoint_->incoming.ReaderFinished()) {
-    events |= kReadable | kEventRdHup;
-    if (write_shut_.load()) events |= kEventHup;
-  }
-  return events;
-}
+EventMask RawSocket::Readiness(Context&, EventMask) { return endpoint_->Readiness(); }
 
 }  // namespace sandbox

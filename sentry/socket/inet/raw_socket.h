@@ -1,40 +1,24 @@
 // SOCK_RAW sockets of AF_INET and AF_INET6 on the sandbox's own network (raw(7)).
 #pragma once
 
-#include <optional>
-
+#include "sentry/socket/inet/datagram_endpoint.h"
 #include "sentry/socket/inet/inet_socket.h"
 #include "sentry/socket/inet/loopback_device.h"
-#include "sentry/socket/receive_queue.h"
 
 namespace sandbox {
 
 // What packets are delivered to; the socket owns it.
-class RawEndpoint final : public PacketListener {
+class RawEndpoint final : public PacketListener, public DatagramEndpoint {
  public:
   RawEndpoint(int socket_family, int number)
-      : options(socket_family, SOCK_RAW, number), family(socket_family), protocol(number) {
-    incoming.SetMaxMessages(kMaxPackets);
-  }
+      : DatagramEndpoint(socket_family, SOCK_RAW, number), family(socket_family), protocol(number) {}
   void Arrives(const IpPacket& packet) override;
 
-  ReceiveQueue incoming;
-  WaitQueue wait_queue;
-  InetOptions options;
   const int family, protocol;
   std::atomic<uint32_t> icmp_filter{0};  // ICMP_FILTER: bits of types that are dropped
 
-  std::optional<InetAddress> local() const;
-  std::optional<InetAddress> peer() const;
-  void SetLocal(const std::optional<InetAddress>& address);
-  void SetPeer(const std::optional<InetAddress>& address);
-
  private:
-  static constexpr size_t kMaxPackets = 1024;
   bool Takes(const IpPacket& packet) const;
-
-  mutable Mutex mu_{LockRank::kLeaf};
-  std::optional<InetAddress> local_ GUARDED_BY(mu_), peer_ GUARDED_BY(mu_);
 };
 
 class RawSocket final : public InetSocket {
@@ -68,7 +52,7 @@ class RawSocket final : public InetSocket {
   bool header_included() const { return header_included_.load(std::memory_order_relaxed); }
 
   const RefPtr<RawEndpoint> endpoint_;
-  std::atomic<bool> header_included_{false}, write_shut_{false};
+  std::atomic<bool> header_included_{false};
   std::atomic<int> checksum_at_{-1};  // IPV6_CHECKSUM
 };
 

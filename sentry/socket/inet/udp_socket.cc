@@ -60,39 +60,20 @@ struct ReturnedItem6 {
 
 }  // namespace
 
-std::optional<InetAddress> UdpEndpoint::local() const {
-  MutexLock lock(mu_);
-  return local_;
-}
-std::optional<InetAddress> UdpEndpoint::peer() const {
-  MutexLock lock(mu_);
-  return peer_;
-}
-void UdpEndpoint::SetLocal(const InetAddress& address) {
-  MutexLock lock(mu_);
-  local_ = address;
-}
-void UdpEndpoint::SetPeer(const std::optional<InetAddress>& address) {
-  MutexLock lock(mu_);
-  peer_ = address;
-}
 bool UdpEndpoint::Takes(const InetAddress& from, const InetAddress& to) const {
-  {
-    MutexLock lock(mu_);
-    if (peer_ && !(*peer_ == from)) return false;
-  }
+  if (const auto other = peer(); other && !(*other == from)) return false;
   if (!to.IsMulticast()) return true;
   return groups.Joined(to) ||
          options.Value(to.v4 ? IPPROTO_IP : IPPROTO_IPV6, to.v4 ? IP_MULTICAST_ALL : IPV6_MULTICAST_ALL);
 }
 
 void UdpEndpoint::QueueError(Returned&& returned) {
-  MutexLock lock(mu_);
+  MutexLock lock(returned_mu_);
   if (returned_.size() < kMaxReturned) returned_.push_back(std::move(returned));
 }
 
 std::optional<UdpEndpoint::Returned> UdpEndpoint::TakeReturned() {
-  MutexLock lock(mu_);
+  MutexLock lock(returned_mu_);
   if (returned_.empty()) return std::nullopt;
   std::optional<Returned> first = std::move(returned_.front());
   returned_.pop_front();
@@ -101,7 +82,7 @@ std::optional<UdpEndpoint::Returned> UdpEndpoint::TakeReturned() {
 }
 
 bool UdpEndpoint::HasReturned() const {
-  MutexLock lock(mu_);
+  MutexLock lock(returned_mu_);
   return !returned_.empty();
 }
 
@@ -184,14 +165,7 @@ Result<SocketAddress> UdpSocket::PeerAddress(Context&) {
   return peer->ToSocketAddress(family());
 }
 
-Result<void> UdpSocket::Shutdown(Context&, int how) {
-  if (how < SHUT_RD || how > SHUT_RDWR) return Err(EINVAL);
-  if (how != SHUT_RD) write_shut_.store(true);
-  if (how != SHUT_WR) endpoint_->incoming.FinishReading();
-  endpoint_->wait_queue.Notify(kReadable | kWritable | kEventHup);
-  // Linux: inet_shutdown says so, and does it all the same.
-  return endpoint_->peer() ? Result<void>() : Err(ENOTCONN);
-}
+Result<void> UdpSocket::Shutdown(Context&, int how) { return endpoint_->Shutdown(how); }
 
 InetAddress UdpSocket::Source(const InetAddress& to, const SendDetails& details) const {
   InetAddress own = *endpoint_->local();
@@ -289,7 +263,7 @@ Result<size_t> UdpSocket::Send(const SocketCaller& caller, IoSequence& from, Sen
     if (datagram.to.port == 0) return Err(EINVAL);
     datagram.details = TRY(ParseSendDetails(family(), request.control));
   }
-  if (write_shut_.load()) return Err(EPIPE);
+  if (endpoint_->write_shut()) return Err(EPIPE);
   TRY(EnsureBound(caller.context));
   if (!held && !more) {
     if (size > MaxDatagram(datagram.to)) return Err(EMSGSIZE);
@@ -399,22 +373,14 @@ Result<std::string> UdpSocket::GetOption(Context& context, int level, int name) 
 }
 
 SocketSummary UdpSocket::Summary(Context& context) {
-  constexpr uint8_t kEstablished = 1, kClose = 7;  // net/tcp_states.h
   SocketSummary summary = Socket::Summary(context);
-  summary.state = has_peer() ? kEstablished : kClose;
-  summary.to_receive = endpoint_->incoming.queued_bytes();
+  endpoint_->Summarize(summary);
   return summary;
 }
 
 EventMask UdpSocket::Readiness(Context&, EventMask) {
-  EventMask events = kWritable | kEventWrBand;
-  if (endpoint_->error.load() != 0 || endpoint_->HasReturned()) events |= kEventErr;
-  if (endpoint_->incoming.HasData()) events |= kReadable;
-  if (endpoint_->incoming.ReaderFinished()) {
-    events |= kReadable | kEventRdHup;
-    if (write_shut_.load()) events |= kEventHup;
-  }
-  return events;
+  const bool failed = endpoint_->error.load() != 0 || endpoint_->HasReturned();
+  return endpoint_->Readiness() | (failed ? kEventErr : EventMask{});
 }
 
 }  // namespace sandbox

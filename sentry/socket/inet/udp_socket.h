@@ -4,31 +4,22 @@
 #include <deque>
 #include <optional>
 
+#include "sentry/socket/inet/datagram_endpoint.h"
 #include "sentry/socket/inet/inet_socket.h"
 #include "sentry/socket/inet/multicast.h"
 #include "sentry/socket/inet/packet_details.h"
-#include "sentry/socket/receive_queue.h"
 
 namespace sandbox {
 
 // What datagrams are delivered to; the socket owns it.
-class UdpEndpoint {
+class UdpEndpoint final : public DatagramEndpoint {
  public:
-  UdpEndpoint(int family, int protocol) : options(family, SOCK_DGRAM, protocol) {
-    incoming.SetMaxMessages(kMaxDatagrams);
-  }
-  ReceiveQueue incoming;
-  WaitQueue wait_queue;
-  InetOptions options;
+  UdpEndpoint(int family, int protocol) : DatagramEndpoint(family, SOCK_DGRAM, protocol) {}
   MulticastGroups groups;
   std::atomic<int> error{0};
   std::atomic<bool> stamps{false};          // SO_TIMESTAMP or a relative
   bool listening() const { return false; }  // for PortTable: datagram ports are shared by SO_REUSEADDR alone
 
-  std::optional<InetAddress> local() const;
-  std::optional<InetAddress> peer() const;
-  void SetLocal(const InetAddress& address);
-  void SetPeer(const std::optional<InetAddress>& address);
   // A connected socket takes datagrams from its peer only, and of groups those it asked for.
   bool Takes(const InetAddress& from, const InetAddress& to) const;
   bool WantsDetails() const { return options.wants_details() || stamps.load(std::memory_order_relaxed); }
@@ -44,11 +35,9 @@ class UdpEndpoint {
   bool HasReturned() const;
 
  private:
-  static constexpr size_t kMaxDatagrams = 1024;
   static constexpr size_t kMaxReturned = 64;
-  mutable Mutex mu_{LockRank::kSocket};
-  std::optional<InetAddress> local_ GUARDED_BY(mu_), peer_ GUARDED_BY(mu_);
-  std::deque<Returned> returned_ GUARDED_BY(mu_);
+  mutable Mutex returned_mu_{LockRank::kLeaf};
+  std::deque<Returned> returned_ GUARDED_BY(returned_mu_);
 };
 
 // A datagram as it arrives.
@@ -113,7 +102,6 @@ class UdpSocket final : public InetSocket {
   std::optional<Datagram> cork_ GUARDED_BY(cork_mu_);
   std::atomic<uint16_t> claimed_port_{0};
   std::atomic<bool> bound_address_{false}, bound_port_{false};  // named by bind(2) (Linux: SOCK_BINDADDR_LOCK …)
-  std::atomic<bool> write_shut_{false};
 };
 
 }  // namespace sandbox
